@@ -1,0 +1,38 @@
+# The front door: `make help` lists the doors. The work is in Python; see README.md for it without make.
+PYTHON ?= python3
+EXTRA ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= configs/demo.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all lint bench clean
+
+help: ## list these lines
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/facenet: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRA),test]'
+	@touch $@
+
+install: $(BIN)/facenet ## install into .venv (EXTRA=gpu for NVIDIA GPUs)
+
+run: install ## the demo: synthetic faces to a validated model (CONFIG=… for another)
+	$(BIN)/facenet run --config $(CONFIG)
+
+test: install lint ## the tests, under ten minutes
+	$(BIN)/pytest -q
+
+test-all: install lint ## the tests with the slow ones
+	$(BIN)/pytest -q -m 'slow or not slow'
+
+lint: install ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: install ## measurements of this project beside its peers
+	$(BIN)/python benchmarks/detector.py
+
+clean: ## remove what was installed and built here, not what was stored
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Finding faces and cropping them: raw shards to crop shards."""

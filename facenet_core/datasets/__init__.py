@@ -1,0 +1,1 @@
+"""Data sets: where photographs come from, and raw shards made of them."""

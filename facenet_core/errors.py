@@ -1,0 +1,43 @@
+"""The tree of errors. A message names the input, what was expected and what to do.
+
+The command line prints the message alone and ends with `exit_status`.
+"""
+
+
+class FacenetError(Exception):
+    """Anything that goes wrong for a reason the user can act on."""
+
+    exit_status = 1
+    retryable = False  # whether doing the same again can end better
+
+
+class ConfigError(FacenetError):
+    """A configuration file, field or command-line option is wrong."""
+
+    exit_status = 2
+
+
+class SourceError(FacenetError):
+    """A data set to ingest is missing, broken or empty."""
+
+
+class StorageError(FacenetError):
+    """A storage root cannot be reached, read or written."""
+
+    retryable = True
+
+
+class ArtifactError(FacenetError):
+    """A stage's output is missing, unfinished, damaged or of another kind."""
+
+
+class AccountingError(FacenetError):
+    """Images went in that came out neither as crops nor as rejects."""
+
+
+class PairsError(FacenetError):
+    """A pairs file is malformed or names images that are not there."""
+
+
+class TrainingError(FacenetError):
+    """Training cannot start or go on with this data or these settings."""

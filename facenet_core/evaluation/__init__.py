@@ -1,0 +1,1 @@
+"""Validating an embedding network: the LFW protocol and its report."""

@@ -1,0 +1,79 @@
+"""Fixtures for all tests: places that are theirs alone, and the development data where it is."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from photographs import files, write_folder
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests out of the user's cache folder, and their memo out of the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    """A storage root."""
+    return str(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with photographs and reference figures that lies beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the development data in {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of a real S3 server over HTTP, and credentials for it in the environment."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    names = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    yield endpoint
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str) -> str:
+    """The URI of a new bucket."""
+    import fsspec
+
+    uri = f"s3://bucket-{uuid.uuid4().hex}"
+    fsspec.filesystem("s3").mkdir(uri)
+    return uri
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small data set of pictures without faces, as a folder."""
+    return write_folder(tmp_path / "faces", files())
