@@ -47,8 +47,8 @@ class IngestConfig(Config):
 
     source: str = Field(
         SYNTHETIC,
-        description="A folder or archive (.tar, .tgz, .tar.bz2, .tar.xz, .zip) of Name/Name_0001.jpg, "
-        "or `synthetic`: faces drawn here.",
+        description="A folder or archive (.tar, .tgz, .tar.bz2, .tar.xz, .zip) of "
+        "Name/Name_0001.jpg, or `synthetic`: faces drawn here.",
         json_schema_extra=_PATH,
     )
     name: Name | None = Field(None, description="Name of the data set; default: from the source.")
@@ -116,7 +116,9 @@ class TrainConfig(Config):
         0.0, ge=0, description="Weight of the mean p-norm of the embeddings before normalisation."
     )
     prelogits_norm_p: float = Field(1.0, gt=0, description="p of that norm.")
-    optimizer: Literal["adagrad", "adadelta", "adam", "rmsprop", "momentum"] = Field("adagrad")
+    optimizer: Literal["adagrad", "adadelta", "adam", "rmsprop", "momentum"] = Field(
+        "adagrad", description="With the constants of the original."
+    )
     learning_rate: float = Field(
         0.1, description="Fixed learning rate; negative: take the schedule file."
     )

@@ -259,6 +259,8 @@ def _reported(uri: str, verb: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if isinstance(error, NotADirectoryError) and verb == "read":
+            raise FileNotFoundError(uri) from error
         reason = error.strerror or str(error) or type(error).__name__
         raise StorageError(f"{uri}: cannot be {verb}: {reason}") from error
 
@@ -326,7 +328,7 @@ def read_manifest(uri: str) -> Manifest | None:
     place = join(uri, MANIFEST)
     try:
         content = json.loads(read_bytes(place))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     except ValueError as error:
         raise ArtifactError(f"{place}: not JSON ({error}); remove the folder and rerun") from None

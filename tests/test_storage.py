@@ -69,6 +69,8 @@ def test_missing_files_and_folders_are_told_apart_from_failures(place: str) -> N
     assert storage.list_files(storage.join(place, "nothing")) == []
     assert storage.read_manifest(storage.join(place, "nothing")) is None
     storage.remove(storage.join(place, "nothing"))
+    storage.write_bytes(storage.join(place, "file"), b"x")
+    assert storage.read_manifest(storage.join(place, "file")) is None
     with pytest.raises(FileNotFoundError):
         storage.read_bytes(storage.join(place, "nothing"))
 
