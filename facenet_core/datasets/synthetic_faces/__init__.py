@@ -1,0 +1,1 @@
+"""How the synthetic faces are drawn: identity and shot -> face, head and scene -> camera."""
