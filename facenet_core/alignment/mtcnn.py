@@ -1,0 +1,241 @@
+"""MTCNN, the face detector, over many images at once.
+
+Finds the faces that the original's ``align/detect_face.py`` finds with the same parameters. Where
+that runs three networks on one image at a time, here the pyramids, and then the candidates, of all
+images share the passes through the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facenet_core.alignment import mosaic
+from facenet_core.alignment.boxes import (
+    CELL,
+    cut_out,
+    propose,
+    pyramid,
+    pyramid_scales,
+    shift_corners,
+    to_squares,
+)
+from facenet_core.alignment.mtcnn_networks import CANVAS, load_networks
+from facenet_core.alignment.suppression import Overlap, suppress
+
+_CUT_OUTS = 1024  # at most so many candidates' pixels are in memory at a time: 28 MB for O-Net
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The faces of one image, by descending score.
+
+    Attributes:
+        boxes: float32 ``[n, 4]``: x1, y1, x2, y2 in pixels; they may reach over the edge.
+        scores: float32 ``[n]``, O-Net's probability of a face.
+        landmarks: float32 ``[n, 10]``: x, y of the left eye, right eye, nose, left and right mouth
+            corner (left as seen in the picture), in pixels.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Windows in the images of a batch.
+
+    Attributes:
+        image: int ``[n]``, the number of the image; ascending.
+        boxes: float64 ``[n, 4]``.
+        scores: float32 ``[n]``.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> _Candidates:
+        return _Candidates(self.image[rows], self.boxes[rows], self.scores[rows])
+
+
+class MTCNN:
+    """Multi-task cascaded CNNs, Zhang et al. 2016.
+
+    Args:
+        minsize: side of the smallest face to find, in pixels, at least 12: P-Net's window.
+        thresholds: the least probabilities that pass P-Net, R-Net and O-Net.
+        factor: between one level of the image pyramid and the next.
+        threads: of TensorFlow and OpenCV, for the whole process; None leaves them as they are.
+
+    Raises:
+        DetectorError: see ``load_networks``.
+        ValueError: a parameter is out of its range.
+
+    Example:
+        >>> detector = MTCNN(threads=1)
+        >>> [faces] = detector.detect([decode(Path("photo.jpg").read_bytes())])
+        >>> faces.boxes[0], faces.scores[0]
+    """
+
+    def __init__(
+        self,
+        *,
+        minsize: int = 20,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        factor: float = 0.709,
+        threads: int | None = None,
+    ) -> None:
+        if minsize < CELL:
+            raise ValueError(f"minsize is a number of pixels, at least {CELL}, not {minsize}")
+        if not 0 < factor < 1:
+            raise ValueError(f"factor shrinks the image, so it lies between 0 and 1, not {factor}")
+        self.minsize = minsize
+        self.thresholds = thresholds
+        self.factor = factor
+        self._networks = load_networks(threads)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """The faces of each image.
+
+        Args:
+            images: any number of uint8 RGB ``[h, w, 3]``, of any sizes. What is found in one does
+                not depend on the others.
+
+        Returns:
+            One ``Detections`` for each image, in order; empty where there is no face.
+
+        Raises:
+            ValueError: an array is not uint8 ``[h, w, 3]``.
+        """
+        for i, image in enumerate(images):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(
+                    f"Image {i} is {image.dtype} {list(image.shape)}; "
+                    "the detector takes uint8 [height, width, 3] in RGB."
+                )
+        return self._output(images, self._refine(images, self._propose(images)))
+
+    def _propose(self, images: Sequence[np.ndarray]) -> _Candidates:
+        """P-Net over the pyramids of all images, suppression, regression, squares."""
+        scales = [pyramid_scales(*i.shape[:2], self.minsize, self.factor) for i in images]
+        maps = iter(
+            self._judge_levels(
+                [level for p in zip(images, scales, strict=True) for level in pyramid(*p)]
+            )
+        )
+        parts = []
+        for i, image_scales in enumerate(scales):
+            levels = []
+            for scale in image_scales:
+                judged = next(maps)
+                windows, scores, offsets = propose(
+                    judged[:, :, 0], judged[:, :, 1:], scale, self.thresholds[0]
+                )
+                keep = suppress(windows, scores, 0.5, "union")
+                levels.append((windows[keep], scores[keep], offsets[keep]))
+            if levels:
+                windows, scores, offsets = map(np.concatenate, zip(*levels, strict=True))
+                keep = suppress(windows, scores, 0.7, "union")
+                boxes = shift_corners(windows[keep], offsets[keep], inclusive=False)
+                parts.append((np.full(len(keep), i), np.fix(to_squares(boxes)), scores[keep]))
+        if not parts:
+            return _Candidates(np.empty(0, int), np.empty((0, 4)), np.empty(0, np.float32))
+        return _Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _judge_levels(self, levels: list[np.ndarray]) -> list[np.ndarray]:
+        """P-Net's word on every window of every level: ``[h', w', 5]``."""
+        sizes = [level.shape[:2] for level in levels]
+        maps = [np.empty((*map(mosaic.cells, size), 5), np.float32) for size in sizes]
+        canvases = mosaic.arrange(sizes, CANVAS)
+        painted = mosaic.paint(canvases, levels, CANVAS)
+        for tiles, canvas in zip(canvases, painted, strict=True):
+            mosaic.collect(tiles, self._networks.proposal(canvas), maps)
+        return maps
+
+    def _refine(self, images: Sequence[np.ndarray], candidates: _Candidates) -> _Candidates:
+        """R-Net, suppression, regression, squares."""
+        candidates, offsets = _judge(
+            self._networks.refinement, 24, images, candidates, self.thresholds[1]
+        )
+        keep = _suppress_by_image(candidates, 0.7, "union")
+        boxes = shift_corners(candidates.boxes[keep], offsets[keep], inclusive=True)
+        return _Candidates(
+            candidates.image[keep], np.fix(to_squares(boxes)), candidates.scores[keep]
+        )
+
+    def _output(self, images: Sequence[np.ndarray], candidates: _Candidates) -> list[Detections]:
+        """O-Net, regression, landmarks, suppression."""
+        candidates, offsets, points = _judge(
+            self._networks.output, 48, images, candidates, self.thresholds[2]
+        )
+        corners = candidates.boxes[:, None, :2]
+        sides = candidates.boxes[:, None, 2:] - corners + 1
+        # O-Net gives five x, then five y.
+        landmarks = points.reshape(-1, 2, 5).transpose(0, 2, 1) * sides + corners - 1
+        boxes = shift_corners(candidates.boxes, offsets, inclusive=True)
+        faces = _Candidates(candidates.image, boxes, candidates.scores)
+        keep = _suppress_by_image(faces, 0.7, "smaller")
+        faces, landmarks = faces[keep], landmarks[keep].reshape(-1, 10)
+        found = []
+        for i in range(len(images)):
+            rows = _rows(faces, i)
+            found.append(
+                Detections(
+                    boxes=faces.boxes[rows].astype(np.float32),
+                    scores=faces.scores[rows],
+                    landmarks=landmarks[rows].astype(np.float32),
+                )
+            )
+        return found
+
+
+def _judge(
+    network: Callable[[np.ndarray], tuple[np.ndarray, ...]],
+    side: int,
+    images: Sequence[np.ndarray],
+    candidates: _Candidates,
+    threshold: float,
+) -> tuple[_Candidates, ...]:
+    """The candidates that R-Net or O-Net takes for faces, rescored, and its other outputs.
+
+    Regression can turn a window inside out; there is nothing to see in it, so it is no face.
+    """
+    candidates = candidates[(candidates.boxes[:, 2:] >= candidates.boxes[:, :2]).all(axis=1)]
+    outputs = []
+    for start in range(0, max(len(candidates), 1), _CUT_OUTS):
+        some = candidates[start : start + _CUT_OUTS]
+        pixels = np.empty((len(some), side, side, 3), np.float32)
+        for k, (i, box) in enumerate(zip(some.image, some.boxes, strict=True)):
+            pixels[k] = cut_out(images[i], box, side)
+        outputs.append(network(pixels))
+    scores, *others = map(np.concatenate, zip(*outputs, strict=True))
+    passed = scores > threshold
+    faces = _Candidates(candidates.image[passed], candidates.boxes[passed], scores[passed])
+    return faces, *(other[passed] for other in others)
+
+
+def _suppress_by_image(candidates: _Candidates, threshold: float, overlap: Overlap) -> np.ndarray:
+    """Rows that survive suppression among those of their image: images ascending, best first."""
+    kept = [np.empty(0, dtype=np.intp)]
+    for i in np.unique(candidates.image):
+        rows = _rows(candidates, i)
+        kept.append(
+            rows.start
+            + suppress(candidates.boxes[rows], candidates.scores[rows], threshold, overlap)
+        )
+    return np.concatenate(kept)
+
+
+def _rows(candidates: _Candidates, image: int) -> slice:
+    start, stop = np.searchsorted(candidates.image, [image, image + 1])
+    return slice(int(start), int(stop))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from facenet_core.alignment.crops import choose_face, crop, crop_box
+
+HEIGHT, WIDTH = 120, 90
+IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def test_of_faces_equally_central_the_larger_is_chosen():
+    boxes = np.array([[40, 55, 50, 65], [25, 40, 65, 80]], np.float32)
+    assert choose_face(boxes, (120, 90)) == 1
+
+
+def test_of_faces_equally_large_the_more_central_is_chosen():
+    boxes = np.array([[0, 0, 30, 30], [30, 45, 60, 75], [60, 90, 90, 120]], np.float32)
+    assert choose_face(boxes, (120, 90)) == 1
+
+
+def test_distance_from_the_centre_counts_twice_squared():
+    central = [95.0, 95, 105, 105]  # 100 square pixels
+    ten_off_with_298 = [100, 100 - 7.45, 120, 100 + 7.45]
+    ten_off_with_302 = [100, 100 - 7.55, 120, 100 + 7.55]
+    assert choose_face(np.array([central, ten_off_with_298]), (200, 200)) == 0
+    assert choose_face(np.array([central, ten_off_with_302]), (200, 200)) == 1
+
+
+def test_a_single_face_is_chosen_wherever_it_is():
+    assert choose_face(np.array([[-30.0, -30, 2, 2]]), (200, 200)) == 0
+
+
+coordinates = st.floats(-40, 160, width=32)
+
+
+@st.composite
+def boxes(draw):
+    """Boxes over the image, partly beyond its edges."""
+    low = draw(st.integers(-20, WIDTH - 3)), draw(st.integers(-20, HEIGHT - 3))
+    high = [draw(st.integers(max(v, 0) + 3, 150)) for v in low]
+    fractions = draw(st.lists(st.floats(0, 0.96875, width=32), min_size=4, max_size=4))
+    return np.array([*low, *high], np.float32) + np.array(fractions, np.float32)
+
+
+def as_the_original_cropped(image, box, image_size, margin):
+    """The rule of align_dataset_mtcnn.py: int32 takes the whole part, Pillow resizes."""
+    bounds = np.zeros(4, dtype=np.int32)
+    bounds[0] = np.maximum(np.float64(box[0]) - margin / 2, 0)
+    bounds[1] = np.maximum(np.float64(box[1]) - margin / 2, 0)
+    bounds[2] = np.minimum(np.float64(box[2]) + margin / 2, image.shape[1])
+    bounds[3] = np.minimum(np.float64(box[3]) + margin / 2, image.shape[0])
+    x1, y1, x2, y2 = bounds
+    face = Image.fromarray(image[y1:y2, x1:x2])
+    return np.array(face.resize((image_size, image_size), Image.BILINEAR))
+
+
+@given(box=boxes(), margin=st.integers(0, 50), image_size=st.sampled_from([16, 47, 160]))
+def test_crops_are_the_original_rule_pixel_for_pixel(box, margin, image_size):
+    expected = as_the_original_cropped(IMAGE, box, image_size, margin)
+    result = crop(IMAGE, box, image_size, margin)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, expected)
+
+
+@given(st.tuples(coordinates, coordinates, coordinates, coordinates), st.integers(0, 50))
+def test_a_crop_always_holds_a_pixel_of_the_image(box, margin):
+    x1, y1, x2, y2 = crop_box(np.array(box), margin, IMAGE.shape)
+    assert 0 <= x1 < x2 <= WIDTH
+    assert 0 <= y1 < y2 <= HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("box", "margin", "expected"),
+    [
+        ([20.9, 30.9, 40.9, 60.9], 0, (20, 30, 40, 60)),
+        ([20.9, 30.9, 40.9, 60.9], 32, (4, 14, 56, 76)),
+        ([20.0, 30.0, 40.0, 60.0], 3, (18, 28, 41, 61)),
+        ([-5.0, 3.0, 88.0, 130.0], 10, (0, 0, 90, 120)),
+    ],
+)
+def test_half_of_the_margin_goes_on_each_side(box, margin, expected):
+    assert crop_box(np.array(box), margin, IMAGE.shape) == expected

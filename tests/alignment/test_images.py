@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from facenet_core.alignment.images import MIN_SIDE, UndecodableImage, decode, encode
+from facenet_core.errors import FacenetError
+
+
+def scene(height: int = 40, width: int = 56) -> np.ndarray:
+    """Smooth colours, which JPEG keeps, and no symmetry."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.dstack([3 * x, 2 * y + x, 200 - 2 * y]).astype(np.uint8)
+
+
+def saved(image: Image.Image, format: str, **options) -> bytes:
+    stream = BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+PICTURE = Image.fromarray(scene())
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_images_come_back_as_they_were(format):
+    decoded = decode(saved(PICTURE, format))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, scene())
+
+
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("JPEG", {"quality": 95, "progressive": True}),
+        ("JPEG", {"quality": 95, "subsampling": "4:2:0"}),
+        ("WEBP", {"quality": 95}),
+        ("JPEG2000", {}),
+    ],
+)
+def test_lossy_images_come_back_nearly_as_they_were(format, options):
+    decoded = decode(saved(PICTURE, format, **options))
+    assert decoded.shape == (40, 56, 3)
+    assert np.abs(decoded.astype(int) - scene()).mean() < 3
+
+
+def test_jpeg_pixels_are_pillows():
+    data = saved(PICTURE, "JPEG", quality=80)
+    np.testing.assert_array_equal(decode(data), np.asarray(Image.open(BytesIO(data))))
+
+
+def test_grey_becomes_three_equal_channels():
+    grey = scene()[:, :, 0]
+    np.testing.assert_array_equal(
+        decode(saved(Image.fromarray(grey), "PNG")), np.repeat(grey[:, :, None], 3, axis=2)
+    )
+
+
+def test_black_and_white_becomes_0_and_255():
+    decoded = decode(saved(PICTURE.convert("1"), "PNG"))
+    assert decoded.shape == (40, 56, 3)
+    assert set(np.unique(decoded)) == {0, 255}
+
+
+def test_the_upper_8_of_16_bits_are_kept():
+    deep = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56) * 29
+    decoded = decode(saved(Image.fromarray(deep), "PNG"))
+    np.testing.assert_array_equal(decoded[:, :, 1], deep >> 8)
+
+
+def test_a_palette_is_looked_up():
+    picture = PICTURE.quantize(16)
+    np.testing.assert_array_equal(decode(saved(picture, "GIF")), np.asarray(picture.convert("RGB")))
+
+
+def test_cmyk_is_converted():
+    decoded = decode(saved(PICTURE.convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(decoded.astype(int) - scene()).mean() < 3
+
+
+def test_transparent_pixels_are_laid_on_white():
+    rgba = np.dstack([scene(), np.full((40, 56), 255, np.uint8)])
+    rgba[:20, :, 3] = 0
+    decoded = decode(saved(Image.fromarray(rgba), "PNG"))
+    assert (decoded[:20] == 255).all()
+    np.testing.assert_array_equal(decoded[20:], scene()[20:])
+
+
+def test_a_transparent_colour_of_a_palette_is_laid_on_white():
+    indices = np.zeros((40, 56), np.uint8)
+    indices[:, 28:] = 1
+    picture = Image.fromarray(indices).convert("P")
+    picture.putpalette([10, 20, 30, 40, 50, 60])
+    decoded = decode(saved(picture, "PNG", transparency=0))
+    assert (decoded[:, :28] == 255).all()
+    assert (decoded[:, 28:] == [40, 50, 60]).all()
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    second = Image.fromarray(255 - scene())
+    data = saved(PICTURE, "PNG", save_all=True, append_images=[second])
+    np.testing.assert_array_equal(decode(data), scene())
+
+
+ORIENTATIONS = {  # EXIF's number: what a camera so held stores of an upright scene
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("number", ORIENTATIONS)
+def test_exif_orientation_is_applied_or_ignored(number):
+    stored = np.ascontiguousarray(ORIENTATIONS[number](scene()))
+    exif = Image.Exif()
+    exif[0x0112] = number
+    data = saved(Image.fromarray(stored), "PNG", exif=exif)
+    np.testing.assert_array_equal(decode(data), scene())
+    np.testing.assert_array_equal(decode(data, exif="ignore"), stored)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_exif_orientation_that_does_not_exist_changes_nothing(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    np.testing.assert_array_equal(decode(saved(PICTURE, "PNG", exif=exif)), scene())
+
+
+def test_broken_exif_does_not_lose_the_image():
+    data = saved(PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert decode(data).shape == (40, 56, 3)
+
+
+def test_an_image_over_the_limit_is_too_large():
+    data = saved(PICTURE, "PNG")
+    assert decode(data, max_pixels=40 * 56).shape == (40, 56, 3)
+    with pytest.raises(UndecodableImage, match="56x40 pixels, at most 2239") as caught:
+        decode(data, max_pixels=40 * 56 - 1)
+    assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("side", [60_000, 4_000_000])
+def test_a_decompression_bomb_is_refused_by_its_header(side):
+    header = b"P6\n%d %d\n255\n" % (side, side)  # gigabytes of pixels are announced, none follow
+    with pytest.raises(UndecodableImage) as caught:
+        decode(header)
+    assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("size", [(MIN_SIDE - 1, 56), (40, MIN_SIDE - 1), (1, 1)])
+def test_an_image_smaller_than_the_detectors_window_is_too_small(size):
+    with pytest.raises(UndecodableImage, match="at least 12 a side") as caught:
+        decode(saved(Image.fromarray(scene(*size)), "PNG"))
+    assert caught.value.reason == "too_small"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", b"\xff\xd8\xff", b"GIF89a", b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
+)
+def test_what_is_not_an_image_is_undecodable(data):
+    with pytest.raises(UndecodableImage) as caught:
+        decode(data)
+    assert caught.value.reason == "undecodable"
+    assert isinstance(caught.value, FacenetError)
+
+
+def test_the_detail_is_the_same_for_the_same_bytes():
+    details = set()
+    for _ in range(3):
+        with pytest.raises(UndecodableImage) as caught:
+            decode(bytes(50))
+        details.add(caught.value.detail)
+    assert details == {"not an image in a known format"}
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_jpeg_is_undecodable_unless_tolerated(progressive):
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    whole = saved(Image.fromarray(noise), "JPEG", quality=90, progressive=progressive)
+    cut = whole[: len(whole) * 3 // 5]
+    with pytest.raises(UndecodableImage, match="truncated"):
+        decode(cut)
+    decoded = decode(cut, tolerate_truncated=True)
+    assert decoded.shape == (128, 128, 3)
+    if not progressive:
+        np.testing.assert_array_equal(decoded[:48], decode(whole)[:48])
+        assert np.ptp(decoded[-8:]) == 0  # one grey, no picture
+
+
+def test_tolerance_changes_nothing_about_a_whole_jpeg():
+    data = saved(PICTURE, "JPEG")
+    np.testing.assert_array_equal(decode(data), decode(data, tolerate_truncated=True))
+
+
+SEEDS = [
+    saved(PICTURE, "JPEG"),
+    saved(PICTURE, "JPEG", progressive=True),
+    saved(PICTURE, "PNG"),
+    saved(PICTURE.quantize(16), "GIF"),
+    saved(PICTURE, "TIFF", compression="tiff_lzw"),
+    saved(PICTURE, "WEBP"),
+    saved(PICTURE, "BMP"),
+    saved(PICTURE, "JPEG2000"),
+]
+
+
+def attempt(data: bytes, **options) -> np.ndarray | UndecodableImage:
+    try:
+        return decode(data, **options)
+    except UndecodableImage as problem:
+        return problem
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=6),
+    keep=st.floats(0.02, 1),
+    tolerate=st.booleans(),
+)
+def test_damaged_files_give_an_image_or_an_undecodable_image(seed, changes, keep, tolerate):
+    data = bytearray(seed)
+    for place, patch in changes:
+        at = int(place * len(data))
+        data[at : at + len(patch)] = patch
+    data = bytes(data[: max(1, int(keep * len(data)))])
+    outcome = attempt(data, max_pixels=1_000_000, tolerate_truncated=tolerate)
+    if isinstance(outcome, UndecodableImage):
+        assert outcome.reason in {"undecodable", "too_large", "too_small"}
+        assert outcome.detail
+    else:
+        assert outcome.dtype == np.uint8
+        assert outcome.shape[2:] == (3,)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_bytes_that_never_were_an_image_are_undecodable(data):
+    assert isinstance(attempt(data), UndecodableImage)
+
+
+def test_an_undecodable_image_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(UndecodableImage("too_small", "3x3 pixels")))
+    assert (error.reason, error.detail) == ("too_small", "3x3 pixels")
+
+
+def test_png_encoding_loses_nothing():
+    np.testing.assert_array_equal(decode(encode(scene(), "png")), scene())
+
+
+def test_jpeg_encoding_keeps_full_colour_resolution():
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::2] = [255, 0, 0]
+    stripes[:, 1::2] = [0, 0, 255]
+    decoded = decode(encode(stripes, "jpeg", quality=95))
+    assert np.abs(decoded.astype(int) - stripes).mean() < 5
+
+
+def test_encoding_is_the_same_every_time():
+    assert encode(scene()) == encode(scene())

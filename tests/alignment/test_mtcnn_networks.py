@@ -1,0 +1,95 @@
+"""The networks against a plain NumPy statement of the same layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facenet_core.alignment import mosaic
+from facenet_core.alignment.mtcnn_networks import CANVAS, Networks, _load_weights, load_networks
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return load_networks()
+
+
+def conv(x, kernel, bias):
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(0, 1))
+    return np.einsum("hwcij,ijco->hwo", windows, kernel, optimize=True) + bias
+
+
+def prelu(x, slope):
+    return np.where(x > 0, x, slope * x)
+
+
+def pool(x, size, padding):
+    height, width = x.shape[:2]
+    if padding == "SAME":
+        rows = (-(-height // 2) - 1) * 2 + size - height
+        columns = (-(-width // 2) - 1) * 2 + size - width
+        pads = [(max(n, 0) // 2, max(n, 0) - max(n, 0) // 2) for n in (rows, columns)]
+        x = np.pad(x, [*pads, (0, 0)], constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))
+    return windows[::2, ::2].max(axis=(3, 4))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True))[..., 1]
+
+
+def as_caffe_flattens(x):  # column by column
+    return x.transpose(1, 0, 2).reshape(-1)
+
+
+def pnet(pixels):
+    w = _load_weights("pnet")
+    x = pool(prelu(conv((pixels - 127.5) / 128, w[0], w[1]), w[2]), 2, "SAME")
+    x = prelu(conv(x, w[3], w[4]), w[5])
+    x = prelu(conv(x, w[6], w[7]), w[8])
+    return np.dstack([softmax(conv(x, w[11], w[12])), conv(x, w[9], w[10])])
+
+
+def rnet(pixels):
+    w = _load_weights("rnet")
+    x = pool(prelu(conv((pixels - 127.5) / 128, w[0], w[1]), w[2]), 3, "SAME")
+    x = pool(prelu(conv(x, w[3], w[4]), w[5]), 3, "VALID")
+    x = as_caffe_flattens(prelu(conv(x, w[6], w[7]), w[8]))
+    x = prelu(x @ w[9] + w[10], w[11])
+    return softmax(x @ w[14] + w[15]), x @ w[12] + w[13]
+
+
+def onet(pixels):
+    w = _load_weights("onet")
+    x = pool(prelu(conv((pixels - 127.5) / 128, w[0], w[1]), w[2]), 3, "SAME")
+    x = pool(prelu(conv(x, w[3], w[4]), w[5]), 3, "VALID")
+    x = pool(prelu(conv(x, w[6], w[7]), w[8]), 2, "SAME")
+    x = as_caffe_flattens(prelu(conv(x, w[9], w[10]), w[11]))
+    x = prelu(x @ w[12] + w[13], w[14])
+    return softmax(x @ w[19] + w[20]), x @ w[15] + w[16], x @ w[17] + w[18]
+
+
+def test_pnet_sees_each_image_on_a_canvas_as_if_it_were_alone(networks):
+    rng = np.random.default_rng(0)
+    sizes = [(12, 12), (13, 12), (12, 13), (25, 38), (40, 27), (31, 31), (310, 17), (14, 329)]
+    levels = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    canvases = mosaic.arrange(sizes, CANVAS)
+    maps = [np.full((mosaic.cells(h), mosaic.cells(w), 5), np.nan, np.float32) for h, w in sizes]
+    for tiles, canvas in zip(canvases, mosaic.paint(canvases, levels, CANVAS), strict=True):
+        mosaic.collect(tiles, networks.proposal(canvas), maps)
+    for level, judged in zip(levels, maps, strict=True):
+        np.testing.assert_allclose(judged, pnet(level.astype(np.float64)), atol=2e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 16, 17, 70])
+@pytest.mark.parametrize(
+    ("name", "plain", "side"), [("refinement", rnet, 24), ("output", onet, 48)]
+)
+def test_rnet_and_onet_judge_any_number_of_images(networks, name, plain, side, count):
+    images = np.random.default_rng(count).uniform(0, 255, (count, side, side, 3))
+    outputs = getattr(networks, name)(images.astype(np.float32))
+    assert {len(output) for output in outputs} == {count}
+    for i in {0, count // 2, count - 1} & set(range(count)):
+        for output, expected in zip(outputs, plain(images[i]), strict=True):
+            np.testing.assert_allclose(output[i], expected, atol=2e-5)
