@@ -1,0 +1,145 @@
+"""A trained model, ready to turn face crops into embeddings."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import cv2
+import numpy as np
+
+from facenet_core import storage
+from facenet_core.engine import quietly
+from facenet_core.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL_FILE = "model.keras"
+# Batches are padded to a power of two up to this: engines compile once for each size they see.
+_LARGEST_BATCH = 32
+# TensorFlow's `l2_normalize` in the original: the squared norm is at least this.
+_EPSILON = 1e-10
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A network with what it takes to feed it.
+
+    Attributes:
+        network: standardised images [n, s, s, 3] float32 -> prelogits [n, d] float32.
+        image_size: s, pixels.
+        embedding_size: d.
+        use_fixed_image_standardization: see `preprocessing.standardize`.
+        name, fingerprint: of the model's artifact.
+    """
+
+    network: keras.Model
+    image_size: int
+    embedding_size: int
+    use_fixed_image_standardization: bool
+    name: str
+    fingerprint: str
+
+    @classmethod
+    def load(cls, model_uri: str) -> Self:
+        """The model of a finished training.
+
+        Raises:
+            ArtifactError: the folder holds no finished model, or one that cannot be read.
+        """
+        manifest = storage.open_artifact(model_uri, "train")
+        with quietly():
+            network = load_network(storage.join(model_uri, MODEL_FILE))
+        try:
+            return cls(
+                network,
+                manifest.details["image_size"],
+                manifest.details["embedding_size"],
+                manifest.details["use_fixed_image_standardization"],
+                manifest.name,
+                manifest.fingerprint,
+            )
+        except KeyError as error:
+            raise ArtifactError(
+                f"{model_uri}: its manifest does not say {error}; train the model again"
+            ) from None
+
+    def embed(self, images: np.ndarray, flipped: bool = False) -> np.ndarray:
+        """Embeddings [n, d] float32 of unit length, of face crops [n, h, w, 3] uint8 RGB.
+
+        Crops larger than `image_size` are cut to their centre; crops with a shorter side are
+        resized to it.
+
+        Args:
+            flipped: embed the mirror images.
+
+        Raises:
+            ValueError: `images` is not uint8 [n, h, w, 3].
+        """
+        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+            raise ValueError(
+                f"expected crops as uint8 [n, h, w, 3], got {images.dtype} {images.shape}"
+            )
+        images = fit(images, self.image_size)
+        if flipped:
+            images = images[:, :, ::-1]
+        result = np.empty((len(images), self.embedding_size), np.float32)
+        for start in range(0, len(images), _LARGEST_BATCH):
+            batch = images[start : start + _LARGEST_BATCH]
+            padding = (1 << (len(batch) - 1).bit_length()) - len(batch)
+            padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
+            embeddings = self._pixels_to_embeddings.predict_on_batch(padded)
+            result[start : start + len(batch)] = np.asarray(embeddings)[: len(batch)]
+        return result
+
+    @cached_property
+    def _pixels_to_embeddings(self) -> keras.Model:
+        """Images [n, s, s, 3] uint8 -> embeddings [n, d] float32, compiled as one function."""
+        import keras
+        from keras import ops
+
+        from facenet_core.models.preprocessing import standardize
+
+        images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8")
+        prelogits = self.network(standardize(images, self.use_fixed_image_standardization))
+        squared = ops.sum(ops.square(prelogits), axis=1, keepdims=True)
+        embeddings = prelogits * ops.rsqrt(ops.maximum(squared, _EPSILON))
+        return keras.Model(images, embeddings)
+
+
+def fit(images: np.ndarray, size: int) -> np.ndarray:
+    """Crops [n, h, w, 3] as [n, size, size, 3]: the centre of larger ones, smaller ones resized.
+
+    The original demanded equal sizes.
+    """
+    height, width = images.shape[1:3]
+    if min(height, width) < size:
+        resized = [
+            cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) for image in images
+        ]
+        return np.stack(resized) if resized else np.empty((0, size, size, 3), images.dtype)
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[:, top : top + size, left : left + size]
+
+
+def load_network(uri: str) -> keras.Model:
+    """The network in a `.keras` file. Files that carry code are refused.
+
+    Raises:
+        ArtifactError: it is missing or not such a file.
+    """
+    import keras
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
+            local = Path(folder) / MODEL_FILE
+            local.write_bytes(storage.read_bytes(uri))
+            return keras.saving.load_model(local, compile=False, safe_mode=True)
+    except FileNotFoundError:
+        raise ArtifactError(f"{uri}: no such model; train it again") from None
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise ArtifactError(f"{uri}: not a Keras model that can be read: {error}") from error
