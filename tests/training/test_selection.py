@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facenet_core.errors import TrainingError
+from facenet_core.training.selection import select
+
+
+def choose(counts, least=1, ratio=0.0, seed=0):
+    """Select from people p0, p1 … with so many images each, mixed, names in reverse order."""
+    names = [f"p{i}" for i in range(len(counts))][::-1]
+    people = np.repeat(np.arange(len(counts))[::-1], counts)
+    people = np.random.default_rng(3).permutation(people)
+    chosen = select(
+        names,
+        people,
+        min_nrof_images_per_class=least,
+        validation_set_split_ratio=ratio,
+        seed=seed,
+    )
+    return chosen, np.array(names)[people]
+
+
+def test_a_label_is_the_index_in_the_sorted_identities():
+    chosen, names = choose([3, 1, 2])
+    assert chosen.identities == ("p0", "p1", "p2")
+    assert [chosen.identities[label] for label in chosen.labels] == names.tolist()
+    assert chosen.training.tolist() == list(range(6))
+    assert chosen.validation.size == 0
+
+
+def test_people_with_few_images_are_left_out_and_labels_stay_dense():
+    chosen, names = choose([3, 1, 2], least=2)
+    assert chosen.identities == ("p0", "p2")
+    assert (chosen.labels[names == "p1"] == -1).all()
+    assert names[chosen.training].tolist() == [name for name in names if name != "p1"]
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=6),
+    st.sampled_from([0.01, 0.1, 0.3, 0.5, 0.9, 0.999]),
+)
+def test_of_each_person_the_share_is_held_out_but_never_all(counts, ratio):
+    chosen, names = choose(counts, ratio=ratio)
+    for person, count in enumerate(counts):
+        trained = int((names[chosen.training] == f"p{person}").sum())
+        held_out = int((names[chosen.validation] == f"p{person}").sum())
+        assert trained + held_out == count
+        assert trained >= 1
+        assert held_out == min(count - 1, int(np.ceil(round(count * ratio, 9))))
+
+
+def test_what_is_held_out_is_a_function_of_the_seed():
+    first, same, other = (choose([20, 20], ratio=0.3, seed=s)[0].validation for s in (1, 1, 2))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(("counts", "least"), [([5], 1), ([5, 2], 3), ([1, 1], 2)])
+def test_fewer_than_two_people_are_an_error(counts, least):
+    with pytest.raises(TrainingError, match="a classifier needs two people"):
+        choose(counts, least)
