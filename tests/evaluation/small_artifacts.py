@@ -1,0 +1,93 @@
+"""Small artifacts to validate: crops of a few people, and a network that was never trained."""
+
+from __future__ import annotations
+
+import io
+
+import keras
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from facenet_core import records, storage
+from facenet_core.models.embedder import MODEL_FILE
+
+SIZE, DIMENSIONS = 32, 8
+PEOPLE, IMAGES = 12, 6
+
+
+def image_id(person: int, image: int) -> str:
+    return f"Person_{person}/Person_{person}_{image:04d}.jpg"
+
+
+def crop(person: int, image: int, face: int = 0) -> dict:
+    """A row of crops: a blurred pattern of the person's, with noise of the image's."""
+    pattern = np.random.default_rng(person).integers(0, 200, (4, 4, 3))
+    noise = np.random.default_rng([person, image, face]).integers(0, 56, (4, 4, 3))
+    picture = Image.fromarray((pattern + noise).astype(np.uint8))
+    buffer = io.BytesIO()
+    picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return {
+        "image_id": image_id(person, image),
+        "identity": f"Person_{person}",
+        "face_index": face,
+        "image": {"bytes": buffer.getvalue(), "path": image_id(person, image)},
+        "box": [0.0, 0.0, SIZE, SIZE],
+        "landmarks": [0.0] * 10,
+        "score": 1.0,
+    }
+
+
+def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> str:
+    name = storage.fingerprint([len(shard) for shard in shards])
+    plan = storage.plan_stage(root, "align", "people", {"shards": name}, [], 1)
+    parts = []
+    for number, rows in enumerate(shards):
+        for folder, schema, content in (
+            ("crops", records.CROPS, rows),
+            ("rejects", records.REJECTS, rejects if number == 0 else []),
+        ):
+            part = f"{folder}/{records.part_name(number)}"
+            with records.PartWriter(storage.join(plan.uri, part), schema, plan.fingerprint) as file:
+                for row in content:
+                    file.write(row)
+            parts.append(records.describe_part(plan.uri, part))
+    storage.publish(plan, parts, {"images": sum(map(len, shards)) + len(rejects)}, {})
+    return plan.uri
+
+
+def publish_model(
+    root: str, name: str, *, labels: tuple[str, ...] = (), broken: bool = False
+) -> str:
+    config = {"labels": labels, "broken": broken}
+    plan = storage.plan_stage(root, "train", name, config, [], 1)
+    network = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.AveragePooling2D(8),
+            keras.layers.Flatten(),
+            keras.layers.Dense(
+                DIMENSIONS,
+                kernel_initializer=keras.initializers.RandomNormal(seed=0),
+                bias_initializer=keras.initializers.Constant(np.nan if broken else 0.2),
+            ),
+        ]
+    )
+    with storage.new_file(storage.join(plan.uri, MODEL_FILE)) as path:
+        local = path.parent / MODEL_FILE
+        network.save(local)
+        local.rename(path)
+    history = pa.table(
+        {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "learning_rate": [0.1, 0.1, 0.01]}
+    )
+    records.write_table(storage.join(plan.uri, "history.parquet"), history, plan.fingerprint)
+    parts = [storage.describe_file(plan.uri, each) for each in (MODEL_FILE, "history.parquet")]
+    details = {
+        "model_def": "linear",
+        "labels": labels,
+        "image_size": SIZE,
+        "embedding_size": DIMENSIONS,
+        "use_fixed_image_standardization": False,
+    }
+    storage.publish(plan, parts, {}, {}, details)
+    return plan.uri

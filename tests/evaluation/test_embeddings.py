@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from small_artifacts import DIMENSIONS, crop, image_id, publish_crops
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError
+from facenet_core.evaluation.embeddings import Crop, decode, embed_crops, read_crops
+from facenet_core.models.embedder import Embedder
+
+WANTED = [image_id(3, 2), image_id(0, 1), image_id(5, 6), image_id(0, 1), image_id(9, 4)]
+
+
+@pytest.fixture(scope="module")
+def embedder(model_uri):
+    return Embedder.load(model_uri)
+
+
+def embed(uri, embedder, ids, **options):
+    manifest = storage.open_artifact(uri, "align")
+    return embed_crops(uri, manifest, ids, embedder, **{"batch_size": 3, **options})
+
+
+def test_each_image_is_embedded_once_in_the_order_of_the_ids(crops_uri, embedder):
+    found = embed(crops_uri, embedder, WANTED)
+    assert found.image_ids == (image_id(0, 1), image_id(3, 2), image_id(5, 6), image_id(9, 4))
+    assert found.identities == ("Person_0", "Person_3", "Person_5", "Person_9")
+    for name, row in zip([(0, 1), (3, 2), (5, 6), (9, 4)], found.vectors, strict=True):
+        pixels = decode(Crop("", "", crop(*name)["image"]["bytes"]))
+        np.testing.assert_allclose(row, embedder.embed(pixels[None])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_embeddings_do_not_depend_on_the_batch(crops_uri, embedder, batch_size):
+    found = embed(crops_uri, embedder, WANTED, batch_size=batch_size).vectors
+    np.testing.assert_allclose(found, embed(crops_uri, embedder, WANTED).vectors, atol=1e-5)
+
+
+def test_mirrored_images_are_joined(crops_uri, embedder):
+    plain = embed(crops_uri, embedder, WANTED).vectors
+    joined = embed(crops_uri, embedder, WANTED, use_flipped_images=True).vectors
+    assert joined.shape == (4, 2 * DIMENSIONS)
+    np.testing.assert_allclose(joined[:, :DIMENSIONS], plain, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(joined[:, DIMENSIONS:], axis=1), 1, rtol=1e-5)
+    assert not np.allclose(joined[:, DIMENSIONS:], plain)
+
+
+def test_progress_counts_images(crops_uri, embedder):
+    seen = []
+    embed(crops_uri, embedder, WANTED, progress=lambda *counts: seen.append(counts))
+    assert seen == [(3, 4), (4, 4)]
+
+
+def test_only_the_first_face_counts(crops_uri):
+    manifest = storage.open_artifact(crops_uri, "align")
+    (found,) = read_crops(crops_uri, manifest, {image_id(0, 1)})
+    assert found == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"])
+
+
+def test_a_table_of_embeddings_has_the_shards_schema(crops_uri, embedder):
+    found = embed(crops_uri, embedder, WANTED)
+    table = found.table()
+    assert table["image_id"].to_pylist() == list(found.image_ids)
+    assert np.array_equal(np.array(table["embedding"].to_pylist(), np.float32), found.vectors)
+
+
+def test_images_without_a_crop_are_named(crops_uri, embedder):
+    with pytest.raises(ArtifactError, match=r"1 images have no crop: Person_0/Person_0_0007.jpg"):
+        embed(crops_uri, embedder, [image_id(0, 1), image_id(0, 7)])
+
+
+def test_a_crop_that_cannot_be_decoded_is_named(tmp_path, embedder):
+    broken = crop(0, 1)
+    broken["image"]["bytes"] = broken["image"]["bytes"][:60]
+    uri = publish_crops(str(tmp_path), [[broken, crop(0, 2)]], [])
+    with pytest.raises(ArtifactError, match=r"Person_0_0001.jpg: its crop cannot be decoded"):
+        embed(uri, embedder, [image_id(0, 1), image_id(0, 2)])
