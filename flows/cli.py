@@ -1,0 +1,241 @@
+"""The command line: `facenet run | ingest | align | train | validate`.
+
+Every option is a field of the stage's configuration. Only what a command needs is imported, so
+that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import yaml
+
+from facenet_core import config as conf
+from facenet_core.errors import ConfigError, FacenetError
+
+STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
+    "ingest": (
+        conf.IngestConfig,
+        [("source", "a folder or archive of Name/Name_0001.jpg, or `synthetic`")],
+        "photographs into raw shards",
+    ),
+    "align": (
+        conf.AlignConfig,
+        [("raw", "URI of a raw artifact, or a folder or archive of photographs")],
+        "find, crop and scale faces",
+    ),
+    "train": (
+        conf.TrainConfig,
+        [("crops", "URI of a crops artifact")],
+        "train an embedding model on crops",
+    ),
+    "validate": (
+        conf.ValidateConfig,
+        [("crops", "URI of a crops artifact"), ("model", "URI of a model artifact")],
+        "measure a model on pairs of faces",
+    ),
+}
+# Quiet and quick, unless the user's environment says otherwise.
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0, 1 failed, 2 wrong usage, 130 interrupted."""
+    words = [_dashes(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        options = _parse(words)
+    except ConfigError as error:
+        print(f"facenet: {error}", file=sys.stderr)
+        return error.exit_status
+    _prepare_environment(options.verbose)
+    try:
+        _print_result(_run(options), options)
+    except FacenetError as error:
+        _print_error(error, options.debug)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("facenet: interrupted; the same command continues from here", file=sys.stderr)
+        return 130
+    except Exception as error:  # nobody should meet a traceback without asking for it
+        _print_error(error, options.debug)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> Any:
+    """Carry out the command; returns a StageSummary or a PipelineSummary."""
+    from tasks.server import start_temporary_server
+
+    settings = conf.load(options.config, options.overrides)
+    where = settings.cluster.model_copy(
+        update={
+            key: value
+            for key in ("workers", "dask_address")
+            if (value := getattr(options, key)) is not None
+        }
+    )
+    root = options.storage or settings.storage
+    start_temporary_server()
+    if options.command == "run":
+        from flows.pipeline import pipeline
+
+        return pipeline(settings.model_copy(update={"cluster": where, "storage": root}))
+    section = "validation" if options.command == "validate" else options.command
+    stage = _merged(getattr(settings, section), options)
+    if options.command == "ingest":
+        from flows.ingest import ingest
+
+        return ingest(stage, root, where)
+    if options.command == "align":
+        from flows.align import align
+
+        return align(options.raw, stage, root, where)
+    if options.command == "train":
+        from flows.train import train
+
+        return train(options.crops, stage, root)
+    from flows.validate import validate
+
+    return validate(options.crops, options.model, stage, root)
+
+
+def _merged(section: conf.Config, options: argparse.Namespace) -> Any:
+    """The configuration of a stage, with the fields given as options put in."""
+    values = section.model_dump()
+    given = {key: value for key, value in vars(options).items() if key in values}
+    return conf.build(type(section), {**values, **given}, "the command line")
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="facenet",
+        description="From face photographs to a validated face-embedding model.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="the whole pipeline", allow_abbrev=False, description="The whole pipeline."
+    )
+    _add_common(run)
+    for name, (model, inputs, text) in STAGES.items():
+        command = commands.add_parser(
+            name, help=text, description=f"{text.capitalize()}.", allow_abbrev=False
+        )
+        for positional, help_text in inputs:
+            command.add_argument(positional, metavar=positional.upper(), help=help_text)
+        _add_common(command)
+        _add_fields(command, model, {positional for positional, _ in inputs})
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise ConfigError(_explain_unknown(unknown[0], options.command, commands))
+    return options
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where and how it runs")
+    group.add_argument("--config", metavar="FILE", help="configuration file (YAML)")
+    group.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="override one field of the configuration",
+    )
+    group.add_argument("--storage", metavar="URI", help="storage root; default: ./facenet-store")
+    group.add_argument("--workers", type=int, metavar="N", help="local Dask workers")
+    group.add_argument("--dask-address", metavar="URI", help="an existing Dask scheduler")
+    group.add_argument("--json", action="store_true", help="print one JSON object")
+    group.add_argument("--verbose", action="store_true", help="show Prefect's log")
+    group.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _add_fields(
+    parser: argparse.ArgumentParser, model: type[conf.Config], positional: set[str]
+) -> None:
+    group = parser.add_argument_group("options (fields of the configuration)")
+    for name, field in model.model_fields.items():
+        if name in positional:
+            continue
+        option = "--" + name.replace("_", "-")
+        default = "" if field.default is None else f" [{_shown(field.default)}]"
+        text = ((field.description or "") + default).replace("%", "%%")
+        settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
+        if field.annotation is bool:
+            settings["action"] = argparse.BooleanOptionalAction
+        else:
+            settings["type"] = _value
+            settings["metavar"] = name.split("_")[-1].upper()
+            if isinstance(field.default, tuple):
+                settings["nargs"] = len(get_args(field.annotation))
+        group.add_argument(option, **settings)
+
+
+def _value(text: str) -> Any:
+    """An option's text as YAML would read it, so that the command line and files agree."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, int | float | bool) or value is None else text
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _dashes(word: str) -> str:
+    """`--image_size` and `--image-size` are the same option."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _explain_unknown(word: str, command: str, commands: Any) -> str:
+    known: Callable[[str], Any] = commands.choices[command]._option_string_actions
+    nearest = difflib.get_close_matches(word.partition("=")[0], list(known), n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"see `facenet {command} --help`"
+    return f"unknown option {word}; {hint}"
+
+
+def _prepare_environment(verbose: bool) -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not verbose:
+        # Errors reach the terminal as one message, not through Prefect's log with its tracebacks.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def _print_error(error: Exception, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    name = "" if isinstance(error, FacenetError) else f"{type(error).__name__}: "
+    print(f"facenet: {name}{error}", file=sys.stderr)
+    if not isinstance(error, FacenetError) and not debug:
+        print("facenet: run it with --debug for the traceback", file=sys.stderr)
+
+
+def _print_result(result: Any, options: argparse.Namespace) -> None:
+    from flows import results
+
+    if options.json:
+        print(json.dumps(results.as_json(result)))
+        return
+    results.print_table(result)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

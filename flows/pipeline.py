@@ -1,0 +1,60 @@
+"""The pipeline: ingest, align, train, validate, each only as far as it is not done yet.
+
+`python -m flows.pipeline --config FILE` is `facenet run --config FILE`.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
+from facenet_core.evaluation.validate import check_pairs
+from flows.align import align
+from flows.ingest import ingest
+from flows.train import train
+from flows.validate import validate
+from tasks.cluster import cluster
+from tasks.summary import PipelineSummary
+
+
+@flow(name="pipeline", flow_run_name="pipeline {config.ingest.source}", persist_result=True)
+def pipeline(config: PipelineConfig) -> PipelineSummary:
+    """Photographs to a validated model.
+
+    Args:
+        config: one section a stage, `holdout` for the people to validate on, `storage`, `cluster`.
+    """
+    if config.holdout is None:
+        raise ConfigError(
+            "holdout: the pipeline needs photographs of people that training never sees; add a "
+            "section `holdout: {ingest: {source: …}}`"
+        )
+    root = storage.absolute(config.storage or storage.default_root())
+    storage.check_writable(root)
+
+    with cluster(config.cluster):
+        raw = ingest(config.ingest, root, config.cluster)
+        held_raw = ingest(config.holdout.ingest, root, config.cluster)
+        crops = align(raw.uri, config.align, root, config.cluster)
+        held_crops = align(held_raw.uri, config.holdout.align or config.align, root, config.cluster)
+    check_pairs(held_crops.uri, config.validation)  # now, not after hours of training
+    model = train(crops.uri, config.train, root)
+    report = validate(held_crops.uri, model.uri, config.validation, root)
+    return PipelineSummary(
+        raw=raw,
+        crops=crops,
+        holdout_raw=held_raw,
+        holdout_crops=held_crops,
+        model=model,
+        report=report,
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from flows.cli import main
+
+    sys.exit(main(["run", *sys.argv[1:]]))

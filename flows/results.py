@@ -1,0 +1,87 @@
+"""What a command prints when it is done: a table for people, or one JSON object."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from facenet_core import storage
+from tasks.summary import PipelineSummary, StageSummary
+
+_FIGURES = ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer")
+_FIGURES += ("threshold", "pairs", "pairs_skipped")
+
+
+def as_json(result: StageSummary | PipelineSummary) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    stage = result.report if isinstance(result, PipelineSummary) else result
+    shown: dict[str, Any] = stage.model_dump(
+        include={"stage", "uri", "fingerprint", "seconds", "counts"}
+    )
+    shown |= {name: stage.metrics[name] for name in _FIGURES if name in stage.metrics}
+    if isinstance(result, PipelineSummary):
+        artifacts = {name: getattr(result, name) for name in PipelineSummary.model_fields}
+        shown["stage"] = "run"
+        shown["seconds"] = round(sum(part.seconds for part in artifacts.values()), 3)
+        shown["counts"] = {name: part.counts for name, part in artifacts.items()}
+        shown["artifacts"] = {name: part.uri for name, part in artifacts.items()}
+    return shown
+
+
+def print_table(result: StageSummary | PipelineSummary) -> None:
+    """Print the figures; the last line is the URI of the artifact."""
+    console = Console(file=sys.stdout, soft_wrap=True)
+    if isinstance(result, PipelineSummary):
+        console.print(_data_table(result))
+        stage = result.report
+    else:
+        stage = result
+        if not stage.metrics:
+            console.print(_counts_table(stage))
+    if stage.stage == "validate":
+        console.print(_metrics_table(stage))
+        print(f"Report: {storage.join(stage.uri, 'report.html')}")
+    print(stage.uri)
+
+
+def _data_table(result: PipelineSummary) -> Table:
+    table = Table("", "images", "people", "crops", "rejects", "seconds", title="Photographs")
+    for name, raw, crops in (
+        ("training", result.raw, result.crops),
+        ("validation", result.holdout_raw, result.holdout_crops),
+    ):
+        table.add_row(
+            name,
+            f"{raw.counts['images']:,}",
+            f"{raw.counts['identities']:,}",
+            f"{crops.counts['crops']:,}",
+            f"{crops.counts['rejects']:,}",
+            f"{raw.seconds + crops.seconds:.1f}",
+        )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _counts_table(stage: StageSummary) -> Table:
+    table = Table(title=f"{stage.stage}, {stage.seconds:.1f} s", show_header=False)
+    for name, count in stage.counts.items():
+        table.add_row(name, f"{count:,}")
+    table.columns[1].justify = "right"
+    return table
+
+
+def _metrics_table(stage: StageSummary) -> Table:
+    m = stage.metrics
+    table = Table(title=f"Validation on {m['pairs']:,} pairs", show_header=False)
+    table.add_row("accuracy", f"{m['accuracy']:.4f} ± {m['accuracy_std']:.4f}")
+    val = f"{m['val_rate']:.4f} ± {m['val_rate_std']:.4f} @ FAR={m['far']:.5f}"
+    table.add_row("validation rate", val)
+    table.add_row("area under ROC", f"{m['auc']:.4f}")
+    table.add_row("equal error rate", f"{m['eer']:.4f}")
+    if m["pairs_skipped"]:
+        table.add_row("pairs skipped", f"{m['pairs_skipped']:,}")
+    return table

@@ -1,0 +1,79 @@
+"""Progress: a bar in a terminal, a progress artifact in the Prefect UI, nothing in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Report = Callable[..., None]
+_ARTIFACT_SECONDS = 5.0
+
+
+@contextmanager
+def progress(title: str, total: int | None, unit: str = "images") -> Iterator[Report]:
+    """Yields `report(done, total=None, text="")`, which may be called as often as one likes."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left  {task.fields[text]}"),
+        console=console,
+        disable=not sys.stderr.isatty(),
+    )
+    artifact = _Artifact(title)
+    with bar:
+        row = bar.add_task(title, total=total, text="")
+
+        def report(done: int, total: int | None = total, text: str = "") -> None:
+            bar.update(row, completed=done, total=total, text=text)
+            artifact.update(done, total, f"{done} of {total or '?'} {unit} {text}")
+
+        yield report
+        artifact.finish()
+
+
+class _Artifact:
+    """The progress artifact of the current run, updated every few seconds at most."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._id: Any = None
+        self._last = time.monotonic()
+
+    def update(self, done: int, total: int | None, text: str) -> None:
+        now = time.monotonic()
+        if total and now - self._last >= _ARTIFACT_SECONDS:
+            self._last = now
+            self._write(100.0 * min(done / total, 1.0), text)
+
+    def finish(self) -> None:
+        if self._id is not None:
+            self._write(100.0, "done")
+
+    def _write(self, percent: float, text: str) -> None:
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        description = f"{self._title}: {text}"
+        with suppress(Exception):  # a display that fails must not fail the work
+            if self._id is None:
+                self._id = create_progress_artifact(percent, description=description)
+            else:
+                update_progress_artifact(self._id, percent, description=description)

@@ -1,0 +1,16 @@
+"""What is worth trying again: lost workers and storage, but not a wrong configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facenet_core.errors import FacenetError
+
+# Options of every task that works on one shard.
+SHARD_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 15]}
+
+
+def retry_can_help(task: Any, task_run: Any, state: Any) -> bool:
+    """Prefect's `retry_condition_fn`: no for errors that say so of themselves."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, FacenetError) or error.retryable

@@ -1,0 +1,124 @@
+"""Killed at any moment, the same command goes on, and ends like an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import command, facenet
+
+from facenet_core import storage
+
+
+def start(config: Path, root: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command("run", "--config", config, "--storage", root),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def children(process: int) -> list[int]:
+    """All processes that descend from one."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(process).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def weights(root: Path) -> dict[str, np.ndarray]:
+    import keras
+
+    (file,) = root.glob("models/tiny/*/model.keras")
+    model = keras.saving.load_model(file, compile=False)
+    return {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+
+
+def assert_equal_results(root: Path, undisturbed: Path) -> None:
+    """As promised: raw and crops byte for byte, models by weights, reports by their metrics."""
+    for file in sorted(undisturbed.rglob(storage.MANIFEST)):
+        place = file.parent.relative_to(undisturbed)
+        manifest = storage.read_manifest(str(root / place))
+        assert manifest is not None, place
+        if place.parts[0] in ("raw", "crops"):
+            assert manifest.parts == storage.read_manifest(str(file.parent)).parts
+        assert storage.damaged_parts(str(root / place), manifest) == []
+    expected, found = weights(undisturbed), weights(root)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    (metrics,) = undisturbed.glob("reports/*/*/metrics.json")
+    assert (root / metrics.relative_to(undisturbed)).read_bytes() == metrics.read_bytes()
+    assert list(root.rglob("*.tmp")) == []
+
+
+def test_killed_while_aligning_and_again_while_training(
+    undisturbed: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    run = start(tiny_config, tmp_path)
+    wait_for(run, lambda: any(tmp_path.glob("crops/tiny/*/crops/part-*.parquet")))
+    workers = children(run.pid)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not list(tmp_path.glob("crops/tiny/*/manifest.json"))
+    raw_before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("raw/tiny/*/images/*")}
+    crops_before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("crops/tiny/*/crops/*.parquet")}
+    assert raw_before
+    assert crops_before
+
+    run = start(tiny_config, tmp_path)
+    wait_for(run, lambda: any(tmp_path.glob("models/tiny/*/attempts/*/checkpoints/*")))
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not list(tmp_path.glob("models/tiny/*/manifest.json"))
+    assert not list(tmp_path.glob("models/tiny/*/model.keras"))
+
+    status, _, errors = facenet("run", "--config", tiny_config, "--storage", tmp_path)
+    assert status == 0, errors
+    for file, written in {**raw_before, **crops_before}.items():
+        assert file.stat().st_mtime_ns == written, "done twice"
+    assert_equal_results(tmp_path, undisturbed)
+    time.sleep(1)
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == [], "left running"
+
+
+@pytest.mark.parametrize("moment", ["crops/tiny/*/crops/.*", "models/tiny/*/attempts/*/**/*"])
+def test_interrupted_by_the_user_it_ends_soon_with_130_and_leaves_nothing_whole(
+    undisturbed: Path, tiny_config: Path, tmp_path: Path, moment: str
+) -> None:
+    run = start(tiny_config, tmp_path)
+    wait_for(run, lambda: any(tmp_path.glob(moment)))
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 130
+    stage = moment.split("/")[0]
+    assert not list(tmp_path.glob(f"{stage}/tiny/*/manifest.json"))
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_a_killed_dask_worker_is_replaced_and_its_shard_done_again(
+    undisturbed: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    run = start(tiny_config, tmp_path)
+    wait_for(run, lambda: any(tmp_path.glob("crops/tiny/*/crops/.part-*.tmp")))
+    (writing, *_) = tmp_path.glob("crops/tiny/*/crops/.part-*.tmp")
+    worker = int(writing.name.split(".")[-3])
+    assert worker in children(run.pid)
+    os.kill(worker, signal.SIGKILL)
+    assert run.wait(240) == 0
+    assert_equal_results(tmp_path, undisturbed)

@@ -1,0 +1,123 @@
+"""The whole pipeline on a real Prefect server, real Dask workers and real TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import facenet
+
+from facenet_core import records, storage
+
+
+def manifests(root: Path) -> dict[str, storage.Manifest]:
+    """Every artifact below a root, by its place relative to it."""
+    return {
+        str(file.parent.relative_to(root)): storage.read_manifest(str(file.parent))
+        for file in sorted(root.rglob(storage.MANIFEST))
+    }
+
+
+def times(root: Path) -> dict[str, int]:
+    """When each file of a root was last written."""
+    return {str(f.relative_to(root)): f.stat().st_mtime_ns for f in root.rglob("*") if f.is_file()}
+
+
+def test_every_stage_leaves_an_artifact(undisturbed: Path) -> None:
+    found = [place.rsplit("/", 1)[0] for place in manifests(undisturbed)]
+    assert found == [
+        "crops/tiny",
+        "crops/tiny-holdout",
+        "models/tiny",
+        "raw/tiny",
+        "raw/tiny-holdout",
+        "reports/tiny",
+    ]
+
+
+def test_every_image_is_a_crop_or_a_reject(undisturbed: Path) -> None:
+    for place, manifest in manifests(undisturbed).items():
+        if not place.startswith("crops"):
+            continue
+        ids = []
+        for folder in ("crops", "rejects"):
+            for uri in records.part_uris(str(undisturbed / place), folder, manifest.parts):
+                ids += records.read_table(uri, ["image_id"])["image_id"].to_pylist()
+        raw_uri = manifest.inputs[0].uri
+        raw = storage.open_artifact(raw_uri, "ingest")
+        expected = []
+        for uri in records.part_uris(raw_uri, "images", raw.parts):
+            expected += records.read_table(uri, ["image_id"])["image_id"].to_pylist()
+        assert sorted(ids) == sorted(expected)
+        assert len(ids) == manifest.counts["images"]
+        assert manifest.counts["aligned"] + manifest.counts["rejects"] == len(ids)
+
+
+def test_lineage_leads_from_the_report_to_the_photographs(undisturbed: Path) -> None:
+    made = {manifest.fingerprint: manifest for manifest in manifests(undisturbed).values()}
+    (report,) = (manifest for manifest in made.values() if manifest.stage == "validate")
+    crops, model = (made[given.fingerprint] for given in report.inputs)
+    assert (crops.name, model.stage) == ("tiny-holdout", "train")
+    assert made[crops.inputs[0].fingerprint].name == "tiny-holdout"
+    assert made[model.inputs[0].fingerprint].name == "tiny"
+
+
+def test_the_same_command_again_finds_everything_made(undisturbed: Path, tiny_config: Path) -> None:
+    before = times(undisturbed)
+    status, output, errors = facenet("run", "--config", tiny_config, "--storage", undisturbed)
+    assert status == 0, errors
+    assert times(undisturbed) == before
+    assert output.splitlines()[-1].startswith(str(undisturbed / "reports" / "tiny"))
+
+
+def test_json_is_one_object_with_the_figures_of_the_report(
+    undisturbed: Path, tiny_config: Path
+) -> None:
+    status, output, errors = facenet(
+        "run", "--config", tiny_config, "--storage", undisturbed, "--json"
+    )
+    assert status == 0, errors
+    printed = json.loads(output)
+    metrics = json.loads((Path(printed["uri"]) / "metrics.json").read_text())
+    for name in ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer"):
+        assert printed[name] == metrics[name]
+    assert printed["pairs"] == 40
+    assert set(printed["artifacts"]) >= {"raw", "crops", "model", "report"}
+    assert all(Path(uri).is_dir() for uri in printed["artifacts"].values())
+
+
+def test_the_stages_run_alone_give_the_same_artifacts(
+    undisturbed: Path, tiny_config: Path, tmp_path: Path, prefect_server: str
+) -> None:
+    common = ("--config", tiny_config, "--storage", tmp_path)
+
+    def last_line(*arguments: object) -> str:
+        status, output, errors = facenet(*arguments, *common)
+        assert status == 0, errors
+        return output.splitlines()[-1]
+
+    raw = last_line("ingest", "synthetic")
+    crops = last_line("align", raw)
+    model = last_line("train", crops)
+    held = last_line("ingest", "synthetic", "--identities", 8, "--images-per-identity", 4,
+                     "--first_identity", 100, "--name", "tiny-holdout")  # fmt: skip
+    report = last_line("validate", last_line("align", held), model)
+    assert Path(report).relative_to(tmp_path) == next(undisturbed.glob("reports/*/*")).relative_to(
+        undisturbed
+    )
+    for place, manifest in manifests(undisturbed).items():
+        if place.startswith(("raw", "crops")):
+            assert storage.read_manifest(str(tmp_path / place)).parts == manifest.parts
+
+
+def test_it_works_without_a_server_from_any_folder(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    status, output, errors = facenet("ingest", folder.name)
+    assert status == 0, errors
+    assert output.splitlines()[-1].startswith(str(tmp_path / "facenet-store" / "raw" / "faces"))
+    assert "Traceback" not in errors

@@ -1,0 +1,79 @@
+"""The rules of the house: who imports whom, and what a command may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FORBIDDEN = {
+    "facenet_core": {"prefect", "dask", "distributed", "tasks", "flows"},
+    "tasks": {"flows"},
+}
+# Stage packages of facenet_core know one another only so far.
+MAY_USE = {
+    "datasets": set(),
+    "alignment": set(),
+    "models": set(),
+    "evaluation": {"models", "datasets"},
+    "training": {"models", "evaluation"},
+}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((REPOSITORY / package).rglob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, also inside its functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_run_from_flows_to_tasks_to_the_library(package: str) -> None:
+    for file in modules(package):
+        tops = {name.split(".")[0] for name in imported(file)}
+        assert not tops & FORBIDDEN[package], file
+
+
+@pytest.mark.parametrize("package", MAY_USE)
+def test_stage_packages_keep_to_themselves(package: str) -> None:
+    others = set(MAY_USE) - {package} - MAY_USE[package]
+    for file in modules(f"facenet_core/{package}"):
+        used = {n.split(".")[1] for n in imported(file) if n.startswith("facenet_core.")}
+        assert not used & others, file
+
+
+def test_help_loads_neither_tensorflow_nor_prefect_nor_dask() -> None:
+    script = (
+        "import sys\n"
+        "from flows.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('loaded:', {'tensorflow', 'keras', 'prefect', 'distributed'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout.endswith("loaded: set()\n")
+    assert "--center-loss-factor" in done.stdout
+
+
+def test_every_configuration_field_has_a_description() -> None:
+    from facenet_core import config
+
+    for model in vars(config).values():
+        if isinstance(model, type) and issubclass(model, config.Config):
+            for name, field in model.model_fields.items():
+                section = config.field_model(model, [name])
+                assert field.description or section, f"{model.__name__}.{name}"
