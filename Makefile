@@ -31,8 +31,8 @@ lint: install ## ruff: style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: install ## measurements of this project beside its peers
-	$(BIN)/python benchmarks/detector.py
+bench: install ## time the detector beside mtcnn (PHOTOGRAPHS=folder)
+	$(BIN)/python benchmarks/detector.py $(PHOTOGRAPHS)
 
 clean: ## remove what was installed and built here, not what was stored
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

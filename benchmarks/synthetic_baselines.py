@@ -2,9 +2,9 @@
 
     python benchmarks/synthetic_baselines.py CROPS PAIRS
 
-CROPS is a folder of crop shards (Parquet files, or the artifact that holds them), PAIRS a file in
-LFW's format. Each line of the output is a way to describe a crop without learning anything and its
-accuracy by the LFW protocol. A data set on which these do well says little about embeddings.
+CROPS is the crops artifact that a report was made from, PAIRS the report's pairs.parquet. Each line
+of the output is a way to describe a crop without learning anything and its accuracy by the LFW
+protocol. A data set on which these do well says little about embeddings.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from facenet_core.datasets import pairs as pairs_files
 from facenet_core.evaluation.verification import Verification, verify
@@ -90,19 +91,14 @@ def baseline(
     return verify(described * np.sqrt(1.5 / typical), a, b, pairs.same, pairs.fold)
 
 
-def _complete_pairs(crops: dict[str, np.ndarray], path: str) -> pairs_files.Pairs:
-    """The pairs of which both images gave a crop; without an artifact nobody knows the rejects."""
-    pairs = pairs_files.read(path, nrof_folds=10)
-    ids = {str(Path(image_id).with_suffix("")): image_id for image_id in crops}
-    there = np.array(
-        [a in ids and b in ids for a, b in zip(pairs.image_id_a, pairs.image_id_b, strict=True)]
-    )
-    print(f"{there.sum()} of {len(pairs)} pairs, {len(crops)} crops")
+def read_pairs(path: Path) -> pairs_files.Pairs:
+    """The pairs that a report evaluated, in its folds."""
+    table = pq.read_table(path, filters=ds.field("distance").is_valid()).to_pydict()
     return pairs_files.Pairs(
-        fold=pairs.fold[there],
-        image_id_a=np.array([ids[name] for name in pairs.image_id_a[there]], object),
-        image_id_b=np.array([ids[name] for name in pairs.image_id_b[there]], object),
-        same=pairs.same[there],
+        fold=np.array(table["fold"], np.int32),
+        image_id_a=np.array(table["image_id_a"], object),
+        image_id_b=np.array(table["image_id_b"], object),
+        same=np.array(table["same"], bool),
     )
 
 
@@ -111,10 +107,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("crops", type=Path, help="folder of crop shards")
-    parser.add_argument("pairs", help="pairs file in LFW's format")
+    parser.add_argument("pairs", type=Path, help="a report's pairs.parquet")
     arguments = parser.parse_args()
     crops = read_crops(arguments.crops)
-    pairs = _complete_pairs(crops, arguments.pairs)
+    pairs = read_pairs(arguments.pairs)
+    print(f"{len(pairs)} pairs, {len(crops)} crops")
     for name, describe in BASELINES.items():
         result = baseline(crops, pairs, describe)
         print(f"{name:30} {result.accuracy:.4f} ± {result.accuracy_std:.4f}  AUC {result.auc:.4f}")

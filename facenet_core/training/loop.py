@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from facenet_core import storage
 from facenet_core.config import TrainConfig
 from facenet_core.engine import quietly
+from facenet_core.errors import TrainingError
 from facenet_core.models import registry
 from facenet_core.models.embedder import MODEL_FILE
 from facenet_core.storage import Input, Manifest, Part, Plan
@@ -159,13 +160,16 @@ def _open_data(plan: Plan, config: TrainConfig) -> Data:
 
     crops_uri = plan.inputs[0].uri
     crops = inputs.open_crops(crops_uri, storage.open_artifact(crops_uri, "align"))
-    chosen = selection.select(
-        crops.identities,
-        crops.identity_of_row,
-        min_nrof_images_per_class=config.min_nrof_images_per_class,
-        validation_set_split_ratio=config.validation_set_split_ratio,
-        seed=config.seed,
-    )
+    try:
+        chosen = selection.select(
+            crops.identities,
+            crops.identity_of_row,
+            min_nrof_images_per_class=config.min_nrof_images_per_class,
+            validation_set_split_ratio=config.validation_set_split_ratio,
+            seed=config.seed,
+        )
+    except TrainingError as error:
+        raise TrainingError(f"{crops_uri}: {error}") from None
     height, width = crops.decode(int(chosen.training[0])).shape[:2]
     inputs.require_room((height, width), config.image_size)
     return Data(crops, chosen, (height, width))

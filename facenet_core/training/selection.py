@@ -52,8 +52,9 @@ def select(
     kept.sort(key=lambda i: identities[i])
     if len(kept) < 2:
         raise TrainingError(
-            f"{len(kept)} of {len(identities)} people have {min_nrof_images_per_class} images or "
-            "more (min_nrof_images_per_class); a classifier needs two people at least"
+            f"{len(kept)} of {len(identities)} identities have {min_nrof_images_per_class} images "
+            "or more (min_nrof_images_per_class); a classifier needs two people at least: add "
+            "people, or ask for fewer images of each"
         )
     label_of = np.full(len(identities), -1, np.int32)
     label_of[kept] = np.arange(len(kept), dtype=np.int32)
