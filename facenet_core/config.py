@@ -30,7 +30,13 @@ Model = TypeVar("Model", bound="Config")
 class Config(BaseModel):
     """Base of all configuration: immutable, and unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        coerce_numbers_to_str=True,  # a data set may be called 2024
+        populate_by_name=True,
+    )
 
     def determining(self) -> dict[str, Any]:
         """The fields that determine what is made, as JSON values (without those marked `where`)."""
@@ -52,7 +58,7 @@ class IngestConfig(Config):
         json_schema_extra=_PATH,
     )
     name: Name | None = Field(None, description="Name of the data set; default: from the source.")
-    shards: int | Literal["auto"] = Field(
+    shards: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
         "auto", description="Shards to aim at; one shard is one task and the unit of retry."
     )
     max_image_bytes: int = Field(
@@ -292,8 +298,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected sections such as `train:`, found a {type(values)}")
-    return values
+        raise ConfigError(f"{path}: expected sections such as `train:`, found {values!r:.60}")
+    return {
+        key: {} if value is None and key != "storage" else value for key, value in values.items()
+    }
 
 
 def _anchor_paths(values: dict[str, Any], model: type[Config], folder: Path) -> None:
@@ -307,7 +315,7 @@ def _anchor_paths(values: dict[str, Any], model: type[Config], folder: Path) -> 
         extra = field.json_schema_extra if field is not None else None
         is_path = isinstance(extra, dict) and extra.get("path")
         if is_path and isinstance(value, str) and not _is_absolute(value):
-            values[key] = str((folder / value).resolve())
+            values[key] = str((folder / Path(value).expanduser()).absolute())
 
 
 def _is_absolute(value: str) -> bool:
@@ -320,7 +328,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected section.field=value")
     *parents, name = dotted.strip().replace("-", "_").split(".")
     for parent in parents:
-        values = values.setdefault(parent, {})
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: `{parent}` is not a section")
     try:

@@ -22,6 +22,9 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _FINGERPRINT = b"facenet:fingerprint"
 _FEATURES = b"huggingface"
 
+# pyarrow says so of a damaged footer or page, now one way, now the other.
+_DAMAGED = (pa.ArrowException, OSError)
+
 ROW_GROUP_ROWS = 64
 ROW_GROUP_BYTES = 8 * 2**20
 
@@ -161,8 +164,11 @@ def part_is_current(uri: str, fingerprint: str) -> bool:
     """Whether a readable part with this fingerprint in its footer is there."""
     try:
         with storage.open_input(uri) as file:
-            metadata = pq.read_schema(file).metadata or {}
-    except (FileNotFoundError, NotADirectoryError, pa.ArrowException):
+            try:
+                metadata = pq.read_schema(file).metadata or {}
+            except _DAMAGED:
+                return False
+    except FileNotFoundError:
         return False
     return metadata.get(_FINGERPRINT) == fingerprint.encode()
 
@@ -187,7 +193,7 @@ def read_row_groups(uri: str, columns: Sequence[str] | None = None) -> Iterator[
         for number in range(parquet.num_row_groups):
             try:
                 yield parquet.read_row_group(number, columns=columns)
-            except (pa.ArrowException, OSError) as error:
+            except _DAMAGED as error:
                 raise ArtifactError(f"{uri}: row group {number} is damaged: {error}") from error
 
 
@@ -206,10 +212,13 @@ class _parquet:
 
     def __enter__(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self._input.__enter__())
+            file = self._input.__enter__()
         except FileNotFoundError:
             raise ArtifactError(f"{self._uri}: no such part; run its stage again") from None
-        except pa.ArrowException as error:
+        try:
+            return pq.ParquetFile(file)
+        except _DAMAGED as error:
+            file.close()
             raise ArtifactError(
                 f"{self._uri}: damaged ({error}); run its stage again to remake it"
             ) from error

@@ -186,9 +186,9 @@ def copy_file(source: Path, uri: str) -> None:
 def list_files(uri: str) -> list[str]:
     """URIs of all finished files below a folder, sorted; empty where there is no folder."""
     fs, path = file_system(uri)
+    fs.invalidate_cache()
     if not fs.exists(path):
         return []
-    fs.invalidate_cache(path)
     names = (posixpath.relpath(found, path) for found in fs.find(path))
     return sorted(join(uri, name) for name in names if not name.endswith(".tmp"))
 
@@ -222,8 +222,9 @@ def check_writable(root: str) -> None:
     try:
         write_bytes(probe, b"facenet")
         remove(probe)
-    except StorageError as error:
-        raise StorageError(f"{error}. Choose another storage root with --storage.") from None
+    except Exception as error:  # object stores raise their own kinds: no bucket, no credentials
+        message = str(error) if isinstance(error, StorageError) else f"{root}: {error!r}"
+        raise StorageError(f"{message}. Choose another storage root with --storage.") from None
 
 
 def _writer() -> str:
@@ -231,12 +232,12 @@ def _writer() -> str:
     return f"{socket.gethostname().replace('.', '-')}.{os.getpid()}"
 
 
-def _sweep(uri: str) -> None:
+def sweep(uri: str) -> None:
     """Remove the temporary files that processes of this host left when they were killed."""
     if not is_local(uri):
         return
     for file in Path(file_system(uri)[1]).rglob(".*.tmp"):
-        *_, host, process, _, _ = file.name.split(".")
+        *_, host, process, _, _ = ("", "", *file.name.split("."))
         if host == _writer().split(".")[0] and process.isdigit() and not _alive(int(process)):
             file.unlink(missing_ok=True)
 
@@ -371,7 +372,7 @@ def open_artifact(uri: str, stage: str) -> Manifest:
 def damaged_parts(uri: str, manifest: Manifest) -> list[str]:
     """Names of parts that are missing or whose size is not what the manifest says."""
     fs, path = file_system(uri)
-    fs.invalidate_cache(path)
+    fs.invalidate_cache()
     sizes = {
         posixpath.relpath(found, path): info["size"]
         for found, info in fs.find(path, detail=True).items()
@@ -396,6 +397,8 @@ def publish(
 ) -> Manifest:
     """Check that every part is there, then write `run.json` and, last, `manifest.json`.
 
+    Where a run beside this one was faster, its manifest stays.
+
     Args:
         run: times and run id of this try, for `run.json`; the host is added.
         details: what a reader of this kind of artifact needs (labels of a model, a threshold).
@@ -403,6 +406,8 @@ def publish(
     Raises:
         ArtifactError: a part is missing or its size changed since it was written.
     """
+    if (published := finished(plan)) is not None:
+        return published
     manifest = Manifest(
         FORMAT,
         plan.stage,
@@ -415,7 +420,7 @@ def publish(
         made_by(),
         dict(details or {}),
     )
-    _sweep(plan.uri)
+    sweep(plan.uri)
     damaged = damaged_parts(plan.uri, manifest)
     if damaged:
         raise ArtifactError(f"{plan.uri}: parts vanished before they were published: {damaged[:5]}")

@@ -47,6 +47,7 @@ def align(
     plan = core.plan_align(root, raw, config)
     if found := already_made(plan, run):
         return found
+    storage.check_writable(root)
     raw_parts = core.raw_parts(raw)
     images = storage.open_artifact(raw, "ingest").counts["images"]
     done = faces = rejects = 0

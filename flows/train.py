@@ -27,6 +27,7 @@ def train(crops: str, config: TrainConfig | None = None, root: str | None = None
     plan = core.plan_train(root, storage.absolute(crops), config)
     if found := already_made(plan, run):
         return found
+    storage.check_writable(root)
     trained = train_model(plan, config, run.id)
     summary = StageSummary.of(plan, core.finish(plan, trained, run.record()), run)
     show_summary(summary, f"train {plan.name}")

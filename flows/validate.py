@@ -30,6 +30,7 @@ def validate(
     plan = core.plan_validate(root, storage.absolute(crops), storage.absolute(model), config)
     if found := already_made(plan, run):
         return found
+    storage.check_writable(root)
     validated = validate_model(plan, config)
     summary = StageSummary.of(plan, core.finish(plan, validated, run.record()), run)
     show_summary(summary, f"validate {plan.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -122,7 +123,7 @@ def cluster(config: ClusterConfig) -> Iterator[Cluster]:
 
 def _start(config: ClusterConfig, workers: int) -> Client:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, WorkerPlugin
 
     dask.config.set(_DASK)
     if config.dask_address is not None:
@@ -142,4 +143,13 @@ def _start(config: ClusterConfig, workers: int) -> Client:
         env=_WORKER_ENVIRONMENT,
         silence_logs=40,  # logging.ERROR
     )
-    return Client(local, set_as_default=False)
+    client = Client(local, set_as_default=False)
+
+    class IgnoreInterrupts(WorkerPlugin):
+        """Ctrl-C in a terminal reaches the workers too; stopping them is this process's part."""
+
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    client.register_plugin(IgnoreInterrupts())
+    return client

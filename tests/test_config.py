@@ -53,6 +53,11 @@ def test_words_with_a_meaning_are_not_paths(tmp_path: Path) -> None:
     assert (loaded.ingest.source, loaded.validation.pairs) == ("synthetic", "generate")
 
 
+def test_empty_sections_and_numbers_as_names_are_taken(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, "train:\nalign:\n"), ["train.name=2024"])
+    assert loaded.train.name == "2024"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -63,6 +68,7 @@ def test_words_with_a_meaning_are_not_paths(tmp_path: Path) -> None:
         ("train: {batch_size: many}", "train.batch_size: .*(got 'many')"),
         ("train: {keep_probability: 0}", "train.keep_probability"),
         ("align: {thresholds: [0.6, 0.7]}", "align.thresholds"),
+        ("ingest: {shards: 0}", "ingest.shards"),
         ("- a list", "expected sections"),
         ("train: {unclosed", "not valid YAML"),
     ],

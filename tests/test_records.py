@@ -78,6 +78,16 @@ def test_a_part_cut_short_is_not_current_and_does_not_read(part: str, keep: int)
         list(records.read_row_groups(part))
 
 
+def test_a_damaged_footer_is_not_current_and_does_not_read(part: str) -> None:
+    file = Path(part)
+    data = bytearray(file.read_bytes())
+    data[-300:-20] = bytes(280)
+    file.write_bytes(data)
+    assert not records.part_is_current(part, "abc")
+    with pytest.raises(ArtifactError, match="part-00000"):
+        records.count_rows(part)
+
+
 def test_damaged_pages_are_an_error_that_names_the_part(part: str) -> None:
     file = Path(part)
     data = bytearray(file.read_bytes())

@@ -134,10 +134,11 @@ def test_what_a_killed_process_was_writing_is_swept_away_when_its_artifact_is_pu
     assert started.wait(60)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert len(list(Path(plan.uri).rglob("*.tmp"))) == 1
+    (Path(plan.uri) / ".of another program.tmp").write_text("")
+    assert len(list(Path(plan.uri).rglob("*.tmp"))) == 2
     assert not storage.exists(uri)
     make_artifact(root)
-    assert list(Path(plan.uri).rglob("*.tmp")) == []
+    assert [f.name for f in Path(plan.uri).rglob("*.tmp")] == [".of another program.tmp"]
 
 
 @given(JSON)

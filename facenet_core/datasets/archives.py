@@ -17,6 +17,7 @@ from facenet_core.errors import SourceError
 
 _DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError)
+_BROKEN += (NotImplementedError,)  # a zip's compression that Python does not know
 
 
 class _Readable(Protocol):
@@ -61,8 +62,7 @@ def _tar_members(file: BinaryIO, start: bytes, max_bytes: int) -> Iterator[Membe
     for signature, decompress in _DECOMPRESSORS.items():
         if start.startswith(signature):
             stream = cast(_Readable, decompress(file))
-    tail = _Tail(stream)
-    with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|", bufsize=2**18) as tar:
+    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=2**18) as tar:
         for entry in tar:
             if entry.isdir():
                 continue
@@ -77,25 +77,23 @@ def _tar_members(file: BinaryIO, start: bytes, max_bytes: int) -> Iterator[Membe
                 if len(data) != entry.size:
                     raise EOFError(f"{entry.name} ends early")
                 yield Member(entry.name, data)
-    # tarfile takes a stream that ends between two members for a whole archive, and checksums are
-    # only checked when the last byte has been read.
-    while tail.read(2**20):
-        pass
-    if tail.last.strip(b"\0") or len(tail.last) < tarfile.BLOCKSIZE:
-        raise EOFError("no end-of-archive mark")
+        _require_end(cast(_Readable, tar.fileobj), tar.offset)
 
 
-class _Tail:
-    """A stream that remembers the last block that was read from it."""
+def _require_end(stream: _Readable, offset: int) -> None:
+    """Check that an archive ends where tarfile stopped reading it.
 
-    def __init__(self, stream: _Readable) -> None:
-        self._stream = stream
-        self.last = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self.last = (self.last + data[-tarfile.BLOCKSIZE :])[-tarfile.BLOCKSIZE :]
-        return data
+    tarfile takes a stream that ends between two members, and one with a damaged header, for an
+    archive that ends there. A whole one ends with a block of zeros, which tarfile has read, and
+    nothing but zeros follows. Reading to the last byte also checks a compressed stream's sum.
+    """
+    stopped_at_zeros = False
+    while block := stream.read(2**20):
+        stopped_at_zeros = True
+        if block.strip(b"\0"):
+            raise EOFError("a header is damaged")
+    if not stopped_at_zeros:
+        raise EOFError(f"no end-of-archive mark at byte {offset}")
 
 
 def _zip_members(file: BinaryIO, max_bytes: int) -> Iterator[Member | Unreadable]:

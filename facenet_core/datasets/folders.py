@@ -25,12 +25,17 @@ class Listing:
 
 
 def paths(folder: Path) -> Iterator[Path]:
-    """Files below a folder, relative to it, in the order of their names."""
+    """Files below a folder, relative to it, in the order of their names; links are followed."""
 
     def fail(error: OSError) -> None:
         raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}")
 
-    for parent, folders, files in os.walk(folder, onerror=fail):
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        stat = os.stat(parent)
+        if (stat.st_dev, stat.st_ino) in seen:
+            raise SourceError(f"{parent}: this folder is reached twice, through a link; remove it")
+        seen.add((stat.st_dev, stat.st_ino))
         folders.sort()
         for name in sorted(files):
             yield (Path(parent) / name).relative_to(folder)
@@ -61,7 +66,10 @@ def fingerprint(folder: Path) -> Listing:
             if place.is_file():
                 found = place.stat().st_size
                 total += found
-                entries.append((path.as_posix(), found, memo.sha256(place)))
+                try:
+                    entries.append((path.as_posix(), found, memo.sha256(place)))
+                except OSError as error:
+                    raise SourceError(f"{place}: cannot be read: {error.strerror}") from error
     digest = hashlib.sha256()
     for name, found, content in sorted(entries):
         digest.update(f"{name}\0{found}\0{content}\n".encode("utf-8", "surrogateescape"))
@@ -79,7 +87,8 @@ class _Memo:
 
     def __init__(self) -> None:
         folder = cache_folder()
-        self._database = sqlite3.connect(folder / "sha256.sqlite", timeout=60)
+        # Without a transaction around all of it, so that runs beside this one are not locked out.
+        self._database = sqlite3.connect(folder / "sha256.sqlite", timeout=60, isolation_level=None)
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS memo (path TEXT PRIMARY KEY, state TEXT, sha256 TEXT)"
         )
@@ -99,5 +108,4 @@ class _Memo:
         return digest
 
     def close(self) -> None:
-        self._database.commit()
         self._database.close()

@@ -19,7 +19,7 @@ from facenet_core import records, storage
 from facenet_core.config import SYNTHETIC, IngestConfig
 from facenet_core.datasets import archives, folders
 from facenet_core.datasets.members import EXTENSIONS, Member, Skip, Unreadable, raw_rows
-from facenet_core.errors import SourceError
+from facenet_core.errors import AccountingError, SourceError
 from facenet_core.progress import Progress, silent
 from facenet_core.storage import Input, Manifest, Part, Plan
 
@@ -51,6 +51,7 @@ def plan_ingest(root: str, config: IngestConfig) -> Plan:
         name = config.name or SYNTHETIC
         resolved["shards"] = min(shards, images)
     else:
+        _require_outside(root, config.source)
         given, source_bytes = _fingerprint_source(config.source)
         name = config.name or _name(config.source)
         resolved = {
@@ -94,6 +95,9 @@ def stream(plan: Plan, config: IngestConfig, progress: Progress = silent) -> Wri
             f"{config.source}: no images among {counts['seen']} files; expected a layout such as "
             f"Name/Name_0001.jpg, with one of {' '.join(sorted(EXTENSIONS))}"
         )
+    if _fingerprint_source(config.source)[0].fingerprint != plan.inputs[0].fingerprint:
+        storage.remove(plan.uri)
+        raise SourceError(f"{config.source}: changed while it was read; run again when it is whole")
     names.append(_write_skipped(plan, skipped))
     parts = tuple(records.describe_part(plan.uri, name) for name in names)
     return Written(parts, {**counts, "skipped": len(skipped), "identities": len(identities)})
@@ -128,6 +132,9 @@ def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
     """All shards of synthetic faces, once each is drawn."""
     skipped = records.describe_part(plan.uri, _write_skipped(plan, []))
     images = sum(part.rows for part in parts)
+    expected = plan.config["identities"] * plan.config["images_per_identity"]
+    if images != expected:
+        raise AccountingError(f"{plan.uri}: {images} faces were drawn of {expected}")
     counts = {
         "seen": images,
         "images": images,
@@ -185,6 +192,17 @@ def _shards(config: IngestConfig, wanted: float) -> int:
     if config.shards != "auto":
         return config.shards
     return min(max(math.ceil(wanted), FEWEST_SHARDS), MOST_SHARDS)
+
+
+def _require_outside(root: str, source: str) -> None:
+    """A root inside the source would be ingested with it, and change it."""
+    folder = Path(source)
+    if folder.is_dir() and storage.is_local(root):
+        place = Path(storage.file_system(root)[1]).resolve()
+        if place.is_relative_to(folder.resolve()):
+            raise SourceError(
+                f"{source}: the storage root {root} lies inside it; choose another with --storage"
+            )
 
 
 def _fingerprint_source(source: str) -> tuple[Input, int]:

@@ -194,6 +194,9 @@ def _write(
     trial: Trial,
     embeddings: Embeddings,
 ) -> Validated:
+    finished = storage.finished(plan)  # by a run beside this one: a report stays as it is
+    if finished is not None:
+        return Validated(finished.parts, finished.counts, metrics)
     parts = []
     for name, content in files.items():
         storage.write_bytes(storage.join(plan.uri, name), content)

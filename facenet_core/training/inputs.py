@@ -117,6 +117,7 @@ def open_crops(crops_uri: str, manifest: Manifest) -> CropFile:
     path = cache_folder() / "crops" / f"{manifest.fingerprint}-{content}.arrow"
     if not path.exists():
         logger.info("copying the crops of %s to %s", crops_uri, path)
+        storage.sweep(str(path.parent))
         with storage.new_file(str(path)) as new:
             _copy(records.part_uris(crops_uri, "crops", parts), new)
     crops = _map(path)

@@ -145,9 +145,7 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
     """
     from facenet_core.training import checkpoints
 
-    manifest = storage.finished(plan)
-    if manifest is None:
-        manifest = storage.publish(plan, trained.parts, trained.counts, run, trained.details)
+    manifest = storage.publish(plan, trained.parts, trained.counts, run, trained.details)
     kept = checkpoints.uris(plan.uri)[:1]
     for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
         if uri not in kept:
@@ -211,6 +209,9 @@ def _write(plan: Plan, trainer: Trainer) -> Trained:
     from facenet_core.training import checkpoints
     from facenet_core.training.history import HISTORY_FILE, write_history
 
+    finished = storage.finished(plan)  # by a run beside this one: a published model stays as it is
+    if finished is not None:
+        return Trained(finished.parts, finished.counts, finished.details)
     network = trainer.trained_network()
     with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
         local = Path(folder) / MODEL_FILE

@@ -190,6 +190,40 @@ def test_a_tar_that_ends_between_two_members_is_cut_short(root: str, tmp_path: P
         run(root, path)
 
 
+def test_a_tar_with_a_damaged_header_is_an_error(root: str, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "faces.tar", files(), "w")
+    with tarfile.open(path) as tar:
+        third = tar.getmembers()[2].offset
+    data = bytearray(path.read_bytes())
+    data[third + 150] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="damaged"):
+        run(root, path)
+
+
+def test_folders_behind_links_are_read(root: str, folder: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "elsewhere", {"Zed_0001.jpg": jpeg(50)})
+    (folder / "Zed").symlink_to(tmp_path / "elsewhere")
+    assert "Zed/Zed_0001.jpg" in contents(*run(root, folder))
+    (folder / "Ann" / "loop").symlink_to(folder)
+    with pytest.raises(SourceError, match="reached twice"):
+        run(root, folder)
+
+
+def test_a_storage_root_inside_the_source_is_refused(folder: Path) -> None:
+    with pytest.raises(SourceError, match="--storage"):
+        run(str(folder / "facenet-store"), folder)
+
+
+def test_a_source_that_changes_while_it_is_read_leaves_no_artifact(root: str, folder: Path) -> None:
+    config = IngestConfig(source=str(folder))
+    plan = ingest.plan_ingest(root, config)
+    (folder / "Eve" / "Eve_0001.jpg").write_bytes(jpeg(77))
+    with pytest.raises(SourceError, match="changed while it was read"):
+        ingest.stream(plan, config)
+    assert storage.list_files(root) == []
+
+
 def test_damaged_bytes_inside_an_archive_are_an_error(root: str, tmp_path: Path) -> None:
     for path in (write_tar(tmp_path / "a.tgz", files()), write_zip(tmp_path / "a.zip", files())):
         data = bytearray(path.read_bytes())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from tiny import command, facenet
 
@@ -34,8 +35,6 @@ def wait_for(process: subprocess.Popen[bytes], condition: Callable[[], bool]) ->
 
 def children(process: int) -> list[int]:
     """All processes that descend from one."""
-    import psutil
-
     try:
         return [child.pid for child in psutil.Process(process).children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -95,17 +94,27 @@ def test_killed_while_aligning_and_again_while_training(
         assert file.stat().st_mtime_ns == written, "done twice"
     assert_equal_results(tmp_path, undisturbed)
     time.sleep(1)
-    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == [], "left running"
+    assert [pid for pid in workers if psutil.pid_exists(pid)] == [], "left running"
 
 
 @pytest.mark.parametrize("moment", ["crops/tiny/*/crops/.*", "models/tiny/*/attempts/*/**/*"])
 def test_interrupted_by_the_user_it_ends_soon_with_130_and_leaves_nothing_whole(
     undisturbed: Path, tiny_config: Path, tmp_path: Path, moment: str
 ) -> None:
-    run = start(tiny_config, tmp_path)
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    del environment["PREFECT_API_URL"]  # with a temporary server, which Ctrl-C must not stop first
+    run = subprocess.Popen(
+        command("run", "--config", tiny_config, "--storage", tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment,
+    )
     wait_for(run, lambda: any(tmp_path.glob(moment)))
-    run.send_signal(signal.SIGINT)
-    assert run.wait(60) == 130
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to every process of the command
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors.decode().strip() == "facenet: interrupted; the same command continues from here"
     stage = moment.split("/")[0]
     assert not list(tmp_path.glob(f"{stage}/tiny/*/manifest.json"))
     assert list(tmp_path.rglob("*.tmp")) == []
