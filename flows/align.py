@@ -59,7 +59,7 @@ def align(
             faces += shard.faces
             rejects += sum(shard.rejected.values())
             rate = done / max(run.seconds, 1e-6)
-            report(done, text=f"{rate:.0f} images/s, {faces} faces, {rejects} rejects")
+            report(done, text=f"{rate:.0f}/s, {rejects} rejects, {faces} faces")
 
         futures = [
             align_shard.submit(plan, part, number, config, workers)

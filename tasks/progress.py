@@ -14,12 +14,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
 Report = Callable[..., None]
 _ARTIFACT_SECONDS = 5.0
+_COLUMNS = 58  # of a terminal, taken by what stands before the text
 
 
 @contextmanager
@@ -27,14 +27,12 @@ def progress(title: str, total: int | None, unit: str = "images") -> Iterator[Re
     """Yields `report(done, total=None, text="")`, which may be called as often as one likes."""
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn("{task.description:<9}"),
-        BarColumn(bar_width=28),
+        TextColumn("{task.description:<8}"),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left  {task.fields[text]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[text]}"),
         console=console,
         disable=not sys.stderr.isatty(),
     )
@@ -43,7 +41,9 @@ def progress(title: str, total: int | None, unit: str = "images") -> Iterator[Re
         row = bar.add_task(title, total=total, text="")
 
         def report(done: int, total: int | None = total, text: str = "") -> None:
-            bar.update(row, completed=done, total=total, text=text)
+            # Columns that do not fit make Rich squeeze all of them.
+            fitting = text[: max(console.width - _COLUMNS, 0)]
+            bar.update(row, completed=done, total=total, text=fitting)
             artifact.update(done, total, f"{done} of {total or '?'} {unit} {text}")
 
         yield report

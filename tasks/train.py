@@ -37,5 +37,5 @@ def describe(step: core.Step) -> str:
     if step.accuracy is not None:
         figures.append(f"accuracy {step.accuracy:.2f}")
     if step.images_per_second is not None:
-        figures.append(f"{step.images_per_second:.0f} images/s")
+        figures.insert(1, f"{step.images_per_second:.0f} images/s")
     return ", ".join(figures)
