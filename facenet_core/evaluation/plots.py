@@ -84,7 +84,7 @@ def histogram_figure(
         axes.stairs(share, edges, fill=True, color=color, alpha=0.3, linewidth=0)
         axes.stairs(share, edges, color=color, linewidth=1.8, label=label)
     axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-    top = axes.get_ylim()[1] * 1.12
+    top = axes.get_ylim()[1] * 1.2  # room for the words above the bars
     axes.set_ylim(0, top)
     left = threshold > (edges[0] + edges[-1]) / 2
     axes.annotate(
@@ -97,7 +97,7 @@ def histogram_figure(
     )
     axes.set_xlim(edges[0], edges[-1])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="best", frameon=False, labelcolor=INK, fontsize=9.5)
+    axes.legend(loc="upper right", frameon=False, labelcolor=INK, fontsize=9.5)
     names = {"euclidean": "Squared Euclidean distance", "cosine": "Angle / π"}
     _label(axes, names[metric], "Share of pairs")
     return figure
