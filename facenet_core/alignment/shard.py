@@ -1,7 +1,8 @@
 """Align: raw shards become crop shards, one for one.
 
 plan = plan_align(root, raw_uri, config)
-summaries = [align_shard(plan, raw_uri, number, config) for number in range(count_shards(raw_uri))]
+parts = enumerate(raw_parts(raw_uri))
+summaries = [align_shard(plan, part, number, config) for number, part in parts]
 finish(plan, raw_uri, summaries, run)
 """
 

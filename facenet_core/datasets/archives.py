@@ -87,12 +87,12 @@ def _require_end(stream: _Readable, offset: int) -> None:
     archive that ends there. A whole one ends with a block of zeros, which tarfile has read, and
     nothing but zeros follows. Reading to the last byte also checks a compressed stream's sum.
     """
-    stopped_at_zeros = False
+    more = False
     while block := stream.read(2**20):
-        stopped_at_zeros = True
+        more = True
         if block.strip(b"\0"):
             raise EOFError("a header is damaged")
-    if not stopped_at_zeros:
+    if not more:
         raise EOFError(f"no end-of-archive mark at byte {offset}")
 
 

@@ -103,9 +103,8 @@ def train(
         TrainingError: the data cannot be trained on, or the loss is no longer finite.
         ArtifactError: the crops are missing or damaged.
     """
-    finished = storage.finished(plan)
-    if finished is not None:
-        return Trained(finished.parts, finished.counts, finished.details)
+    if (made := _published(plan)) is not None:
+        return made
     # These import Keras and its engine, which planning does not wait for.
     with quietly():
         from facenet_core.training import checkpoints, devices
@@ -113,8 +112,10 @@ def train(
         from facenet_core.training.trainer import Trainer
 
         devices.prepare(config.gpu_memory_fraction)
-        schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
-        trainer = Trainer(_open_data(plan, config), schedule, config)
+    schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
+    data = _open_data(plan, config)  # may copy for minutes, while a progress bar is drawn
+    with quietly():
+        trainer = Trainer(data, schedule, config)
     checkpoint = checkpoints.newest(plan.uri, trainer.variables)
     if checkpoint is not None:
         trainer.restore(checkpoint)
@@ -151,6 +152,12 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
         if uri not in kept:
             storage.remove(uri)
     return manifest
+
+
+def _published(plan: Plan) -> Trained | None:
+    """The model of a plan that is carried out already."""
+    manifest = storage.finished(plan)
+    return manifest and Trained(manifest.parts, manifest.counts, manifest.details)
 
 
 def _open_data(plan: Plan, config: TrainConfig) -> Data:
@@ -209,9 +216,8 @@ def _write(plan: Plan, trainer: Trainer) -> Trained:
     from facenet_core.training import checkpoints
     from facenet_core.training.history import HISTORY_FILE, write_history
 
-    finished = storage.finished(plan)  # by a run beside this one: a published model stays as it is
-    if finished is not None:
-        return Trained(finished.parts, finished.counts, finished.details)
+    if (made := _published(plan)) is not None:  # by a run beside this one: it stays as it is
+        return made
     network = trainer.trained_network()
     with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
         local = Path(folder) / MODEL_FILE
