@@ -1,6 +1,6 @@
-"""The command line: `facenet run | ingest | align | train | validate`.
+"""The command line: `facenet run | ingest | align | train | validate`, and `flows/commands`.
 
-Every option is a field of the stage's configuration. Only what a command needs is imported, so
+Every option of a stage is a field of its configuration. Only what a command needs is imported, so
 that `--help` answers at once.
 """
 
@@ -19,6 +19,7 @@ import yaml
 
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
+from flows import commands as tools
 
 STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
     "ingest": (
@@ -61,7 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
     _prepare_environment(options.verbose)
     try:
-        _print_result(_run(options), options)
+        settings = conf.load(options.config, options.overrides)
+        if options.command in (found := tools.find()):
+            found[options.command].run(options, settings)
+        else:
+            _print_result(_run(options, settings), options)
     except FacenetError as error:
         _print_error(error, options.debug)
         return error.exit_status
@@ -74,11 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> Any:
-    """Carry out the command; returns a StageSummary or a PipelineSummary."""
+def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
+    """Carry out `run` or a stage; returns a StageSummary or a PipelineSummary."""
     from tasks.server import start_temporary_server
 
-    settings = conf.load(options.config, options.overrides)
     where = settings.cluster.model_copy(
         update={
             key: value
@@ -137,6 +141,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
             command.add_argument(positional, metavar=positional.upper(), help=help_text)
         _add_common(command)
         _add_fields(command, model, {positional for positional, _ in inputs})
+    for name, tool in tools.find().items():
+        text = (tool.__doc__ or name).splitlines()[0]
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        tool.add_arguments(command)
+        _add_common(command)
     options, unknown = parser.parse_known_args(words)
     if unknown:
         raise ConfigError(_explain_unknown(unknown[0], options.command, commands))
