@@ -7,6 +7,7 @@ pixel of an image has the coordinate 1; ``cut_out`` is the one place that minds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import cv2
@@ -33,44 +34,25 @@ def pyramid_scales(height: int, width: int, minsize: int, factor: float) -> list
     return scales
 
 
-def pyramid(image: np.ndarray, scales: list[float]) -> list[np.ndarray]:
-    """``image``, uint8 ``[h, w, 3]``, at each of the scales, uint8.
+def as_floats(image: np.ndarray) -> np.ndarray:
+    """``image``, uint8 ``[h, w, 3]``, as float32, unless it is so large that this takes too much.
 
-    Averages over areas, as the original's ``imresample``. OpenCV does that a third faster in
-    float32 and with the same result once rounded.
+    OpenCV averages float32 a third faster than bytes, with the same result once rounded.
+    """
+    small = image.shape[0] * image.shape[1] <= _FLOAT_PIXELS
+    return image.astype(np.float32) if small else np.ascontiguousarray(image)
+
+
+def pyramid(image: np.ndarray, scales: list[float]) -> list[np.ndarray]:
+    """``image``, uint8 or float32 ``[h, w, 3]``, at each of the scales, uint8.
+
+    Averages over areas, as the original's ``imresample``.
     """
     height, width = image.shape[:2]
-    small = height * width <= _FLOAT_PIXELS
-    pixels = image.astype(np.float32) if small else np.ascontiguousarray(image)
-    levels = [_resample(pixels, ceil(height * scale), ceil(width * scale)) for scale in scales]
-    return [np.rint(level).astype(np.uint8) for level in levels] if small else levels
-
-
-def propose(
-    probability: np.ndarray, regression: np.ndarray, scale: float, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The windows of one pyramid level that P-Net takes for faces, in pixels of the full image.
-
-    Args:
-        probability: float32 ``[h, w]``, of a face in each cell.
-        regression: float32 ``[h, w, 4]``, offsets of the corners as a share of the window's side.
-        scale: of the level.
-        threshold: the least probability that counts.
-
-    Returns:
-        Windows float64 ``[n, 4]``, scores float32 ``[n]``, offsets float32 ``[n, 4]``, in
-        column-major order of the cells.
-    """
-    found = probability >= threshold
-    columns, rows = np.nonzero(found.T)
-    scores = probability[rows, columns]
-    # The original mirrors the regression map where a level has a single candidate, an heirloom of
-    # Matlab's handling of vectors. Its results, which models were trained on, contain that.
-    read_at = probability.shape[1] - 1 - columns if len(columns) == 1 else columns
-    offsets = regression[rows, read_at]
-    corner = STRIDE * np.stack([columns, rows], axis=1).astype(np.float64)
-    windows = np.hstack([np.fix((corner + 1) / scale), np.fix((corner + CELL) / scale)])
-    return windows, scores, offsets
+    levels = [_resample(image, ceil(height * scale), ceil(width * scale)) for scale in scales]
+    if image.dtype == np.uint8:
+        return levels
+    return [np.rint(level).astype(np.uint8) for level in levels]
 
 
 def shift_corners(boxes: np.ndarray, offsets: np.ndarray, *, inclusive: bool) -> np.ndarray:
@@ -91,27 +73,29 @@ def to_squares(boxes: np.ndarray) -> np.ndarray:
     return np.hstack([corner, corner + longer])
 
 
-def cut_out(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """The part of ``image`` under a box of whole pixels, black where it reaches over the edge.
+def cut_out(image: np.ndarray, box: Sequence[int], out: np.ndarray) -> None:
+    """Scale the part of ``image`` under a box to a square; it is black where it reaches over the
+    edge.
 
     Args:
-        image: uint8 ``[h, w, 3]``.
-        box: ``[4]``, whole numbers, its second corner not before its first.
-        size: side of the result.
-
-    Returns:
-        float32 ``[size, size, 3]``, 0 to 255.
+        image: uint8 or float32 ``[h, w, 3]``.
+        box: x1, y1, x2, y2, its second corner not before its first.
+        out: float32 ``[size, size, 3]``, filled with values from 0 to 255.
     """
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = map(int, box)
-    left, top, right, bottom = max(x1, 1), max(y1, 1), min(x2, width), min(y2, height)
-    part = image[top - 1 : max(bottom, 0), left - 1 : max(right, 0)].astype(np.float32)
-    if (left, top, right, bottom) != (x1, y1, x2, y2):
-        padded = np.zeros((y2 - y1 + 1, x2 - x1 + 1, 3), dtype=np.float32)
-        if part.size:
-            padded[top - y1 : bottom - y1 + 1, left - x1 : right - x1 + 1] = part
-        part = padded
-    return _resample(part, size, size)
+    x1, y1, x2, y2 = box
+    if x1 >= 1 and y1 >= 1 and x2 <= width and y2 <= height:
+        part = image[y1 - 1 : y2, x1 - 1 : x2]
+    else:
+        part = np.zeros((y2 - y1 + 1, x2 - x1 + 1, 3), dtype=np.float32)
+        left, top, right, bottom = max(x1, 1), max(y1, 1), min(x2, width), min(y2, height)
+        if left <= right and top <= bottom:
+            inside = image[top - 1 : bottom, left - 1 : right]
+            part[top - y1 : bottom - y1 + 1, left - x1 : right - x1 + 1] = inside
+    size = out.shape[0]
+    # Not of bytes: OpenCV would round the result.
+    part = part.astype(np.float32, copy=False)
+    cv2.resize(part, (size, size), dst=out, interpolation=cv2.INTER_AREA)
 
 
 def _resample(image: np.ndarray, height: int, width: int) -> np.ndarray:

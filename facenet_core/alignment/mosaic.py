@@ -1,6 +1,6 @@
-"""Many pyramid levels of many sizes, laid out on canvases of one size.
+"""Many pyramid levels on canvases of one size, so that P-Net always runs at one shape.
 
-TensorFlow is slow on small images and slow on images whose size changes from call to call. P-Net
+Networks are slow on many small images, and on images whose size changes from call to call. P-Net
 judges windows of 12x12 pixels and does not see beyond them, so levels can share an image: here
 they are packed side by side, and levels larger than a canvas are cut into tiles that overlap by
 what the windows need. Each cell of the output is what it would be for its level alone.
@@ -9,7 +9,7 @@ what the windows need. Each cell of the output is what it would be for its level
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,32 +39,20 @@ class Tile:
 
 
 @dataclass
-class _Canvas:
-    tiles: list[Tile] = field(default_factory=list)
-    free: list[tuple[int, int, int, int]] = field(default_factory=list)  # y, x, height, width
+class _Shelf:
+    """A row of tiles on a canvas, as high as its first one."""
 
-    def put(self, level: int, source: tuple[int, int], size: tuple[int, int]) -> bool:
-        """Place a tile into the free rectangle that it fills best; False if none holds it.
-
-        The rest of the rectangle is split into two, so that the larger one is as large as can be
-        (the guillotine algorithm, see Jylänki, "A Thousand Ways to Pack the Bin", 2010).
-        """
-        height, width = (side + side % STRIDE for side in size)
-        fitting = [r for r in self.free if r[2] >= height and r[3] >= width]
-        if not fitting:
-            return False
-        best = min(fitting, key=lambda r: (min(r[2] - height, r[3] - width), r))
-        self.free.remove(best)
-        y, x, rest_height, rest_width = best[0], best[1], best[2] - height, best[3] - width
-        below_first = best[3] * rest_height > best[2] * rest_width
-        self.free.append((y + height, x, rest_height, best[3] if below_first else width))
-        self.free.append((y, x + width, height if below_first else best[2], rest_width))
-        self.tiles.append(Tile(level, source, size, (y, x)))
-        return True
+    canvas: int
+    y: int
+    filled: int  # pixels from the left
 
 
 def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[Tile]]:
     """Lay out levels of the given ``sizes`` (height, width) on square canvases.
+
+    The tiles stand on shelves, the highest first, each on the first shelf with room for it
+    (first-fit decreasing height, Coffman et al., "Performance bounds for level-oriented
+    two-dimensional packing algorithms", 1980).
 
     Args:
         sizes: each side at least 12 pixels.
@@ -81,14 +69,24 @@ def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[Tile]]:
         for y in range(0, STRIDE * cells(height), step)
         for x in range(0, STRIDE * cells(width), step)
     ]
-    # Large ones first: the small ones fit in between.
-    parts.sort(key=lambda part: (-max(part[2]), -min(part[2]), part[:2]))
-    canvases: list[_Canvas] = []
-    for part in parts:
-        if not any(canvas.put(*part) for canvas in canvases):
-            canvases.append(_Canvas(free=[(0, 0, side, side)]))
-            canvases[-1].put(*part)
-    return [canvas.tiles for canvas in canvases]
+    parts.sort(key=lambda part: (-part[2][0], -part[2][1], part[:2]))
+    canvases: list[list[Tile]] = []
+    heights: list[int] = []  # of each canvas, filled with shelves from the top
+    shelves: list[_Shelf] = []
+    for level, source, size in parts:
+        height, width = (length + length % STRIDE for length in size)
+        shelf = next((s for s in shelves if s.filled + width <= side), None)
+        if shelf is None:
+            canvas = next((c for c, y in enumerate(heights) if y + height <= side), len(heights))
+            if canvas == len(heights):
+                canvases.append([])
+                heights.append(0)
+            shelf = _Shelf(canvas, heights[canvas], 0)
+            shelves.append(shelf)
+            heights[canvas] += height
+        canvases[shelf.canvas].append(Tile(level, source, size, (shelf.y, shelf.filled)))
+        shelf.filled += width
+    return canvases
 
 
 def paint(
@@ -110,15 +108,46 @@ def paint(
         yield canvas
 
 
-def collect(tiles: Sequence[Tile], output: np.ndarray, maps: Sequence[np.ndarray]) -> None:
-    """Copy P-Net's ``output`` ``[h, w, c]`` for a canvas to the ``maps`` of the levels on it.
+def passing(
+    tiles: Sequence[Tile], output: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The cells of a canvas whose first value reaches ``threshold``.
 
-    A level's map is ``[cells(height), cells(width), c]``.
+    Args:
+        output: P-Net's, float32 ``[h, w, c]``.
+
+    Returns:
+        Number of the level, int ``[n]``; y, x of the cell in the level's map, int ``[n, 2]``; its
+        place in ``output``, int ``[n, 2]``.
     """
-    for tile in tiles:
-        (top, left), (y, x) = (
-            (v // STRIDE for v in corner) for corner in (tile.source, tile.place)
-        )
-        height, width = map(cells, tile.size)
-        part = output[y : y + height, x : x + width]
-        maps[tile.level][top : top + height, left : left + width] = part
+    owner = np.full(output.shape[:2], -1, dtype=np.int32)
+    for number, tile in enumerate(tiles):
+        (y, x), (height, width) = _cell(tile.place), map(cells, tile.size)
+        owner[y : y + height, x : x + width] = number
+    places = np.argwhere(output[:, :, 0] >= threshold)
+    owners = owner[places[:, 0], places[:, 1]]
+    places, owners = places[owners >= 0], owners[owners >= 0]
+    levels = np.array([tile.level for tile in tiles], dtype=np.intp)
+    shifts = np.array(
+        [np.subtract(_cell(tile.source), _cell(tile.place)) for tile in tiles], dtype=np.intp
+    ).reshape(-1, 2)
+    return levels[owners], places + shifts[owners], places
+
+
+def find(
+    canvases: Sequence[Sequence[Tile]], level: int, cell: tuple[int, int]
+) -> tuple[int, int, int]:
+    """Number of the canvas, and y, x in P-Net's output for it, of a cell of a level."""
+    for number, tiles in enumerate(canvases):
+        for tile in tiles:
+            if tile.level != level:
+                continue
+            inside = [c - s for c, s in zip(cell, _cell(tile.source), strict=True)]
+            if all(0 <= i < cells(n) for i, n in zip(inside, tile.size, strict=True)):
+                y, x = (p + i for p, i in zip(_cell(tile.place), inside, strict=True))
+                return number, y, x
+    raise LookupError(f"no tile of level {level} holds the cell {cell}")
+
+
+def _cell(corner: tuple[int, int]) -> tuple[int, int]:
+    return corner[0] // STRIDE, corner[1] // STRIDE

@@ -7,25 +7,31 @@ images share the passes through the networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from facenet_core.alignment import mosaic
 from facenet_core.alignment.boxes import (
     CELL,
+    as_floats,
     cut_out,
-    propose,
     pyramid,
     pyramid_scales,
     shift_corners,
     to_squares,
 )
-from facenet_core.alignment.mtcnn_networks import CANVAS, load_networks
-from facenet_core.alignment.suppression import Overlap, suppress
+from facenet_core.alignment.mtcnn_networks import (
+    EngineName,
+    Network,
+    load_networks,
+    probability,
+)
+from facenet_core.alignment.proposals import propose
+from facenet_core.alignment.suppression import suppress
 
 _CUT_OUTS = 1024  # at most so many candidates' pixels are in memory at a time: 28 MB for O-Net
+_PIXELS = 8_000_000  # of the images that share the passes: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ class MTCNN:
         minsize: side of the smallest face to find, in pixels, at least 12: P-Net's window.
         thresholds: the least probabilities that pass P-Net, R-Net and O-Net.
         factor: between one level of the image pyramid and the next.
-        threads: of TensorFlow and OpenCV, for the whole process; None leaves them as they are.
+        engine: what runs the networks, see ``load_networks``.
+        threads: of the engine and of OpenCV; None leaves them as they are.
 
     Raises:
         DetectorError: see ``load_networks``.
@@ -93,6 +100,7 @@ class MTCNN:
         minsize: int = 20,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
+        engine: EngineName | None = None,
         threads: int | None = None,
     ) -> None:
         if minsize < CELL:
@@ -102,7 +110,7 @@ class MTCNN:
         self.minsize = minsize
         self.thresholds = thresholds
         self.factor = factor
-        self._networks = load_networks(threads)
+        self._networks = load_networks(engine, threads)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """The faces of each image.
@@ -123,51 +131,35 @@ class MTCNN:
                     f"Image {i} is {image.dtype} {list(image.shape)}; "
                     "the detector takes uint8 [height, width, 3] in RGB."
                 )
-        return self._output(images, self._refine(images, self._propose(images)))
+        found = []
+        for some in _batches(images):
+            pixels = [as_floats(image) for image in some]
+            candidates = self._refine(pixels, self._propose(pixels))
+            found += self._output(pixels, candidates)
+        return found
 
     def _propose(self, images: Sequence[np.ndarray]) -> _Candidates:
         """P-Net over the pyramids of all images, suppression, regression, squares."""
         scales = [pyramid_scales(*i.shape[:2], self.minsize, self.factor) for i in images]
-        maps = iter(
-            self._judge_levels(
-                [level for p in zip(images, scales, strict=True) for level in pyramid(*p)]
-            )
+        found = propose(
+            self._networks.proposal,
+            [level for p in zip(images, scales, strict=True) for level in pyramid(*p)],
+            [scale for image_scales in scales for scale in image_scales],
+            self.thresholds[0],
         )
-        parts = []
-        for i, image_scales in enumerate(scales):
-            levels = []
-            for scale in image_scales:
-                judged = next(maps)
-                windows, scores, offsets = propose(
-                    judged[:, :, 0], judged[:, :, 1:], scale, self.thresholds[0]
-                )
-                keep = suppress(windows, scores, 0.5, "union")
-                levels.append((windows[keep], scores[keep], offsets[keep]))
-            if levels:
-                windows, scores, offsets = map(np.concatenate, zip(*levels, strict=True))
-                keep = suppress(windows, scores, 0.7, "union")
-                boxes = shift_corners(windows[keep], offsets[keep], inclusive=False)
-                parts.append((np.full(len(keep), i), np.fix(to_squares(boxes)), scores[keep]))
-        if not parts:
-            return _Candidates(np.empty(0, int), np.empty((0, 4)), np.empty(0, np.float32))
-        return _Candidates(*map(np.concatenate, zip(*parts, strict=True)))
-
-    def _judge_levels(self, levels: list[np.ndarray]) -> list[np.ndarray]:
-        """P-Net's word on every window of every level: ``[h', w', 5]``."""
-        sizes = [level.shape[:2] for level in levels]
-        maps = [np.empty((*map(mosaic.cells, size), 5), np.float32) for size in sizes]
-        canvases = mosaic.arrange(sizes, CANVAS)
-        painted = mosaic.paint(canvases, levels, CANVAS)
-        for tiles, canvas in zip(canvases, painted, strict=True):
-            mosaic.collect(tiles, self._networks.proposal(canvas), maps)
-        return maps
+        keep = suppress(found.windows, found.scores, found.level, 0.5, "union")
+        windows, scores, offsets = found.windows[keep], found.scores[keep], found.offsets[keep]
+        image = np.repeat(np.arange(len(images)), [len(s) for s in scales])[found.level[keep]]
+        keep = suppress(windows, scores, image, 0.7, "union")
+        boxes = shift_corners(windows[keep], offsets[keep], inclusive=False)
+        return _Candidates(image[keep], np.fix(to_squares(boxes)), scores[keep])
 
     def _refine(self, images: Sequence[np.ndarray], candidates: _Candidates) -> _Candidates:
         """R-Net, suppression, regression, squares."""
         candidates, offsets = _judge(
             self._networks.refinement, 24, images, candidates, self.thresholds[1]
         )
-        keep = _suppress_by_image(candidates, 0.7, "union")
+        keep = suppress(candidates.boxes, candidates.scores, candidates.image, 0.7, "union")
         boxes = shift_corners(candidates.boxes[keep], offsets[keep], inclusive=True)
         return _Candidates(
             candidates.image[keep], np.fix(to_squares(boxes)), candidates.scores[keep]
@@ -175,16 +167,17 @@ class MTCNN:
 
     def _output(self, images: Sequence[np.ndarray], candidates: _Candidates) -> list[Detections]:
         """O-Net, regression, landmarks, suppression."""
-        candidates, offsets, points = _judge(
+        candidates, output = _judge(
             self._networks.output, 48, images, candidates, self.thresholds[2]
         )
+        offsets, points = output[:, :4], output[:, 4:]
         corners = candidates.boxes[:, None, :2]
         sides = candidates.boxes[:, None, 2:] - corners + 1
         # O-Net gives five x, then five y.
         landmarks = points.reshape(-1, 2, 5).transpose(0, 2, 1) * sides + corners - 1
         boxes = shift_corners(candidates.boxes, offsets, inclusive=True)
         faces = _Candidates(candidates.image, boxes, candidates.scores)
-        keep = _suppress_by_image(faces, 0.7, "smaller")
+        keep = suppress(faces.boxes, faces.scores, faces.image, 0.7, "smaller")
         faces, landmarks = faces[keep], landmarks[keep].reshape(-1, 10)
         found = []
         for i in range(len(images)):
@@ -200,12 +193,12 @@ class MTCNN:
 
 
 def _judge(
-    network: Callable[[np.ndarray], tuple[np.ndarray, ...]],
+    network: Network,
     side: int,
     images: Sequence[np.ndarray],
     candidates: _Candidates,
     threshold: float,
-) -> tuple[_Candidates, ...]:
+) -> tuple[_Candidates, np.ndarray]:
     """The candidates that R-Net or O-Net takes for faces, rescored, and its other outputs.
 
     Regression can turn a window inside out; there is nothing to see in it, so it is no face.
@@ -215,25 +208,30 @@ def _judge(
     for start in range(0, max(len(candidates), 1), _CUT_OUTS):
         some = candidates[start : start + _CUT_OUTS]
         pixels = np.empty((len(some), side, side, 3), np.float32)
-        for k, (i, box) in enumerate(zip(some.image, some.boxes, strict=True)):
-            pixels[k] = cut_out(images[i], box, side)
+        boxes = some.boxes.astype(np.intp).tolist()
+        for i, box, out in zip(some.image.tolist(), boxes, pixels, strict=True):
+            cut_out(images[i], box, out)
         outputs.append(network(pixels))
-    scores, *others = map(np.concatenate, zip(*outputs, strict=True))
+    output = np.concatenate(outputs)
+    scores = probability(output[:, 0])
     passed = scores > threshold
     faces = _Candidates(candidates.image[passed], candidates.boxes[passed], scores[passed])
-    return faces, *(other[passed] for other in others)
+    return faces, output[passed, 1:]
 
 
-def _suppress_by_image(candidates: _Candidates, threshold: float, overlap: Overlap) -> np.ndarray:
-    """Rows that survive suppression among those of their image: images ascending, best first."""
-    kept = [np.empty(0, dtype=np.intp)]
-    for i in np.unique(candidates.image):
-        rows = _rows(candidates, i)
-        kept.append(
-            rows.start
-            + suppress(candidates.boxes[rows], candidates.scores[rows], threshold, overlap)
-        )
-    return np.concatenate(kept)
+def _batches(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Consecutive images of at most ``_PIXELS`` together, or a single larger one."""
+    batch: list[np.ndarray] = []
+    pixels = 0
+    for image in images:
+        area = image.shape[0] * image.shape[1]
+        if batch and pixels + area > _PIXELS:
+            yield batch
+            batch, pixels = [], 0
+        batch.append(image)
+        pixels += area
+    if batch:
+        yield batch
 
 
 def _rows(candidates: _Candidates, image: int) -> slice:

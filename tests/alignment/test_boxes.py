@@ -25,29 +25,11 @@ def test_an_image_that_cannot_hold_the_smallest_face_has_no_pyramid(size):
 def test_pyramid_levels_are_area_averages_rounded_to_bytes(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     scales = [0.6, 0.31, 0.05]
-    for level, scale in zip(bx.pyramid(image, scales), scales, strict=True):
+    for level, scale in zip(bx.pyramid(bx.as_floats(image), scales), scales, strict=True):
         shape = int(np.ceil(size[0] * scale)), int(np.ceil(size[1] * scale))
         expected = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
         assert level.dtype == np.uint8
         np.testing.assert_array_equal(level, expected)
-
-
-def test_proposals_are_the_windows_that_the_cells_saw():
-    probability = np.zeros((4, 6), np.float32)
-    probability[1, 5], probability[2, 3] = 0.9, 0.7
-    regression = np.arange(4 * 6 * 4, dtype=np.float32).reshape(4, 6, 4)
-    windows, scores, offsets = bx.propose(probability, regression, 0.5, 0.6)
-    np.testing.assert_array_equal(windows, [[14, 10, 36, 32], [22, 6, 44, 28]])
-    np.testing.assert_array_equal(scores, np.float32([0.7, 0.9]))
-    np.testing.assert_array_equal(offsets, [regression[2, 3], regression[1, 5]])
-
-
-def test_the_regression_of_a_single_proposal_is_read_mirrored_as_in_the_original():
-    probability = np.zeros((4, 6), np.float32)
-    probability[2, 1] = 0.9
-    regression = np.arange(4 * 6 * 4, dtype=np.float32).reshape(4, 6, 4)
-    _, _, offsets = bx.propose(probability, regression, 0.5, 0.6)
-    np.testing.assert_array_equal(offsets, [regression[2, 4]])
 
 
 def test_corners_shift_by_shares_of_the_sides():
@@ -85,6 +67,7 @@ def test_what_is_cut_out_is_black_beyond_the_edge(corner, side):
     framed = np.pad(image, ((130, 130), (130, 130), (0, 0)))
     under = framed[129 + y : 130 + y + height, 129 + x : 130 + x + width].astype(np.float32)
     expected = cv2.resize(under, (24, 24), interpolation=cv2.INTER_AREA)
-    result = bx.cut_out(image, np.array([x, y, x + width, y + height], float), 24)
-    assert result.dtype == np.float32
-    np.testing.assert_array_equal(result, expected)
+    for pixels in (image, bx.as_floats(image)):
+        result = np.full((24, 24, 3), np.nan, np.float32)
+        bx.cut_out(pixels, (x, y, x + width, y + height), result)
+        np.testing.assert_array_equal(result, expected)

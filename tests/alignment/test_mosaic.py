@@ -32,11 +32,23 @@ def test_tiles_stay_on_their_canvas_and_do_not_overlap(sizes):
 
 
 @given(sizes)
-def test_every_window_of_every_level_lies_in_a_tile(sizes):
-    judged = [np.zeros((mosaic.cells(h), mosaic.cells(w), 1), int) for h, w in sizes]
+def test_every_window_of_every_level_is_read_once(sizes):
+    judged = [np.zeros((mosaic.cells(h), mosaic.cells(w)), int) for h, w in sizes]
     for tiles in mosaic.arrange(sizes, SIDE):
-        mosaic.collect(tiles, np.ones((SIDE // 2, SIDE // 2, 1), int), judged)
-    assert all(level.all() for level in judged)
+        levels, cells, _ = mosaic.passing(tiles, np.ones((SIDE // 2, SIDE // 2, 1)), 1.0)
+        for level, (y, x) in zip(levels, cells, strict=True):
+            judged[level][y, x] += 1
+    assert all((level == 1).all() for level in judged)
+
+
+@given(sizes)
+def test_a_cell_is_found_where_it_was_read(sizes):
+    canvases = mosaic.arrange(sizes, SIDE)
+    for number, tiles in enumerate(canvases):
+        output = np.random.default_rng(number).uniform(size=(SIDE // 2, SIDE // 2, 1))
+        for level, cell, place in zip(*mosaic.passing(tiles, output, 0.99), strict=True):
+            assert output[tuple(place)] >= 0.99
+            assert mosaic.find(canvases, level, tuple(cell)) == (number, *place)
 
 
 @given(sizes)

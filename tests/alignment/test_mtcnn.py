@@ -65,11 +65,21 @@ def test_finds_what_the_original_found_where_windows_score_equally(detector, pho
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", ["lfw-dev", "celeba-dev", "lfw-originals"])
-def test_finds_what_the_original_found_in_every_reference_photograph(
-    detector, photographs, dataset
-):
-    assert_as_the_original(detector, photographs(dataset, 1))
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_finds_what_the_original_found_in_every_reference_photograph(photographs, engine):
+    pytest.importorskip(engine)
+    detector = MTCNN(engine=engine)
+    for dataset in ("lfw-dev", "celeba-dev", "lfw-originals"):
+        assert_as_the_original(detector, photographs(dataset, 1))
+
+
+def test_both_engines_find_the_same(photographs):
+    pytest.importorskip("openvino")
+    images = [p.image for p in photographs("celeba-dev", 40)]
+    one, other = (MTCNN(engine=name).detect(images) for name in ("openvino", "tensorflow"))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-2)
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
 
 
 @settings(
@@ -156,13 +166,13 @@ import cv2
 import tensorflow as tf
 from facenet_core.alignment.mtcnn import MTCNN
 from facenet_core.alignment.mtcnn_networks import DetectorError
-MTCNN(threads=1)
+MTCNN(threads=1, engine="tensorflow")
 assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == 1
 assert cv2.getNumThreads() == 1
-MTCNN(threads=1)
+MTCNN(threads=1, engine="tensorflow")
 try:
-    MTCNN(threads=2)
+    MTCNN(threads=2, engine="tensorflow")
 except DetectorError as error:
     assert "already runs in this process with 1" in str(error), error
 else:

@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 
 from facenet_core.alignment import mosaic
-from facenet_core.alignment.mtcnn_networks import CANVAS, Networks, _load_weights, load_networks
+from facenet_core.alignment.mtcnn_networks import (
+    CANVAS,
+    DetectorError,
+    Networks,
+    default_engine,
+    load_networks,
+    load_weights,
+    probability,
+)
 
 
-@pytest.fixture(scope="module")
-def networks() -> Networks:
-    return load_networks()
+@pytest.fixture(scope="module", params=["openvino", "tensorflow"])
+def networks(request: pytest.FixtureRequest) -> Networks:
+    pytest.importorskip(request.param)
+    return load_networks(request.param)
 
 
 def conv(x, kernel, bias):
@@ -34,9 +43,8 @@ def pool(x, size, padding):
     return windows[::2, ::2].max(axis=(3, 4))
 
 
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return (e / e.sum(axis=-1, keepdims=True))[..., 1]
+def logit(x):
+    return x[..., 1:] - x[..., :1]
 
 
 def as_caffe_flattens(x):  # column by column
@@ -44,30 +52,30 @@ def as_caffe_flattens(x):  # column by column
 
 
 def pnet(pixels):
-    w = _load_weights("pnet")
+    w = load_weights("pnet")
     x = pool(prelu(conv((pixels - 127.5) / 128, w[0], w[1]), w[2]), 2, "SAME")
     x = prelu(conv(x, w[3], w[4]), w[5])
     x = prelu(conv(x, w[6], w[7]), w[8])
-    return np.dstack([softmax(conv(x, w[11], w[12])), conv(x, w[9], w[10])])
+    return np.dstack([logit(conv(x, w[11], w[12])), conv(x, w[9], w[10])])
 
 
 def rnet(pixels):
-    w = _load_weights("rnet")
+    w = load_weights("rnet")
     x = pool(prelu(conv((pixels - 127.5) / 128, w[0], w[1]), w[2]), 3, "SAME")
     x = pool(prelu(conv(x, w[3], w[4]), w[5]), 3, "VALID")
     x = as_caffe_flattens(prelu(conv(x, w[6], w[7]), w[8]))
     x = prelu(x @ w[9] + w[10], w[11])
-    return softmax(x @ w[14] + w[15]), x @ w[12] + w[13]
+    return np.concatenate([logit(x @ w[14] + w[15]), x @ w[12] + w[13]])
 
 
 def onet(pixels):
-    w = _load_weights("onet")
+    w = load_weights("onet")
     x = pool(prelu(conv((pixels - 127.5) / 128, w[0], w[1]), w[2]), 3, "SAME")
     x = pool(prelu(conv(x, w[3], w[4]), w[5]), 3, "VALID")
     x = pool(prelu(conv(x, w[6], w[7]), w[8]), 2, "SAME")
     x = as_caffe_flattens(prelu(conv(x, w[9], w[10]), w[11]))
     x = prelu(x @ w[12] + w[13], w[14])
-    return softmax(x @ w[19] + w[20]), x @ w[15] + w[16], x @ w[17] + w[18]
+    return np.concatenate([logit(x @ w[19] + w[20]), x @ w[15] + w[16], x @ w[17] + w[18]])
 
 
 def test_pnet_sees_each_image_on_a_canvas_as_if_it_were_alone(networks):
@@ -75,11 +83,13 @@ def test_pnet_sees_each_image_on_a_canvas_as_if_it_were_alone(networks):
     sizes = [(12, 12), (13, 12), (12, 13), (25, 38), (40, 27), (31, 31), (310, 17), (14, 329)]
     levels = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     canvases = mosaic.arrange(sizes, CANVAS)
-    maps = [np.full((mosaic.cells(h), mosaic.cells(w), 5), np.nan, np.float32) for h, w in sizes]
+    maps = [np.full((mosaic.cells(h), mosaic.cells(w), 5), np.nan) for h, w in sizes]
     for tiles, canvas in zip(canvases, mosaic.paint(canvases, levels, CANVAS), strict=True):
-        mosaic.collect(tiles, networks.proposal(canvas), maps)
+        output = networks.proposal(canvas)
+        for level, cell, place in zip(*mosaic.passing(tiles, output, -np.inf), strict=True):
+            maps[level][tuple(cell)] = output[tuple(place)]
     for level, judged in zip(levels, maps, strict=True):
-        np.testing.assert_allclose(judged, pnet(level.astype(np.float64)), atol=2e-5)
+        np.testing.assert_allclose(judged, pnet(level.astype(np.float64)), atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 16, 17, 70])
@@ -89,7 +99,24 @@ def test_pnet_sees_each_image_on_a_canvas_as_if_it_were_alone(networks):
 def test_rnet_and_onet_judge_any_number_of_images(networks, name, plain, side, count):
     images = np.random.default_rng(count).uniform(0, 255, (count, side, side, 3))
     outputs = getattr(networks, name)(images.astype(np.float32))
-    assert {len(output) for output in outputs} == {count}
+    assert len(outputs) == count
     for i in {0, count // 2, count - 1} & set(range(count)):
-        for output, expected in zip(outputs, plain(images[i]), strict=True):
-            np.testing.assert_allclose(output[i], expected, atol=2e-5)
+        np.testing.assert_allclose(outputs[i], plain(images[i]), atol=1e-4)
+
+
+def test_a_logit_becomes_the_softmax_over_face_and_none():
+    logits = np.float32([-30, -1, 0, 0.5, 12])
+    expected = np.exp(logits) / (np.exp(logits) + 1)
+    np.testing.assert_allclose(probability(logits), expected, rtol=1e-5)
+    assert probability(logits).dtype == np.float32
+
+
+def test_the_engine_is_openvino_where_that_is_installed():
+    pytest.importorskip("openvino")
+    assert default_engine() == "openvino"
+
+
+def test_an_engine_that_is_not_installed_is_named_with_the_remedy(monkeypatch):
+    monkeypatch.setattr("facenet_core.alignment.mtcnn_networks.find_spec", lambda name: None)
+    with pytest.raises(DetectorError, match="pip install openvino"):
+        load_networks("openvino")

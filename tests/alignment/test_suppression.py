@@ -10,12 +10,18 @@ from facenet_core.alignment import suppression
 from facenet_core.alignment.suppression import rank, suppress
 
 
-def plain_suppression(boxes, scores, threshold, overlap):
+def one_group(scores):
+    return np.zeros(len(scores), int)
+
+
+def plain_suppression(boxes, scores, groups, threshold, overlap):
     """One box after the other, in Python."""
     kept = []
-    for i in rank(scores).tolist():
+    for i in rank(scores, groups).tolist():
         x1, y1, x2, y2 = boxes[i]
         for j in kept:
+            if groups[i] != groups[j]:
+                continue
             u1, v1, u2, v2 = boxes[j]
             shared = max(0, min(x2, u2) - max(x1, u1) + 1) * max(0, min(y2, v2) - max(y1, v1) + 1)
             areas = (x2 - x1 + 1) * (y2 - y1 + 1), (u2 - u1 + 1) * (v2 - v1 + 1)
@@ -33,14 +39,14 @@ def candidates(draw):
     corners = draw(hnp.arrays(np.float64, (n, 2), elements=st.integers(-5, 40)))
     sides = draw(hnp.arrays(np.float64, (n, 2), elements=st.integers(0, 30)))
     scores = draw(hnp.arrays(np.float32, n, elements=st.sampled_from([0.6, 0.75, 0.9, 1.0])))
-    return np.hstack([corners, corners + sides]), scores
+    groups = np.sort(draw(hnp.arrays(np.int64, n, elements=st.sampled_from([0, 1, 2, 7]))))
+    return np.hstack([corners, corners + sides]), scores, groups
 
 
 @given(candidates(), st.sampled_from([0.3, 0.5, 0.7]), st.sampled_from(["union", "smaller"]))
-def test_agrees_with_a_plain_loop(boxes_and_scores, threshold, overlap):
-    boxes, scores = boxes_and_scores
-    kept = suppress(boxes, scores, threshold, overlap)
-    assert kept.tolist() == plain_suppression(boxes, scores, threshold, overlap)
+def test_agrees_with_a_plain_loop(candidates, threshold, overlap):
+    kept = suppress(*candidates, threshold, overlap)
+    assert kept.tolist() == plain_suppression(*candidates, threshold, overlap)
 
 
 def test_agrees_with_a_plain_loop_on_more_boxes_than_are_compared_at_a_time():
@@ -48,31 +54,38 @@ def test_agrees_with_a_plain_loop_on_more_boxes_than_are_compared_at_a_time():
     corners = rng.integers(0, 300, (3 * suppression._AT_A_TIME, 2)).astype(float)
     boxes = np.hstack([corners, corners + rng.integers(10, 60, corners.shape)])
     scores = rng.uniform(size=len(boxes)).astype(np.float32)
-    kept = suppress(boxes, scores, 0.5, "union")
-    assert kept.tolist() == plain_suppression(boxes, scores, 0.5, "union")
+    candidates = boxes, scores, np.sort(rng.permutation(len(boxes)) // 700)
+    kept = suppress(*candidates, 0.5, "union")
+    assert kept.tolist() == plain_suppression(*candidates, 0.5, "union")
 
 
 def test_an_overlap_of_exactly_the_threshold_is_allowed():
     boxes = np.array([[0.0, 0, 9, 9], [0, 0, 9, 4]])
-    assert suppress(boxes, np.array([0.9, 0.8]), 0.5, "union").tolist() == [0, 1]
+    assert suppress(boxes, np.array([0.9, 0.8]), np.zeros(2, int), 0.5, "union").tolist() == [0, 1]
 
 
 def test_a_box_inside_another_is_suppressed_by_its_share_of_the_smaller():
     boxes = np.array([[0.0, 0, 99, 99], [40, 40, 49, 49]])
     scores = np.array([0.9, 0.8])
-    assert suppress(boxes, scores, 0.7, "union").tolist() == [0, 1]
-    assert suppress(boxes, scores, 0.7, "smaller").tolist() == [0]
+    assert suppress(boxes, scores, one_group(scores), 0.7, "union").tolist() == [0, 1]
+    assert suppress(boxes, scores, one_group(scores), 0.7, "smaller").tolist() == [0]
 
 
 @given(hnp.arrays(np.float32, st.integers(0, 80), elements=st.sampled_from([0.6, 0.8, 0.9, 1.0])))
 def test_ranks_by_descending_score(scores):
-    order = rank(scores)
+    order = rank(scores, one_group(scores))
     assert sorted(order.tolist()) == list(range(len(scores)))
     assert (np.diff(scores[order]) <= 0).all()
 
 
 def test_of_few_equals_the_later_comes_first():
-    assert rank(np.array([0.9, 1.0, 0.7, 1.0, 0.9])).tolist() == [3, 1, 4, 0, 2]
+    scores = np.array([0.9, 1.0, 0.7, 1.0, 0.9])
+    assert rank(scores, one_group(scores)).tolist() == [3, 1, 4, 0, 2]
+
+
+def test_groups_are_ranked_one_after_the_other():
+    scores = np.array([0.7, 0.9, 1.0, 0.6, 0.8])
+    assert rank(scores, np.array([0, 0, 0, 3, 3])).tolist() == [2, 1, 0, 4, 3]
 
 
 @pytest.mark.parametrize(
@@ -88,4 +101,5 @@ def test_of_few_equals_the_later_comes_first():
 )
 def test_many_equals_come_in_the_order_of_the_portable_quicksort(scores, order):
     """The expected order is NumPy's with its AVX2 and AVX-512 variants turned off."""
-    assert rank(np.array([float(s) for s in scores])).tolist() == [int(i) for i in order.split()]
+    values = np.array([float(s) for s in scores])
+    assert rank(values, one_group(values)).tolist() == [int(i) for i in order.split()]
