@@ -31,6 +31,16 @@ class ArtifactError(FacenetError):
     """A stage's output is missing, unfinished, damaged or of another kind."""
 
 
+class ModelError(ArtifactError):
+    """A model's file is missing, damaged, too large, or of a kind that is not known."""
+
+
+class ShardError(FacenetError):
+    """Something unforeseen happened while a shard was worked on."""
+
+    retryable = True
+
+
 class AccountingError(FacenetError):
     """Images went in that came out neither as crops nor as rejects."""
 

@@ -95,12 +95,15 @@ def part_uris(uri: str, folder: str, parts: Sequence[storage.Part]) -> list[str]
 class PartWriter:
     """Writes one part; it appears under its final name when the `with` block ends well.
 
-    Row groups hold at most `ROW_GROUP_ROWS` rows and about `ROW_GROUP_BYTES` of images, whichever
+    Row groups hold at most `group_rows` rows and about `ROW_GROUP_BYTES` of images, whichever
     is less: readers hold one at a time. The same rows give the same bytes.
     """
 
-    def __init__(self, uri: str, schema: pa.Schema, fingerprint: str) -> None:
+    def __init__(
+        self, uri: str, schema: pa.Schema, fingerprint: str, group_rows: int = ROW_GROUP_ROWS
+    ) -> None:
         self.rows = 0
+        self._group_rows = group_rows
         metadata = {**(schema.metadata or {}), _FINGERPRINT: fingerprint.encode()}
         self._schema = schema.with_metadata(metadata)
         self._file = storage.new_file(uri)
@@ -126,7 +129,7 @@ class PartWriter:
         self._buffer.append(row)
         self._buffered_bytes += len((row.get("image") or {}).get("bytes") or b"")
         self.rows += 1
-        if len(self._buffer) >= ROW_GROUP_ROWS or self._buffered_bytes >= ROW_GROUP_BYTES:
+        if len(self._buffer) >= self._group_rows or self._buffered_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
@@ -195,6 +198,21 @@ def read_row_groups(uri: str, columns: Sequence[str] | None = None) -> Iterator[
                 yield parquet.read_row_group(number, columns=columns)
             except _DAMAGED as error:
                 raise ArtifactError(f"{uri}: row group {number} is damaged: {error}") from error
+
+
+def read_rows(uri: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a part by their ascending numbers. Only the row groups that hold them are read."""
+    rows: list[dict[str, Any]] = []
+    wanted = list(numbers)
+    with _parquet(uri) as parquet:
+        first = 0
+        for group in range(parquet.num_row_groups):
+            behind = first + parquet.metadata.row_group(group).num_rows
+            here = [number - first for number in wanted if first <= number < behind]
+            if here:
+                rows += parquet.read_row_group(group, columns=columns).take(here).to_pylist()
+            first = behind
+    return rows
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:

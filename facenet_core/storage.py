@@ -33,7 +33,7 @@ MANIFEST = "manifest.json"
 RUN = "run.json"
 FORMAT = 1
 STAGE_FOLDERS = {"ingest": "raw", "align": "crops", "train": "models", "validate": "reports"}
-_ENGINES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "pyarrow", "pillow")
+_ENGINES = ("keras", "tensorflow-cpu", "tensorflow", "openvino", "numpy", "pyarrow", "pillow")
 _ENGINES += ("opencv-python-headless", "mtcnn", "scikit-learn")
 
 
@@ -371,13 +371,24 @@ def open_artifact(uri: str, stage: str) -> Manifest:
 
 def damaged_parts(uri: str, manifest: Manifest) -> list[str]:
     """Names of parts that are missing or whose size is not what the manifest says."""
+    return wrong_parts(uri, manifest.parts)
+
+
+def is_whole(uri: str) -> bool:
+    """Whether a finished artifact lies here, with all its parts in full size."""
+    manifest = read_manifest(uri)
+    return manifest is not None and not damaged_parts(uri, manifest)
+
+
+def wrong_parts(uri: str, parts: Sequence[Part]) -> list[str]:
+    """Names of those among the parts that are not below `uri` in the size they should have."""
     fs, path = file_system(uri)
     fs.invalidate_cache()
     sizes = {
         posixpath.relpath(found, path): info["size"]
         for found, info in fs.find(path, detail=True).items()
     }
-    return [part.name for part in manifest.parts if sizes.get(part.name) != part.bytes]
+    return [part.name for part in parts if sizes.get(part.name) != part.bytes]
 
 
 def finished(plan: Plan) -> Manifest | None:

@@ -8,22 +8,24 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from facenet_core import storage
 from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig
 from facenet_core.datasets import ingest as core
+from facenet_core.datasets.landing import Stored, remove
+from tasks import names
 from tasks.artifacts import show_summary
 from tasks.cluster import cluster
-from tasks.ingest import draw_shard, stream_source
+from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.progress import progress
-from tasks.shards import gather
+from tasks.shards import run_shards
 from tasks.summary import Run, StageSummary, already_made
 
 
 @flow(
     name="ingest",
-    flow_run_name="ingest {config.source}",
+    flow_run_name=names.ingest,
     task_runner=ThreadPoolTaskRunner(max_workers=32),
-    persist_result=True,
+    persist_result=False,
 )
 def ingest(
-    config: IngestConfig, root: str | None = None, where: ClusterConfig | None = None
+    config: IngestConfig, root: str | None = None, where: ClusterConfig = ClusterConfig()
 ) -> StageSummary:
     """Download or read a data set into raw shards.
 
@@ -35,20 +37,38 @@ def ingest(
     run = Run()
     root = storage.absolute(root or storage.default_root())
     storage.check_writable(root)
+    files = _fetch(root, config)
     plan = core.plan_ingest(root, config)
     if found := already_made(plan, run):
         return found
     if config.source == SYNTHETIC:
-        written = _draw(plan, where or ClusterConfig())
+        written = _draw(plan, root, where)
     else:
-        written = stream_source(plan, config)
-    summary = StageSummary.of(plan, core.finish(plan, written, run.record()), run)
+        written = stream_source(root, plan, config)
+    manifest = core.finish(plan, written, run.record(), files)
+    if not config.keep_download:
+        for file in files:
+            remove(file)
+    summary = StageSummary.of(plan, manifest, run)
     show_summary(summary, f"ingest {plan.name}")
     return summary
 
 
-def _draw(plan: storage.Plan, where: ClusterConfig) -> core.Written:
-    shards = plan.config["shards"]
+def _fetch(root: str, config: IngestConfig) -> list[Stored]:
+    """Download what the source consists of, all files at the same time."""
+    wanted = () if config.source == SYNTHETIC else core.locate(root, config).files
+    if not wanted:
+        return []
+    with progress("fetch", None, "MB") as report:
+        transfers = Transfers(report)
+        try:
+            futures = [fetch_file.submit(file, transfers) for file in wanted]
+            return [future.result() for future in futures]
+        finally:
+            transfers.stop()
+
+
+def _draw(plan: storage.Plan, root: str, where: ClusterConfig) -> core.Written:
     total = plan.config["identities"] * plan.config["images_per_identity"]
     done = 0
     with cluster(where) as workers, progress("ingest", total) as report:
@@ -58,5 +78,13 @@ def _draw(plan: storage.Plan, where: ClusterConfig) -> core.Written:
             done += part.rows
             report(done)
 
-        futures = [draw_shard.submit(plan, number, workers) for number in range(shards)]
-        return core.drawn(plan, gather("ingest", futures, advance))
+        parts = run_shards(
+            plan,
+            root,
+            draw_shard,
+            lambda number: {"plan": plan, "cluster": workers},
+            plan.config["shards"],
+            lambda part: [part],
+            advance,
+        )
+        return core.drawn(plan, parts)

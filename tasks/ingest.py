@@ -2,26 +2,98 @@
 
 from __future__ import annotations
 
+import time
+from threading import Event, Lock
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core.config import IngestConfig
 from facenet_core.datasets import ingest as core
+from facenet_core.datasets.download import fetch
+from facenet_core.datasets.landing import Stored
+from facenet_core.datasets.origin import Wanted
+from facenet_core.errors import FacenetError
+from facenet_core.progress import Progress
 from facenet_core.storage import Part, Plan
+from tasks.caching import REMEMBERED, shard_key
 from tasks.cluster import Cluster
-from tasks.progress import progress
+from tasks.progress import Report, progress
 from tasks.retrying import SHARD_RETRIES, retry_can_help
+from tasks.shards import shard_name
+
+_MB = 10**6
+_SECONDS_BETWEEN = 0.2  # two reports; more only cost time
 
 
 @task(
-    task_run_name="draw shard {number}",
-    cache_policy=NO_CACHE,
+    task_run_name=shard_name("draw"),
+    cache_key_fn=shard_key,
     retry_condition_fn=retry_can_help,
+    **REMEMBERED,
     **SHARD_RETRIES,
 )
-def draw_shard(plan: Plan, number: int, cluster: Cluster) -> Part:
+def draw_shard(plan: Plan, number: int, count: int, cluster: Cluster) -> Part:
     """Draw one shard of synthetic faces on a Dask worker."""
     return cluster.call(core.draw_shard, plan, number)
+
+
+@task(task_run_name="fetch {wanted.uri}", cache_policy=NO_CACHE)
+def fetch_file(wanted: Wanted, transfers: Transfers) -> Stored:
+    """Have one file in storage; it resumes and retries by itself."""
+    return fetch(wanted, transfers.of(wanted), sleep=transfers.sleep)
+
+
+class Stopped(FacenetError):
+    """A download ends because its run does; what came is kept."""
+
+
+class Transfers:
+    """The bytes of several downloads as one line of progress, with their rate.
+
+    Their threads end soon after `stop`, or the end of a run would wait for the last byte.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._lock = Lock()
+        self._done: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
+        self._first: dict[str, int] = {}
+        self._started = self._shown = time.monotonic()
+        self._stopped = Event()
+
+    def stop(self) -> None:
+        """End all downloads at their next block."""
+        self._stopped.set()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait between two tries, but not for a run that has ended."""
+        if self._stopped.wait(seconds):
+            raise Stopped("stopped")
+
+    def of(self, wanted: Wanted) -> Progress:
+        """The progress of one file."""
+
+        def report(done: int, total: int | None, /) -> None:
+            if self._stopped.is_set():
+                raise Stopped("stopped")
+            with self._lock:
+                self._first.setdefault(wanted.uri, done)
+                self._done[wanted.uri] = done
+                self._totals[wanted.uri] = total or done
+                self._show()
+
+        return report
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        done, total = sum(self._done.values()), sum(self._totals.values())
+        if now - self._shown < _SECONDS_BETWEEN and done < total:
+            return
+        self._shown = now
+        rate = (done - sum(self._first.values())) / max(now - self._started, 1e-3)
+        self._report(done // _MB, -(-total // _MB), f"{rate / _MB:.1f} MB/s")
 
 
 @task(
@@ -31,7 +103,15 @@ def draw_shard(plan: Plan, number: int, cluster: Cluster) -> Part:
     retry_delay_seconds=5,
     retry_condition_fn=retry_can_help,
 )
-def stream_source(plan: Plan, config: IngestConfig) -> core.Written:
+def stream_source(root: str, plan: Plan, config: IngestConfig) -> core.Written:
     """Write the raw shards of a folder or archive in one pass."""
+    shown = started = time.monotonic()
     with progress("ingest", None) as report:
-        return core.stream(plan, config, report)
+
+        def now_and_then(done: int, total: int | None, /) -> None:
+            nonlocal shown
+            if (now := time.monotonic()) - shown >= _SECONDS_BETWEEN:
+                shown = now
+                report(done, total, f"{done / (now - started):,.0f}/s")
+
+        return core.stream(root, plan, config, now_and_then)

@@ -6,8 +6,12 @@ from typing import Any
 
 from facenet_core.errors import FacenetError
 
-# Options of every task that works on one shard.
-SHARD_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 15]}
+# Options of every task that works on one shard: two more tries, after a few and after many seconds.
+SHARD_RETRIES: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [2, 15],
+    "retry_jitter_factor": 0.5,  # shards that failed together need not come back together
+}
 
 
 def retry_can_help(task: Any, task_run: Any, state: Any) -> bool:

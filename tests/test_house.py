@@ -19,8 +19,9 @@ MAY_USE = {
     "datasets": set(),
     "alignment": set(),
     "models": set(),
-    "evaluation": {"models", "datasets"},
+    "evaluation": {"models", "datasets", "alignment"},
     "training": {"models", "evaluation"},
+    "recognition": {"datasets", "alignment", "models", "evaluation"},
 }
 
 

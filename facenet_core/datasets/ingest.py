@@ -1,7 +1,8 @@
 """Ingest: a source of photographs becomes raw shards.
 
+origin = locate(root, config)         # what has to be fetched first; see download.py
 plan = plan_ingest(root, config)      # looks at the source, writes nothing
-parts = stream(plan, config)          # a folder or an archive, in one pass; or
+parts = stream(root, plan, config)    # anything but synthetic faces, in one pass; or
 part = draw_shard(plan, number)       # synthetic faces, any shard on its own
 finish(plan, ...)                     # the manifest: now it is there
 """
@@ -9,17 +10,23 @@ finish(plan, ...)                     # the manifest: now it is there
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facenet_core import records, storage
+from facenet_core import addresses, records, storage
 from facenet_core.config import SYNTHETIC, IngestConfig
-from facenet_core.datasets import archives, folders
-from facenet_core.datasets.members import EXTENSIONS, Member, Skip, Unreadable, raw_rows
-from facenet_core.errors import AccountingError, SourceError
+from facenet_core.datasets.landing import Stored, stored
+from facenet_core.datasets.members import Fingerprint, Limits, Member, Source
+from facenet_core.datasets.origin import Origin, locate
+from facenet_core.datasets.rows import EXTENSIONS, RowMaker, Rules, Skip, compile_identity_pattern
+from facenet_core.datasets.sources import nested
+from facenet_core.datasets.sources.archive import Archive
+from facenet_core.datasets.sources.recognise import recognise
+from facenet_core.errors import AccountingError, FacenetError, SourceError
 from facenet_core.progress import Progress, silent
 from facenet_core.storage import Input, Manifest, Part, Plan
 
@@ -27,6 +34,9 @@ STAGE_FORMAT = 1
 SHARD_BYTES = 32 * 2**20
 FEWEST_SHARDS, MOST_SHARDS = 16, 256
 _SYNTHETIC_FIELDS = ("identities", "images_per_identity", "first_identity", "seed")
+_DETERMINING = ("max_image_bytes", "max_image_pixels", "max_ratio", "drop_duplicates")
+_TOTAL_BASE, _TOTAL_FACTOR = 16 * 2**30, 20
+_SKIPPED_ROWS = 4096  # of a row group; they hold no pictures
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,13 @@ def plan_ingest(root: str, config: IngestConfig) -> Plan:
     """Where the raw shards of a source belong. Reads the whole source once, to fingerprint it.
 
     Raises:
-        SourceError: there is no such source, or it is neither a folder nor an archive.
+        SourceError: there is no such source, or it is of no kind that is known.
     """
+    with _without_credentials():
+        return _plan(root, config)
+
+
+def _plan(root: str, config: IngestConfig) -> Plan:
     if config.source == SYNTHETIC:
         images = config.identities * config.images_per_identity
         shards = _shards(config, images / 100)
@@ -51,56 +66,99 @@ def plan_ingest(root: str, config: IngestConfig) -> Plan:
         name = config.name or SYNTHETIC
         resolved["shards"] = min(shards, images)
     else:
-        _require_outside(root, config.source)
-        given, source_bytes = _fingerprint_source(config.source)
-        name = config.name or _name(config.source)
+        compile_identity_pattern(config.identity_pattern)
+        origin = locate(root, config)
+        _require_outside(root, origin.uri)
+        found = _fingerprint(recognise(origin.uri, config), origin)
+        given = Input(origin.shown, found.sha256)
+        name = origin.name
+        shards = _shards(config, found.bytes / SHARD_BYTES)
         resolved = {
             "name": name,
-            "max_image_bytes": config.max_image_bytes,
-            "shard_bytes": math.ceil(source_bytes / _shards(config, source_bytes / SHARD_BYTES)),
+            "shards": shards,
+            "shard_bytes": math.ceil(found.bytes / shards) or 1,
+            **{key: getattr(config, key) for key in _DETERMINING},
         }
+        for key in ("image_column", "identity_column"):
+            if getattr(config, key) is not None:
+                resolved[key] = getattr(config, key)
+        if origin.identity_pattern is not None:
+            resolved["identity_pattern"] = origin.identity_pattern
     return storage.plan_stage(root, "ingest", name, resolved, [given], STAGE_FORMAT)
 
 
-def stream(plan: Plan, config: IngestConfig, progress: Progress = silent) -> Written:
-    """Write the raw shards of a folder or archive in one pass over it.
+def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = silent) -> Written:
+    """Write the raw shards of a source in one pass over it.
 
     A shard ends with the image that fills it, so shards depend on the source alone; those that an
     earlier, interrupted pass has written stay as they are.
 
-    Raises:
-        SourceError: the source is damaged, or holds no image.
-    """
-    skipped: list[Skip] = []
-    counts = {"seen": 0, "images": 0, "bytes": 0}
-    identities: set[str] = set()
+    Args:
+        progress: called with the number of images taken.
 
-    def taken() -> Iterator[dict[str, Any]]:
-        archive = not Path(config.source).is_dir()
-        rows = raw_rows(_members(config), plan.name, depth=3 if archive else 0)
-        for row in rows:
+    Raises:
+        SourceError: the source is damaged, over a limit, or holds no image; with `strict`, also
+            where anything but a file that is no image would be skipped. Nothing of it is left.
+    """
+    with _without_credentials():
+        try:
+            return _stream(root, plan, config, progress)
+        except SourceError:
+            storage.remove(plan.uri)
+            raise
+
+
+def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> Written:
+    origin = locate(root, config)
+    source = recognise(origin.uri, config)
+    before = _fingerprint(source, origin)
+    _require_same(before, plan, origin)
+    maker = RowMaker(
+        Rules(
+            plan.name,
+            source.wrapped,
+            config.max_image_pixels,
+            config.drop_duplicates,
+            plan.config.get("identity_pattern"),
+        )
+    )
+    counts: Counter[str] = Counter(seen=0, images=0, bytes=0, skipped=0)
+    skipped = f"skipped/{records.part_name(0)}"
+
+    def taken(table: records.PartWriter) -> Iterator[dict[str, Any]]:
+        for row in maker.rows(nested.items(source, origin.shown, _limits(config, before))):
             counts["seen"] += 1
+            if counts["seen"] > config.max_members:
+                raise SourceError(
+                    f"{origin.shown}: more than {config.max_members:,} files; if that is right, "
+                    "allow more with --max-members"
+                )
             if isinstance(row, Skip):
-                skipped.append(row)
+                counts["skipped"] += 1
+                counts[f"skipped.{row.reason}"] += 1
+                _refuse_if_strict(config, origin.shown, row)
+                table.write({"path": row.path, "reason": row.reason, "detail": row.detail})
                 continue
             counts["images"] += 1
             counts["bytes"] += len(row["image"]["bytes"])
-            identities.add(row["identity"])
             progress(counts["images"], None)
             yield row
 
-    names = _write_shards(plan, taken(), plan.config["shard_bytes"])
+    uri = storage.join(plan.uri, skipped)
+    with records.PartWriter(uri, records.SKIPPED, plan.fingerprint, _SKIPPED_ROWS) as table:
+        names = _write_shards(plan, taken(table))
     if not counts["images"]:
         raise SourceError(
-            f"{config.source}: no images among {counts['seen']} files; expected a layout such as "
+            f"{origin.shown}: no images among {counts['seen']} files; expected a layout such as "
             f"Name/Name_0001.jpg, with one of {' '.join(sorted(EXTENSIONS))}"
         )
-    if _fingerprint_source(config.source)[0].fingerprint != plan.inputs[0].fingerprint:
-        storage.remove(plan.uri)
-        raise SourceError(f"{config.source}: changed while it was read; run again when it is whole")
-    names.append(_write_skipped(plan, skipped))
-    parts = tuple(records.describe_part(plan.uri, name) for name in names)
-    return Written(parts, {**counts, "skipped": len(skipped), "identities": len(identities)})
+    _require_same(_fingerprint(source, origin), plan, origin)
+    counts["identities"] = maker.identities
+    counts["duplicates"] = maker.duplicates
+    parts = tuple(records.describe_part(plan.uri, name) for name in (*names, skipped))
+    if counts["seen"] != sum(part.rows for part in parts):
+        raise AccountingError(f"{plan.uri}: {counts['seen']} files were seen, and not all are here")
+    return Written(parts, dict(counts))
 
 
 def draw_shard(plan: Plan, number: int) -> Part:
@@ -120,9 +178,9 @@ def draw_shard(plan: Plan, number: int) -> Part:
             start=images * number // config["shards"],
             stop=images * (number + 1) // config["shards"],
         )
-        members = (Member(image_id, data) for image_id, _, data in faces)
+        maker = RowMaker(Rules(plan.name, wrapped=False, max_pixels=2**62))
         with records.PartWriter(uri, records.RAW, plan.fingerprint) as writer:
-            for row in raw_rows(members, plan.name, depth=0):
+            for row in maker.rows(Member(image_id, data) for image_id, _, data in faces):
                 assert isinstance(row, dict)  # what is drawn here is an image
                 writer.write(row)
     return records.describe_part(plan.uri, name)
@@ -130,7 +188,9 @@ def draw_shard(plan: Plan, number: int) -> Part:
 
 def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
     """All shards of synthetic faces, once each is drawn."""
-    skipped = records.describe_part(plan.uri, _write_skipped(plan, []))
+    name = f"skipped/{records.part_name(0)}"
+    with records.PartWriter(storage.join(plan.uri, name), records.SKIPPED, plan.fingerprint):
+        pass
     images = sum(part.rows for part in parts)
     expected = plan.config["identities"] * plan.config["images_per_identity"]
     if images != expected:
@@ -142,22 +202,52 @@ def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
         "identities": plan.config["identities"],
         "skipped": 0,
     }
-    return Written((*parts, skipped), counts)
+    return Written((*parts, records.describe_part(plan.uri, name)), counts)
 
 
-def finish(plan: Plan, written: Written, run: Mapping[str, Any]) -> Manifest:
-    """Publish the manifest: the artifact is there."""
-    return storage.publish(plan, written.parts, written.counts, run)
+def finish(
+    plan: Plan, written: Written, run: Mapping[str, Any], files: Sequence[Stored] = ()
+) -> Manifest:
+    """Publish the manifest: the artifact is there.
+
+    Args:
+        files: what was downloaded for it; the manifest says from where.
+    """
+    shown = [
+        {"url": file.url, "bytes": file.bytes, "sha256": file.sha256, "uri": file.uri}
+        for file in files
+    ]
+    details = {"files": shown} if files else {}
+    return storage.publish(plan, written.parts, written.counts, run, details)
 
 
-def _members(config: IngestConfig) -> Iterator[Member | Unreadable]:
-    if Path(config.source).is_dir():
-        return folders.members(Path(config.source), config.max_image_bytes)
-    return archives.members(config.source, config.max_image_bytes)
+@contextmanager
+def _without_credentials() -> Iterator[None]:
+    """Take credentials of addresses out of messages that libraries wrote."""
+    try:
+        yield
+    except FacenetError as error:
+        if (text := addresses.scrub(str(error))) != str(error):
+            raise type(error)(text) from None
+        raise
 
 
-def _write_shards(plan: Plan, rows: Iterable[dict[str, Any]], shard_bytes: int) -> list[str]:
-    """Write rows to `images/part-…`, a new part whenever one holds `shard_bytes` of images."""
+def _fingerprint(source: Source, origin: Origin) -> Fingerprint:
+    """Of a download in object storage, the digest noted when it came: reading it again is slow."""
+    if origin.files and isinstance(source, Archive) and not storage.is_local(origin.uri):
+        note = stored(origin.files[0])
+        if note is not None:
+            return Fingerprint(note.sha256, note.bytes)
+    return source.fingerprint()
+
+
+def _require_same(found: Fingerprint, plan: Plan, origin: Origin) -> None:
+    if found.sha256 != plan.inputs[0].fingerprint:
+        raise SourceError(f"{origin.shown}: changed while it was read; run again when it is whole")
+
+
+def _write_shards(plan: Plan, rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Write rows to `images/part-…`, a new part whenever one is full."""
     names: list[str] = []
     filled = 0
     writer: records.PartWriter | None = None
@@ -173,19 +263,36 @@ def _write_shards(plan: Plan, rows: Iterable[dict[str, Any]], shard_bytes: int) 
             if writer is not None:
                 writer.write(row)
             filled += len(row["image"]["bytes"])
-            if filled >= shard_bytes:
+            if filled >= _capacity(plan.config, len(names)):
                 current.close()  # publishes the part
                 filled = 0
     return names
 
 
-def _write_skipped(plan: Plan, skipped: Sequence[Skip]) -> str:
-    name = f"skipped/{records.part_name(0)}"
-    uri = storage.join(plan.uri, name)
-    with records.PartWriter(uri, records.SKIPPED, plan.fingerprint) as writer:
-        for skip in skipped:
-            writer.write({"path": skip.path, "reason": skip.reason, "detail": skip.detail})
-    return name
+def _capacity(config: Mapping[str, Any], number: int) -> int:
+    """Bytes of images after which shard `number`, from 1, is full.
+
+    A source that unpacks to more than its size would give more shards than were aimed at; those
+    beyond hold more and more, so that they stay few.
+    """
+    beyond = max(0, number - config["shards"])
+    doublings = math.ceil(beyond / max(1, config["shards"] // 4))
+    return int(config["shard_bytes"] * 2 ** min(doublings, 40))
+
+
+def _limits(config: IngestConfig, found: Fingerprint) -> Limits:
+    total = config.max_total_bytes
+    if total == "auto":
+        total = _TOTAL_BASE + _TOTAL_FACTOR * found.bytes
+    return Limits(config.max_image_bytes, total, config.max_ratio)
+
+
+def _refuse_if_strict(config: IngestConfig, source: str, skip: Skip) -> None:
+    if config.strict and skip.reason != "not_an_image":
+        raise SourceError(
+            f"{source}: refused for {skip.path!r}: {skip.reason}, {skip.detail}; without --strict "
+            "it is skipped, and the rest taken"
+        )
 
 
 def _shards(config: IngestConfig, wanted: float) -> int:
@@ -203,35 +310,3 @@ def _require_outside(root: str, source: str) -> None:
             raise SourceError(
                 f"{source}: the storage root {root} lies inside it; choose another with --storage"
             )
-
-
-def _fingerprint_source(source: str) -> tuple[Input, int]:
-    """The source as a stage's input, and its size in bytes."""
-    path = Path(source)
-    if path.is_dir():
-        listing = folders.fingerprint(path)
-        if not listing.files:
-            raise SourceError(f"{source}: the folder is empty; expected Name/Name_0001.jpg in it")
-        return Input(storage.absolute(source), listing.sha256), listing.bytes
-    found = storage.size(source)
-    if found is None:
-        raise SourceError(
-            f"{source}: no such folder or archive; expected one of those, or `{SYNTHETIC}`"
-        )
-    if not archives.is_archive(source):
-        raise SourceError(
-            f"{source}: neither a folder nor an archive (.tar, .tgz, .tar.bz2, .tar.xz, .zip)"
-        )
-    sha256 = folders.file_sha256(path) if path.is_file() else storage.sha256(source)
-    return Input(storage.absolute(source), sha256), max(found, 1)
-
-
-def _name(source: str) -> str:
-    """A data set's name from its source: `/data/lfw.tar.gz` is `lfw`."""
-    name = Path(source.rstrip("/")).absolute().name
-    for _ in range(2):
-        stem, dot, extension = name.rpartition(".")
-        if dot and extension.lower() in ("tar", "gz", "tgz", "bz2", "tbz2", "xz", "txz", "zip"):
-            name = stem
-    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
-    return clean.strip(".-_") or "photographs"

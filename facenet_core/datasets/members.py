@@ -1,29 +1,27 @@
-"""What a source consists of, and the rules that turn a member into a raw row or skip it."""
+"""What a source consists of: the items that every kind of source yields, and limits on them."""
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from typing import BinaryIO, Protocol
 
-_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
-_OTHER = {".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif"}
-EXTENSIONS = frozenset(_JPEG | _OTHER)
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
+from facenet_core.errors import SourceError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
-    """A file of a source: its path as the source has it, and its content."""
+    """A file of a source: its path as the source has it, and its content.
+
+    `identity` is set where the source says who it is; else the folder or a pattern does.
+    """
 
     path: str
     data: bytes
+    identity: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A file whose content was not read, and why."""
 
@@ -32,76 +30,57 @@ class Unreadable:
     detail: str
 
 
-@dataclass(frozen=True)
-class Skip:
-    """A file that becomes no raw row, as the skipped table lists it."""
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """An archive or record file inside a source. `stream` ends when the next item is asked for."""
 
     path: str
-    reason: str
-    detail: str
+    stream: BinaryIO
 
 
-def raw_rows(
-    members: Iterable[Member | Unreadable], name: str, depth: int
-) -> Iterator[dict[str, Any] | Skip]:
-    """Raw rows (schema `records.RAW`) of a source's members, or why a member is none.
+Item = Member | Unreadable | Nested
 
-    Every member with an image's extension or signature becomes a row, however broken: whether its
-    pixels decode is the alignment's word. The identity is the name of the folder an image lies in.
 
-    Args:
-        name: identity of images that lie in no folder.
-        depth: paths of at least this many names lose the first, if it is that of the first image:
-            archives hold `lfw/Name/Name_0001.jpg`, the image is `Name/Name_0001.jpg`. 0: never.
+@dataclass(frozen=True)
+class Limits:
+    """How much of a source is taken.
+
+    Attributes:
+        image_bytes: larger members are skipped.
+        total_bytes: more than this out of one source, skipped members included, is an error.
+        ratio: members that unpack to more than this many times their size are skipped.
     """
-    seen: set[str] = set()
-    top: str | None = None
-    for member in members:
-        path, problem = _clean(member.path)
-        if problem:
-            yield Skip(path, "unsafe_name", problem)
-        elif isinstance(member, Unreadable):
-            yield Skip(path, member.reason, member.detail)
-        elif not member.data:
-            yield Skip(path, "empty", "0 bytes")
-        elif not _is_image(path, member.data):
-            yield Skip(path, "not_an_image", "neither an image's extension nor its signature")
-        else:
-            names = path.split("/")
-            if top is None:
-                top = names[0] if depth and len(names) >= depth else ""
-            image_id = path.removeprefix(top + "/") if top else path
-            if image_id in seen:
-                yield Skip(path, "duplicate_name", f"{image_id} was there before")
-                continue
-            seen.add(image_id)
-            parents = image_id.split("/")[:-1]
-            yield {
-                "image_id": image_id,
-                "identity": parents[-1] if parents else name,
-                "image": {"bytes": member.data, "path": image_id},
-                "sha256": hashlib.sha256(member.data).hexdigest(),
-            }
+
+    image_bytes: int
+    total_bytes: int
+    ratio: float
+
+    def check_total(self, source: str, unpacked: int) -> None:
+        """Raises SourceError where `unpacked` bytes are more than the limit on the total."""
+        if unpacked > self.total_bytes:
+            raise SourceError(
+                f"{source}: unpacks to more than {self.total_bytes:,} bytes; if that is right, "
+                "allow more with --max-total-bytes"
+            )
 
 
-def _clean(path: str) -> tuple[str, str]:
-    """The path in NFC with plain `/`, and what is wrong with it ("" where nothing is)."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # bytes that are not UTF-8, as tar and file systems hand them on
-        path = path.encode("utf-8", "surrogateescape").decode("latin-1")
-    path = unicodedata.normalize("NFC", path.replace("\\", "/"))
-    names = [name for name in path.split("/") if name not in ("", ".")]
-    if path.startswith("/"):
-        return path, "an absolute path"
-    if ".." in names:
-        return path, "leaves the archive"
-    if not names:
-        return path, "no name"
-    return "/".join(names), ""
+@dataclass(frozen=True)
+class Fingerprint:
+    """SHA-256 over all that a source holds, and its size in bytes."""
+
+    sha256: str
+    bytes: int
 
 
-def _is_image(path: str, data: bytes) -> bool:
-    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    known = PurePosixPath(path).suffix.lower() in EXTENSIONS
-    return known or webp or data.startswith(_SIGNATURES)
+class Source(Protocol):
+    """One form of data set. `items` may be called again and yields the same each time."""
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether all paths may begin with a folder that only names the whole, as in archives."""
+
+    def fingerprint(self) -> Fingerprint:
+        """Identify the content; raises SourceError where it cannot be read."""
+
+    def items(self, limits: Limits) -> Iterator[Item]:
+        """Members in an order that depends on the source alone; raises SourceError on damage."""

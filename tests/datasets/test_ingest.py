@@ -6,33 +6,18 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ingesting import contents, rows, run
 from photographs import PEOPLE, files, jpeg, write_folder, write_tar, write_zip
 
 from facenet_core import records, storage
 from facenet_core.config import IngestConfig
 from facenet_core.datasets import ingest
-from facenet_core.errors import SourceError
-
-
-def run(root: str, source: Path | str, **options) -> tuple[storage.Plan, storage.Manifest]:
-    config = IngestConfig(source=str(source), **options)
-    plan = ingest.plan_ingest(root, config)
-    return plan, ingest.finish(plan, ingest.stream(plan, config), {})
-
-
-def rows(plan: storage.Plan, manifest: storage.Manifest, folder: str = "images") -> list[dict]:
-    found = []
-    for uri in records.part_uris(plan.uri, folder, manifest.parts):
-        found += records.read_table(uri).to_pylist()
-    return found
-
-
-def contents(plan: storage.Plan, manifest: storage.Manifest) -> dict[str, bytes]:
-    return {row["image_id"]: row["image"]["bytes"] for row in rows(plan, manifest)}
-
+from facenet_core.errors import SourceError, StorageError
 
 ARCHIVES = {
     "faces.tar": lambda path: write_tar(path, files(), "w"),
@@ -52,16 +37,16 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_a_folder_becomes_raw_rows(root: str, folder: Path) -> None:
     plan, manifest = run(root, folder)
-    assert contents(plan, manifest) == files()
+    assert contents((plan, manifest)) == files()
     assert manifest.counts["images"] == 6
     assert manifest.counts["identities"] == len(PEOPLE)
-    assert {row["identity"] for row in rows(plan, manifest)} == set(PEOPLE)
+    assert {row["identity"] for row in rows((plan, manifest))} == set(PEOPLE)
     assert plan.uri.startswith(storage.join(root, "raw", "faces"))
 
 
 def test_an_archive_holds_the_same_rows_as_its_folder(root: str, archive: Path) -> None:
     plan, manifest = run(root, archive)
-    assert contents(plan, manifest) == files()
+    assert contents((plan, manifest)) == files()
     assert plan.name == "faces"
 
 
@@ -105,6 +90,15 @@ def test_shards_are_about_as_many_as_asked_for(root: str, folder: Path) -> None:
     assert sum(part.rows for part in shards) == 6
 
 
+def test_shards_stay_few_where_a_source_unpacks_to_much_more(root: str, tmp_path: Path) -> None:
+    members = {f"Ann/{n:04d}.jpg": jpeg(n) + bytes(20_000) for n in range(400)}
+    _, manifest = run(root, write_tar(tmp_path / "faces.tgz", members), shards=8)
+    shards = [part.rows for part in manifest.parts if part.name.startswith("images/")]
+    assert sum(shards) == 400
+    assert manifest.counts["bytes"] > 50 * (tmp_path / "faces.tgz").stat().st_size
+    assert 8 < len(shards) < 30
+
+
 def test_broken_images_are_taken_and_other_files_skipped_with_a_reason(
     root: str, folder: Path
 ) -> None:
@@ -120,10 +114,10 @@ def test_broken_images_are_taken_and_other_files_skipped_with_a_reason(
     )
     (folder / "Ann" / "link.jpg").symlink_to(folder / "nowhere")
     plan, manifest = run(root, folder, max_image_bytes=4000)
-    taken = contents(plan, manifest)
+    taken = contents((plan, manifest))
     assert "Ann/Ann_0009.jpg" in taken
     assert "Ann/photo-without-extension" in taken
-    skipped = {row["path"]: row["reason"] for row in rows(plan, manifest, "skipped")}
+    skipped = {row["path"]: row["reason"] for row in rows((plan, manifest), "skipped")}
     assert skipped == {
         "Ann/notes.txt": "not_an_image",
         "Ann/empty.jpg": "empty",
@@ -150,8 +144,8 @@ def test_hostile_members_are_skipped_with_a_reason(root: str, tmp_path: Path) ->
         add("faces/Ann/hard.jpg", kind=tarfile.LNKTYPE)
         add("faces/Ann/device.jpg", kind=tarfile.CHRTYPE)
     plan, manifest = run(root, path)
-    assert contents(plan, manifest) == {"Ann/Ann_0001.jpg": jpeg(1)}
-    reasons = [row["reason"] for row in rows(plan, manifest, "skipped")]
+    assert contents((plan, manifest)) == {"Ann/Ann_0001.jpg": jpeg(1)}
+    reasons = [row["reason"] for row in rows((plan, manifest), "skipped")]
     assert reasons == ["duplicate_name", "unsafe_name", "unsafe_name"] + ["not_a_file"] * 3
 
 
@@ -163,9 +157,9 @@ def test_names_are_composed_and_need_not_be_utf8(root: str, tmp_path: Path) -> N
             entry.size = len(jpeg(1))
             tar.addfile(entry, io.BytesIO(jpeg(1)))
     plan, manifest = run(root, path)
-    assert set(contents(plan, manifest)) == {"Zoë/1.jpg", "Ann/2.jpg"}
+    assert set(contents((plan, manifest))) == {"Zoë/1.jpg", "Ann/2.jpg"}
     decomposed = write_folder(tmp_path / "folder", {"Zoe\u0308/1.jpg": jpeg(1)})
-    assert set(contents(*run(root, decomposed))) == {"Zo\u00eb/1.jpg"}
+    assert set(contents(run(root, decomposed))) == {"Zo\u00eb/1.jpg"}
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
@@ -204,7 +198,7 @@ def test_a_tar_with_a_damaged_header_is_an_error(root: str, tmp_path: Path) -> N
 def test_folders_behind_links_are_read(root: str, folder: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "elsewhere", {"Zed_0001.jpg": jpeg(50)})
     (folder / "Zed").symlink_to(tmp_path / "elsewhere")
-    assert "Zed/Zed_0001.jpg" in contents(*run(root, folder))
+    assert "Zed/Zed_0001.jpg" in contents(run(root, folder))
     (folder / "Ann" / "loop").symlink_to(folder)
     with pytest.raises(SourceError, match="reached twice"):
         run(root, folder)
@@ -220,7 +214,7 @@ def test_a_source_that_changes_while_it_is_read_leaves_no_artifact(root: str, fo
     plan = ingest.plan_ingest(root, config)
     (folder / "Eve" / "Eve_0001.jpg").write_bytes(jpeg(77))
     with pytest.raises(SourceError, match="changed while it was read"):
-        ingest.stream(plan, config)
+        ingest.stream(root, plan, config)
     assert storage.list_files(root) == []
 
 
@@ -271,22 +265,50 @@ def test_an_interrupted_pass_goes_on_with_the_shards_that_are_there(
             raise Stopped
 
     with pytest.raises(Stopped):
-        ingest.stream(plan, config, stop)
+        ingest.stream(root, plan, config, stop)
     first = Path(storage.join(plan.uri, "images", records.part_name(0)))
     before = first.stat().st_ino, first.stat().st_mtime_ns
     assert len(list(first.parent.iterdir())) == 2  # the third shard was not finished
-    ingest.finish(plan, ingest.stream(plan, config), {})
+    ingest.finish(plan, ingest.stream(root, plan, config), {})
     assert (first.stat().st_ino, first.stat().st_mtime_ns) == before
-    assert contents(plan, storage.open_artifact(plan.uri, "ingest")) == files()
+    assert contents((plan, storage.open_artifact(plan.uri, "ingest"))) == files()
 
 
 def test_an_archive_in_object_storage_is_read_from_there(bucket: str, tmp_path: Path) -> None:
     path = write_tar(tmp_path / "faces.tgz", files())
     storage.copy_file(path, storage.join(bucket, "faces.tgz"))
     plan, manifest = run(bucket, storage.join(bucket, "faces.tgz"))
-    assert contents(plan, manifest) == files()
+    assert contents((plan, manifest)) == files()
     local, _ = run(str(tmp_path / "store"), path)
     assert plan.fingerprint == local.fingerprint
+
+
+@pytest.mark.parametrize("name", ["faces.tgz", "faces.zip", "faces.tar.xz"])
+def test_storage_that_fails_for_a_while_is_not_damage(
+    root: str, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    ARCHIVES[name](path)
+    config = IngestConfig(source=str(path), shards=3)
+    plan = ingest.plan_ingest(root, config)
+
+    class Failing(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            if self.tell() > 512:
+                raise TimeoutError("the store does not answer")
+            return super().read(size)
+
+    @contextmanager
+    def failing(uri: str) -> Iterator[io.FileIO]:
+        with Failing(uri) as file:
+            yield file
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "open_input", failing)
+        with pytest.raises(StorageError, match="cannot be read") as failure:
+            ingest.stream(root, plan, config)
+    assert failure.value.retryable
+    assert ingest.stream(root, plan, config).counts["images"] == 6
 
 
 def test_synthetic_shards_join_to_the_same_rows_in_any_number(tmp_path: Path) -> None:
@@ -297,7 +319,7 @@ def test_synthetic_shards_join_to_the_same_rows_in_any_number(tmp_path: Path) ->
         parts = [ingest.draw_shard(plan, number) for number in range(shards)]
         manifest = ingest.finish(plan, ingest.drawn(plan, parts), {})
         assert manifest.counts["images"] == 6
-        found.append(rows(plan, manifest))
+        found.append(rows((plan, manifest)))
     assert found[0] == found[1]
 
 

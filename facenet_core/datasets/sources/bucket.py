@@ -1,0 +1,86 @@
+"""Images below a prefix of an object store, or any other folder that is not local."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+from facenet_core import storage
+from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Nested, Unreadable
+from facenet_core.datasets.sources.archive import is_nested
+from facenet_core.datasets.sources.whole_file import listing_fingerprint
+from facenet_core.errors import SourceError, StorageError
+
+_TOGETHER = 64  # files that are fetched at the same time
+_TOGETHER_BYTES = 2**26
+_TOKENS = ("ETag", "etag", "md5Hash", "contentHash", "LastModified", "mtime", "created")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """`s3://bucket/prefix` and everything else that fsspec lists; many files at a time."""
+
+    uri: str
+    wrapped: bool = False
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def fingerprint(self) -> Fingerprint:
+        """By what the store says of its files (ETag, or else their time), not by reading them."""
+        self._cache.clear()
+        files = self._files()
+        if not files:
+            raise SourceError(f"{self.uri}: nothing lies there; expected Name/Name_0001.jpg")
+        return listing_fingerprint((path, size, token) for path, (size, token) in files.items())
+
+    def items(self, limits: Limits) -> Iterator[Item]:
+        total = 0
+        batch: dict[str, int] = {}
+        for path, (size, _) in self._files().items():
+            if size > limits.image_bytes or is_nested(path):
+                yield from self._fetch(list(batch))
+                batch = {}
+                if is_nested(path):
+                    with storage.open_input(storage.join(self.uri, path)) as stream:
+                        yield Nested(path, cast(BinaryIO, stream))
+                else:
+                    yield Unreadable(path, "too_many_bytes", f"{size} bytes")
+                continue
+            total += size
+            limits.check_total(self.uri, total)
+            if len(batch) == _TOGETHER or sum(batch.values()) + size > _TOGETHER_BYTES:
+                yield from self._fetch(list(batch))
+                batch = {}
+            batch[path] = size
+        yield from self._fetch(list(batch))
+
+    def _fetch(self, paths: list[str]) -> Iterator[Member]:
+        fs, base = storage.file_system(self.uri)
+        places = [posixpath.join(base, path) for path in paths]
+        try:
+            found = fs.cat(places, on_error="raise") if places else {}
+        except Exception as error:  # every store has its own kinds
+            raise StorageError(f"{self.uri}: cannot be read: {error!r}") from error
+        by_place = {fs._strip_protocol(place): data for place, data in found.items()}
+        for path, place in zip(paths, places, strict=True):
+            yield Member(path, by_place[fs._strip_protocol(place)])
+
+    def _files(self) -> dict[str, tuple[int, str]]:
+        """Size and token of every file by its path below the prefix, sorted."""
+        if not self._cache:
+            fs, base = storage.file_system(self.uri)
+            fs.invalidate_cache()
+            try:
+                found = fs.find(base, detail=True)
+            except Exception as error:
+                raise StorageError(f"{self.uri}: cannot be listed: {error!r}") from error
+            for place in sorted(found):
+                path = posixpath.relpath(place, base)
+                self._cache[path] = (int(found[place]["size"] or 0), _token(found[place]))
+            fs.invalidate_cache()
+        return self._cache
+
+
+def _token(info: dict[str, Any]) -> str:
+    return next((str(info[name]).strip('"') for name in _TOKENS if info.get(name)), "")

@@ -1,0 +1,111 @@
+"""A list of pictures: CSV or TSV lines of path and identity."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from facenet_core import storage
+from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
+from facenet_core.datasets.memo import Memo
+from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
+from facenet_core.errors import SourceError, StorageError
+
+_UPWARDS = re.compile(r"^(?:\.\.)?/+(?:\.\./)*")
+_PATHS = ("path", "file", "filename", "image", "image_path", "image_id", "uri", "url")
+_PEOPLE = ("identity", "person", "name", "label", "class", "id", "person_id")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """`path,identity` lines, with or without a header.
+
+    Paths are relative to the list's folder, absolute, or URIs. Without a second column, the folder
+    of a picture is its identity.
+    """
+
+    uri: str
+    wrapped: bool = False
+
+    def fingerprint(self) -> Fingerprint:
+        """Over the list, and every local file; files elsewhere count by size."""
+        listed = file_fingerprint(self.uri)
+        entries = [("", listed.bytes, listed.sha256)]
+        with closing(Memo()) as memo:
+            for path, _ in self._lines():
+                place = self._place(path)
+                file = Path(place)
+                if "://" in place:
+                    entries.append((path, storage.size(place) or 0, ""))
+                elif file.is_file():
+                    entries.append((path, file.stat().st_size, memo.sha256(file)))
+        return listing_fingerprint(entries)
+
+    def items(self, limits: Limits) -> Iterator[Item]:
+        total = 0
+        for path, identity in self._lines():
+            name = _UPWARDS.sub("", posixpath.normpath(path.split("://")[-1]))
+            place = self._place(path)
+            try:
+                size = storage.size(place)
+                if size is None or ("://" not in place and not Path(place).is_file()):
+                    yield Unreadable(name, "missing", "no such file")
+                elif size > limits.image_bytes:
+                    yield Unreadable(name, "too_many_bytes", f"{size} bytes")
+                else:
+                    total += size
+                    limits.check_total(self.uri, total)
+                    yield Member(name, storage.read_bytes(place), identity or None)
+            except StorageError as error:
+                raise SourceError(f"{self.uri}: {error}") from error
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        """Path and identity of every line."""
+        with storage.open_input(self.uri) as file:
+            text = io.TextIOWrapper(cast(BinaryIO, file), encoding="utf-8-sig", newline="")
+            try:
+                tabs = self.uri.lower().endswith(".tsv")
+                reader = csv.reader(text, delimiter="\t" if tabs else ",", strict=True)
+                columns: tuple[int, int] | None = None
+                for cells in reader:
+                    if not any(cells):
+                        continue
+                    if columns is None:
+                        columns = _columns(cells)
+                        if columns is not None:
+                            continue
+                        columns = (0, 1)
+                    path, identity = columns
+                    if len(cells) <= max(columns) and len(cells) != 1:
+                        raise SourceError(
+                            f"{self.uri}, line {reader.line_num}: {len(cells)} columns, expected "
+                            f"{max(columns) + 1}"
+                        )
+                    yield cells[path].strip(), cells[identity].strip() if len(cells) > 1 else ""
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise SourceError(
+                    f"{self.uri}: not a list of path{'⇥' if tabs else ','}identity: {error}"
+                ) from error
+
+    def _place(self, path: str) -> str:
+        if "://" in path or path.startswith("/"):
+            return path
+        return storage.join(self.uri.rpartition("/")[0] or ".", path)
+
+
+def _columns(cells: list[str]) -> tuple[int, int] | None:
+    """Places of path and identity in a header, or None where the line is none."""
+    names = [cell.strip().lower() for cell in cells]
+    paths = [names.index(name) for name in _PATHS if name in names]
+    if not paths:
+        return None
+    people = [names.index(name) for name in _PEOPLE if name in names]
+    people = [place for place in people if place != paths[0]]
+    return (paths[0], people[0]) if people else (paths[0], paths[0]) if len(names) == 1 else None

@@ -1,0 +1,151 @@
+"""Parquet with pictures in it: Hugging Face data sets, and this project's raw shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from facenet_core import storage
+from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
+from facenet_core.datasets.rows import clean_path, extension
+from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
+from facenet_core.errors import ConfigError, SourceError
+
+_IDENTITY_COLUMNS = ("identity", "label", "labels", "person", "celebrity", "name", "target")
+_ROWS = 64
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """One or more Parquet files with a column of pictures and one that says who it is.
+
+    Pictures are a struct {bytes, path}, or plain bytes. An identity is text, or a number: then the
+    name that Hugging Face's class labels give it, else the number itself.
+    """
+
+    uri: str
+    files: tuple[str, ...]
+    image_column: str | None = None
+    identity_column: str | None = None
+    wrapped: bool = False
+
+    def fingerprint(self) -> Fingerprint:
+        if len(self.files) == 1:
+            return file_fingerprint(self.files[0])
+        found = [(file, file_fingerprint(file)) for file in self.files]
+        return listing_fingerprint(
+            (file.removeprefix(self.uri), one.bytes, one.sha256) for file, one in found
+        )
+
+    def items(self, limits: Limits) -> Iterator[Item]:
+        number = total = 0
+        for file in self.files:
+            with storage.open_input(file) as stream:
+                try:
+                    parquet = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False)
+                    columns = _choose(parquet.schema_arrow, self, file)
+                    wanted = [columns.image, columns.identity, columns.id]
+                    names = [name for name in wanted if name is not None]
+                    for batch in parquet.iter_batches(_ROWS, columns=names):
+                        for row in batch.to_pylist():
+                            item = _item(row, columns, number, limits)
+                            number += 1
+                            if isinstance(item, Member):
+                                total += len(item.data)
+                                limits.check_total(self.uri, total)
+                            yield item
+                except (pa.ArrowException, OSError) as error:
+                    raise SourceError(f"{file}: damaged, or no Parquet file: {error}") from error
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where in a table the pictures, identities and ids are, and the names of class labels."""
+
+    image: str
+    identity: str | None
+    id: str | None
+    labels: Sequence[str]
+
+
+def _choose(schema: pa.Schema, source: ParquetFiles, file: str) -> Columns:
+    """Find the columns.
+
+    Raises:
+        ConfigError: none or several could be it; the message says how to name it.
+    """
+    pictures = [field.name for field in schema if _holds_pictures(field.type)]
+    image = _named(source.image_column, pictures, schema, file, "image_column")
+    people = [name for name in _IDENTITY_COLUMNS if name in schema.names][:1]
+    identity = source.identity_column
+    if identity is not None or people:
+        identity = _named(identity, people, schema, file, "identity_column")
+    return Columns(
+        image,
+        identity,
+        "image_id" if "image_id" in schema.names else None,
+        _class_labels(schema, identity),
+    )
+
+
+def _named(asked: str | None, found: list[str], schema: pa.Schema, file: str, option: str) -> str:
+    candidates = [asked] if asked is not None else found
+    if len(candidates) == 1 and candidates[0] in schema.names:
+        return candidates[0]
+    raise ConfigError(
+        f"{file}: which column? Its columns are {', '.join(schema.names)}; "
+        f"name one with --{option.replace('_', '-')}"
+    )
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _is_binary(field.type) for field in kind)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _class_labels(schema: pa.Schema, column: str | None) -> Sequence[str]:
+    """The names of Hugging Face's ClassLabel, or none."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, ValueError, TypeError):
+        return ()
+    return [str(name) for name in names] if isinstance(names, list) else ()
+
+
+def _item(row: dict[str, Any], columns: Columns, number: int, limits: Limits) -> Item:
+    picture = row[columns.image]
+    path = ""
+    if isinstance(picture, dict):
+        path = picture.get("path") or ""
+        picture = picture["bytes"]
+    who = _identity(row.get(columns.identity) if columns.identity else None, columns.labels)
+    name = row[columns.id] if columns.id else path if "/" in path else None
+    if name is None or clean_path(name)[1]:  # a bare file name need not be unique
+        suffix = extension(picture) if picture else ""
+        name = f"{clean_path(who or '')[0] or 'row'}/{number:08d}{suffix}"
+    if picture is None:
+        return Unreadable(name, "no_content", "the row has no bytes")
+    if len(picture) > limits.image_bytes:
+        return Unreadable(name, "too_many_bytes", f"{len(picture)} bytes")
+    if columns.identity and who is None:
+        return Unreadable(name, "no_identity", f"row {number} has no {columns.identity}")
+    return Member(name, picture, who)
+
+
+def _identity(value: Any, labels: Sequence[str]) -> str | None:
+    if value is None:
+        return None
+    if labels and isinstance(value, int):
+        return labels[value] if 0 <= value < len(labels) else None
+    return str(value)

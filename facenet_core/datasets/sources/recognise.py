@@ -1,0 +1,89 @@
+"""Which kind of source a path or URI is: by what lies there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facenet_core import storage
+from facenet_core.config import IngestConfig
+from facenet_core.datasets.members import Source
+from facenet_core.datasets.rows import EXTENSIONS
+from facenet_core.datasets.sources.archive import Archive, is_archive
+from facenet_core.datasets.sources.bucket import Bucket
+from facenet_core.datasets.sources.folder import Folder
+from facenet_core.datasets.sources.listing import Listed
+from facenet_core.datasets.sources.parquet import ParquetFiles
+from facenet_core.datasets.sources.recordio import RecordFile
+from facenet_core.errors import SourceError, StorageError
+
+_FEW_FOLDERS = 16  # `data/`, `train/` … of a data set of tables; photographs have one per person
+_EXPECTED = (
+    "a folder, an archive (.tar, .tgz, .tar.bz2, .tar.xz, .tar.zst, .zip), Parquet, InsightFace's "
+    ".rec, a list (.csv, .tsv) of path and identity"
+)
+
+
+def recognise(uri: str, config: IngestConfig) -> Source:
+    """The source at a path or URI.
+
+    Raises:
+        SourceError: nothing is there, or nothing that is known.
+    """
+    try:
+        found = storage.size(uri)
+        fs, path = storage.file_system(uri)
+        if Path(uri).is_dir() or (fs.isdir(path) and not found):
+            return _folder(uri, config)
+        if found is None:
+            raise SourceError(
+                f"{uri}: no such folder or archive; expected {_EXPECTED}, the name of a data set "
+                "(`facenet datasets` lists them), or `synthetic`"
+            )
+        return _file(uri, config)
+    except (SourceError, StorageError):
+        raise
+    except Exception as error:  # stores raise their own kinds: no bucket, no credentials
+        raise SourceError(f"{uri}: cannot be looked at: {error!r}") from error
+
+
+def _file(uri: str, config: IngestConfig) -> Source:
+    name = uri.lower()
+    if name.endswith((".csv", ".tsv")):
+        return Listed(uri)
+    if name.endswith(".rec"):
+        return RecordFile(uri)
+    with storage.open_input(uri) as file:
+        start = file.read(512)
+    if start.startswith(b"PAR1"):
+        return ParquetFiles(uri, (uri,), config.image_column, config.identity_column)
+    if is_archive(start):
+        return Archive(uri)
+    raise SourceError(f"{uri}: neither a folder nor an archive; expected {_EXPECTED}")
+
+
+def _folder(uri: str, config: IngestConfig) -> Source:
+    """A folder of Parquet or with one record file in it is that; any other is a folder of files."""
+    fs, path = storage.file_system(uri)
+    top = {Path(entry["name"]).name: entry["type"] for entry in fs.ls(path, detail=True)}
+    records = [name for name in top if name.endswith(".rec")]
+    if "train.rec" in records or len(records) == 1:
+        return RecordFile(storage.join(uri, "train.rec" if "train.rec" in records else records[0]))
+    tables = _tables(uri, top)
+    if tables:
+        return ParquetFiles(uri, tables, config.image_column, config.identity_column)
+    return Folder(Path(uri)) if Path(uri).is_dir() else Bucket(uri)
+
+
+def _tables(uri: str, top: dict[str, str]) -> tuple[str, ...]:
+    """The Parquet files in a folder and in the few folders of it, where no pictures lie there."""
+    fs, path = storage.file_system(uri)
+    found = [name for name, kind in top.items() if kind == "file"]
+    folders = [name for name, kind in top.items() if kind == "directory"]
+    if len(folders) <= _FEW_FOLDERS:
+        for folder in folders:
+            inside = fs.ls(storage.join(path, folder), detail=False)
+            found += [f"{folder}/{Path(name).name}" for name in inside]
+    tables = sorted(name for name in found if name.endswith(".parquet"))
+    if not tables or any(Path(name).suffix.lower() in EXTENSIONS for name in fs.find(path)):
+        return ()
+    return tuple(storage.join(uri, name) for name in tables)

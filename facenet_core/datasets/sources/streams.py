@@ -1,0 +1,147 @@
+"""Reading a stream exactly: whole blocks or an error, never more than was asked for in memory."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+from facenet_core.errors import StorageError
+
+BLOCK = 2**18
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class Reported:
+    """A file in storage whose failures to read are a StorageError: not the archive's damage."""
+
+    def __init__(self, file: BinaryIO, uri: str) -> None:
+        self._file, self._uri = file, uri
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:  # also what stores raise when a connection breaks
+            raise StorageError(f"{self._uri}: cannot be read: {error!r}") from error
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self._file.seek(place, whence)
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+
+class Counted(io.RawIOBase):
+    """A stream that counts the bytes read of it; seekable as what it wraps."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self.count += len(data)
+        return len(data)
+
+
+class Section(io.RawIOBase):
+    """The next `size` bytes of a stream, as a stream of their own."""
+
+    def __init__(self, take: Callable[[int], bytes], size: int) -> None:
+        self._take = take
+        self.left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._take(min(len(buffer), self.left, BLOCK))
+        buffer[: len(data)] = data
+        self.left -= len(data)
+        return len(data)
+
+
+class Blocks:
+    """Takes exact numbers of bytes from a stream, through a buffer of one block.
+
+    Args:
+        read: reads at most that many bytes; fewer only at the end, or as pipes do.
+        passed: called with the bytes that came out so far, for limits.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], passed: Callable[[int], None]) -> None:
+        self._read = read
+        self._passed = passed
+        self._buffer = b""
+        self._place = 0
+        self.total = 0
+
+    def take(self, size: int) -> bytes:
+        """Exactly `size` bytes. Raises EOFError where the stream has fewer."""
+        start = self._place
+        end = start + size
+        if end <= len(self._buffer):
+            self._place = end
+            return self._buffer[start:end]
+        pieces = [self._buffer[start:]]
+        missing = size - len(pieces[0])
+        self._buffer, self._place = b"", 0
+        while missing > 0:
+            block = self._next(BLOCK)
+            if not block:
+                raise EOFError(f"ends {missing} bytes early, after {self.total}")
+            if len(block) > missing:
+                self._buffer, self._place = block, missing
+                block = block[:missing]
+            pieces.append(block)
+            missing -= len(block)
+        return b"".join(pieces)
+
+    def skip(self, size: int) -> None:
+        while size > 0:
+            size -= len(self.take(min(size, BLOCK)))
+
+    def at_end(self) -> bool:
+        """Whether nothing is left."""
+        if self._place == len(self._buffer):
+            self._buffer, self._place = self._next(BLOCK), 0
+        return not self._buffer
+
+    def rest_is_zeros(self) -> bool:
+        """Read to the end, which also checks a compressed stream's sum; whether all was zeros."""
+        while not self.at_end():
+            if self._buffer[self._place :].strip(b"\0"):
+                return False
+            self._place = len(self._buffer)
+        return True
+
+    def _next(self, size: int) -> bytes:
+        block = self._read(size)
+        self.total += len(block)
+        self._passed(self.total)
+        return block
+
+
+def compression(start: bytes) -> str | None:
+    """The compression of a stream that begins so, or None where it has none."""
+    for signature, name in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ", "xz")):
+        if start.startswith(signature):
+            return name
+    return "zstd" if start.startswith(_ZSTD) else None
+
+
+def decompressed(file: BinaryIO, kind: str | None) -> BinaryIO:
+    """What `file` holds, with its compression undone while it is read."""
+    if kind == "zstd":
+        import pyarrow as pa
+
+        return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))
+    openers = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+    return cast(BinaryIO, openers[kind](file)) if kind else file

@@ -1,0 +1,240 @@
+"""Members of a zip, one at a time by its directory.
+
+Python's `zipfile` holds the whole directory in memory, a gigabyte for a million pictures; this
+reads it as a stream (APPNOTE.TXT 6.3.10). Sizes in the directory are claims: what a member gives is
+counted.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from facenet_core.datasets.members import Item, Limits, Member, Nested, Unreadable
+from facenet_core.datasets.sources.streams import BLOCK
+
+_END = struct.Struct("<4s4H2IH")
+_END_64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR_64 = struct.Struct("<4sIQI")
+_ENTRY = struct.Struct("<4s6H3I5H2I")
+_LOCAL = struct.Struct("<4s5H3I2H")
+_STORED, _DEFLATED = 0, 8
+_RATIO_MATTERS = 2**20
+_WINDOW = 2**20  # bytes of the directory in memory
+
+
+class Damaged(Exception):
+    """A zip that does not follow its format, or is cut short."""
+
+
+class Lie(Exception):
+    """A member that is not as large as the directory says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One member, as the directory has it. `offset` is that of its local header."""
+
+    name: str
+    encrypted: bool
+    link: bool
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+def items(
+    file: BinaryIO,
+    limits: Limits,
+    passed: Callable[[int], None],
+    is_nested: Callable[[str], bool],
+) -> Iterator[Item]:
+    """The members of a zip in the order of its directory; folders are none.
+
+    Raises:
+        Damaged: there is no whole directory, or a member's content does not fit its checksum.
+    """
+    total = 0
+    for entry in directory(file):
+        if entry.name.endswith("/"):
+            continue
+        if entry.encrypted:
+            yield Unreadable(entry.name, "encrypted", "the member wants a password")
+        elif entry.link:
+            yield Unreadable(entry.name, "not_a_file", "a symbolic link")
+        elif entry.method not in (_STORED, _DEFLATED):
+            yield Unreadable(entry.name, "unsupported", f"compression method {entry.method}")
+        elif is_nested(entry.name):
+            stream = _Stream(file, entry)
+            yield Nested(entry.name, cast(BinaryIO, io.BufferedReader(stream, 2**16)))
+            total += stream.given
+            passed(total)
+        elif max(entry.size, entry.packed) > limits.image_bytes:
+            yield Unreadable(entry.name, "too_many_bytes", f"{entry.size} bytes")
+        elif entry.size > _RATIO_MATTERS and entry.size > entry.packed * limits.ratio:
+            packed = f"{entry.size} bytes from {entry.packed}"
+            yield Unreadable(entry.name, "too_high_ratio", packed)
+        else:
+            total += entry.size
+            passed(total)
+            try:
+                yield Member(entry.name, _content(file, entry))
+            except Lie as lie:
+                yield Unreadable(entry.name, "wrong_size", str(lie))
+
+
+def directory(file: BinaryIO) -> Iterator[Entry]:
+    """The entries of the central directory, a window of it in memory at a time."""
+    count, size, start, shift = _find_directory(file)
+    window = _Window(file, start, size)
+    for _ in range(count):
+        fixed = window.take(_ENTRY.size)
+        if not fixed.startswith(b"PK\x01\x02"):
+            raise Damaged("an entry of the directory is broken")
+        (_, made_by, _, flags, method, _, _, crc, packed, unpacked, *lengths) = _ENTRY.unpack(fixed)
+        name_length, extra_length, comment_length, _, _, attributes, offset = lengths
+        name, extra = window.take(name_length), window.take(extra_length)
+        window.take(comment_length)
+        unpacked, packed, offset = _zip64(extra, unpacked, packed, offset)
+        link = made_by >> 8 == 3 and (attributes >> 28) == 0xA
+        text = _name(name, bool(flags & 0x800))
+        yield Entry(text, bool(flags & 1), link, method, crc, packed, unpacked, offset + shift)
+
+
+class _Window:
+    """A part of a file that is read forwards while others move the file's position."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._next, self._end = file, start, start + size
+        self._buffer, self._place = b"", 0
+
+    def take(self, size: int) -> bytes:
+        while len(self._buffer) - self._place < size:
+            self._file.seek(self._next)
+            block = self._file.read(min(_WINDOW, self._end - self._next))
+            if not block:
+                raise Damaged("the directory ends early")
+            self._next += len(block)
+            self._buffer, self._place = self._buffer[self._place :] + block, 0
+        self._place += size
+        return self._buffer[self._place - size : self._place]
+
+
+def _find_directory(file: BinaryIO) -> tuple[int, int, int, int]:
+    """Number of entries, bytes and place of the directory, and what offsets lack."""
+    length = file.seek(0, io.SEEK_END)
+    tail_start = max(0, length - _END.size - 0xFFFF)
+    file.seek(tail_start)
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) < at + _END.size:
+        raise Damaged("its directory is missing")
+    _, _, _, _, count, size, start, _ = _END.unpack_from(tail, at)
+    end = tail_start + at
+    if count == 0xFFFF or 0xFFFFFFFF in (size, start):
+        file.seek(max(0, end - _LOCATOR_64.size))
+        locator = file.read(_LOCATOR_64.size)
+        if locator.startswith(b"PK\x06\x07"):
+            end = _LOCATOR_64.unpack(locator)[2]
+            file.seek(end)
+            record = file.read(_END_64.size)
+            if len(record) < _END_64.size or not record.startswith(b"PK\x06\x06"):
+                raise Damaged("its 64-bit directory is missing")
+            *_, count, size, start = _END_64.unpack(record)
+    shift = end - size - start  # what was put in front of the zip
+    if shift < 0:
+        raise Damaged("its directory lies beyond its end")
+    return count, size, start + shift, shift
+
+
+def _zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """The true values of fields that do not fit 32 bits, from the extra field."""
+    place = 0
+    while place + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, place)
+        if kind == 1:
+            values = iter(struct.iter_unpack("<Q", extra[place + 4 :][: length // 8 * 8]))
+            given = [next(values)[0] if v == 0xFFFFFFFF else v for v in (size, packed, offset)]
+            return given[0], given[1], given[2]
+        place += 4 + length
+    return size, packed, offset
+
+
+def _name(name: bytes, utf8: bool) -> str:
+    """UTF-8 where the zip or the bytes say so; else as zips from before have it."""
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("utf-8", "surrogateescape") if utf8 else name.decode("cp437")
+
+
+def _content(file: BinaryIO, entry: Entry) -> bytes:
+    """A member's content, checked against the directory.
+
+    Raises:
+        Lie: it is larger or smaller than the directory says.
+        Damaged: its checksum is another, or its compression is broken.
+    """
+    data = b"".join(_blocks(file, entry, entry.size + 1))
+    if len(data) != entry.size:
+        more = "more" if len(data) > entry.size else "less"
+        raise Lie(f"holds {more} than the {entry.size} bytes that the directory says")
+    if zlib.crc32(data) != entry.crc:
+        raise Damaged(f"{entry.name}: wrong checksum")
+    return data
+
+
+def _blocks(file: BinaryIO, entry: Entry, most: int | None = None) -> Iterator[bytes]:
+    """A member's content in blocks, at most about `most` bytes of it."""
+    file.seek(entry.offset)
+    fixed = file.read(_LOCAL.size)
+    if len(fixed) < _LOCAL.size or not fixed.startswith(b"PK\x03\x04"):
+        raise Damaged(f"{entry.name}: its header is missing")
+    *_, name_length, extra_length = _LOCAL.unpack(fixed)
+    file.seek(entry.offset + _LOCAL.size + name_length + extra_length)
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS) if entry.method == _DEFLATED else None
+    packed, given = entry.packed, 0
+    while packed > 0 and (most is None or given < most):
+        block = file.read(min(packed, BLOCK))
+        if not block:
+            raise Damaged(f"{entry.name}: ends early")
+        packed -= len(block)
+        while block and (most is None or given < most):
+            data = inflate.decompress(block, 2**20) if inflate else block
+            block = inflate.unconsumed_tail if inflate else b""
+            given += len(data)
+            yield data
+
+
+class _Stream(io.RawIOBase):
+    """A member as a stream, for an archive inside the zip; its checksum is checked at its end."""
+
+    def __init__(self, file: BinaryIO, entry: Entry) -> None:
+        self._blocks = _blocks(file, entry)
+        self._entry = entry
+        self._buffer = b""
+        self._crc = 0
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        while not self._buffer:
+            block = next(self._blocks, None)
+            if block is None:
+                if self._crc != self._entry.crc:
+                    raise Damaged(f"{self._entry.name}: wrong checksum")
+                return 0
+            self._crc = zlib.crc32(block, self._crc)
+            self._buffer = block
+        data, self._buffer = self._buffer[: len(buffer)], self._buffer[len(buffer) :]
+        buffer[: len(data)] = data
+        self.given += len(data)
+        return len(data)
