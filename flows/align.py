@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
 from facenet_core.alignment import shard as core
+from facenet_core.alignment.export import check_folder
 from facenet_core.config import AlignConfig, ClusterConfig, IngestConfig
+from facenet_core.promotion import resolve
+from facenet_core.storage import Plan
 from flows.ingest import ingest
-from tasks.align import align_shard
+from tasks import names
+from tasks.align import align_shard, export_crops, show_outcome
 from tasks.artifacts import show_summary
 from tasks.cluster import cluster
 from tasks.progress import progress
-from tasks.shards import gather
+from tasks.shards import run_shards
 from tasks.summary import Run, StageSummary, already_made
 
 
 @flow(
     name="align",
-    flow_run_name="align {raw}",
+    flow_run_name=names.align,
     task_runner=ThreadPoolTaskRunner(max_workers=32),
-    persist_result=True,
+    persist_result=False,
 )
 def align(
     raw: str,
-    config: AlignConfig | None = None,
+    config: AlignConfig = AlignConfig(),
     root: str | None = None,
-    where: ClusterConfig | None = None,
+    where: ClusterConfig = ClusterConfig(),
+    export: str | None = None,
 ) -> StageSummary:
     """Find, crop and scale the faces of a raw artifact.
 
@@ -36,36 +44,53 @@ def align(
         config: how to crop.
         root: storage root, a folder or URI.
         where: Dask workers.
+        export: a new or empty local folder for the crops as image files.
     """
     run = Run()
-    config = config or AlignConfig()
-    where = where or ClusterConfig()
     root = storage.absolute(root or storage.default_root())
-    if storage.read_manifest(raw) is None:
+    raw = resolve(root, raw, "ingest")
+    if raw.startswith(("http://", "https://")) or storage.read_manifest(raw) is None:
         raw = ingest(IngestConfig(source=raw), root, where).uri
     raw = storage.absolute(raw)
     plan = core.plan_align(root, raw, config)
-    if found := already_made(plan, run):
-        return found
+    if export is not None:
+        check_folder(Path(export).expanduser(), plan.fingerprint)  # before hours of work
+    summary = already_made(plan, run) or _align_shards(plan, raw, root, config, where, run)
+    if export is not None:
+        export_crops(summary.uri, export)
+    return summary
+
+
+def _align_shards(
+    plan: Plan, raw: str, root: str, config: AlignConfig, where: ClusterConfig, run: Run
+) -> StageSummary:
     storage.check_writable(root)
     raw_parts = core.raw_parts(raw)
     images = storage.open_artifact(raw, "ingest").counts["images"]
     done = faces = rejects = 0
     with cluster(where) as workers, progress("align", images) as report:
+        workers.start()
+        started = time.monotonic()
 
         def advance(shard: core.ShardSummary) -> None:
             nonlocal done, faces, rejects
             done += shard.images
             faces += shard.faces
             rejects += sum(shard.rejected.values())
-            rate = done / max(run.seconds, 1e-6)
-            report(done, text=f"{rate:.0f}/s, {rejects} rejects, {faces} faces")
+            rate = done / max(time.monotonic() - started, 1e-6)
+            report(done, text=f"{rate:.0f}/s, {faces} faces, {rejects} rejects")
 
-        futures = [
-            align_shard.submit(plan, part, number, config, workers)
-            for number, part in enumerate(raw_parts)
-        ]
-        shards = gather("align", futures, advance)
+        given = {"plan": plan, "config": config, "cluster": workers}
+        shards = run_shards(
+            plan,
+            root,
+            align_shard,
+            lambda number: {**given, "raw_part": raw_parts[number]},
+            len(raw_parts),
+            lambda shard: shard.parts,
+            advance,
+        )
     summary = StageSummary.of(plan, core.finish(plan, raw, shards, run.record()), run)
     show_summary(summary, f"align {plan.name}")
+    show_outcome(summary, plan.name)
     return summary

@@ -2,24 +2,86 @@
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from pathlib import Path
 
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+
+from facenet_core import storage
 from facenet_core.alignment import shard as core
+from facenet_core.alignment import sheets
 from facenet_core.config import AlignConfig
 from facenet_core.storage import Plan
-from tasks.cluster import Cluster
+from tasks.artifacts import show_picture, show_table
+from tasks.caching import REMEMBERED, shard_key
+from tasks.cluster import Cluster, WorkerLost
+from tasks.progress import progress
 from tasks.retrying import SHARD_RETRIES, retry_can_help
+from tasks.shards import shard_name
+from tasks.summary import StageSummary
 
 
 @task(
-    task_run_name="align shard {number}",
-    cache_policy=NO_CACHE,
+    task_run_name=shard_name("align"),
+    cache_key_fn=shard_key,
     retry_condition_fn=retry_can_help,
+    **REMEMBERED,
     **SHARD_RETRIES,
 )
 def align_shard(
-    plan: Plan, raw_part: str, number: int, config: AlignConfig, cluster: Cluster
+    plan: Plan, raw_part: str, number: int, count: int, config: AlignConfig, cluster: Cluster
 ) -> core.ShardSummary:
-    """Detect and crop the faces of one raw shard on a Dask worker."""
-    return cluster.call(core.align_shard, plan, raw_part, number, config)
+    """Detect and crop the faces of one raw shard on a Dask worker.
+
+    When that dies even at the last try, the images that it dies of are found and become rejects.
+    """
+    shard = (plan, raw_part, number, config)
+    try:
+        summary = cluster.call(core.align_shard, *shard, True)
+    except WorkerLost:
+        if not _last_try():
+            raise
+        get_run_logger().warning(
+            "Looking for the images that kill or hang the process; they become rejects"
+        )
+        summary = cluster.call(core.align_shard, *shard, True, True)
+    rejects = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
+    told = (raw_part, summary.images, summary.faces, rejects or "none")
+    get_run_logger().info("%s: %d images, %d faces, rejects: %s", *told)
+    return summary
+
+
+@task(task_run_name="export crops to {folder}", cache_policy=NO_CACHE)
+def export_crops(crops: str, folder: str) -> str:
+    """Write a crops artifact as a folder of images; returns the file with the bounding boxes."""
+    from facenet_core.alignment.export import export
+
+    total = storage.open_artifact(crops, "align").counts["images"]
+    with progress("export", total) as report:
+        return str(export(crops, Path(folder).expanduser(), report))
+
+
+def show_outcome(summary: StageSummary, name: str) -> None:
+    """What became of the photographs, as a table; samples of crops and rejects, as pictures."""
+    images = summary.counts["images"]
+    outcomes = {"aligned": summary.counts["aligned"]} | {
+        key.removeprefix("rejects."): count
+        for key, count in summary.counts.items()
+        if key.startswith("rejects.")
+    }
+    rows = [
+        {"outcome": outcome, "photographs": f"{count:,}", "share": f"{count / images:.2%}"}
+        for outcome, count in outcomes.items()
+    ]
+    show_table(rows, f"align {name} outcome")
+    for sheet in (sheets.CROPS_SHEET, sheets.REJECTS_SHEET):
+        uri = storage.join(summary.uri, sheet)
+        if storage.exists(uri):
+            show_picture(uri, f"align {name} {sheet.removesuffix('.png')}")
+
+
+def _last_try() -> bool:
+    """Whether Prefect will not try the current task again by itself."""
+    context = TaskRunContext.get()
+    return context is None or context.task_run.run_count > context.task.retries

@@ -1,49 +1,42 @@
-"""Dask: the only place that starts clusters and hands them work."""
+"""Dask: the only place that hands work to a cluster."""
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from facenet_core import storage
 from facenet_core.config import ClusterConfig
 from facenet_core.errors import FacenetError
+from tasks import dask_clusters
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Result = TypeVar("Result")
 
-# A worker is one process with one thread: the detector's engine must not start threads of its own.
-_WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
-}
-_DASK = {
-    # TensorFlow takes longer to load than the 15 s after which a silent worker is given up.
-    "distributed.deploy.lost-worker-timeout": "1h",
-    # A task that kills its worker is tried again by Prefect, not by Dask on the next worker.
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.worker.daemon": True,
-    "distributed.admin.log-format": "%(name)s - %(levelname)s - %(message)s",
-    "logging.distributed": "error",
-}
+_PACKAGE = "facenet-pipeline"
 
 
 class WorkerLost(FacenetError):
-    """The process that worked on a shard died: out of memory, killed, or crashed by the input."""
+    """The process that worked on a shard died: out of memory, killed, hung, or crashed."""
 
     retryable = True
 
 
 class ClusterClosed(FacenetError):
     """The run is ending, so the work was not done."""
+
+
+class UnfitWorker(FacenetError):
+    """The cluster has no workers, or such as this work must not run on."""
 
 
 class Cluster:
@@ -53,42 +46,88 @@ class Cluster:
         self._config = config
         self._lock = RLock()
         self._client: Client | None = None
+        self._probe: Future | None = None
+        self._deadline = 0.0
         self._closed = False
 
-    @property
-    def workers(self) -> int:
-        """Processes expected to work at a time."""
-        return self._config.workers or os.cpu_count() or 1
+    def start(self) -> None:
+        """Start now and wait for the first worker, so that what is wrong is said once.
+
+        Raises:
+            ConfigError: there is no such cluster class.
+            UnfitWorker: no worker came in time, or one that lacks the package, has another version
+                of it or more than one thread.
+        """
+        _, probe = self._connected()
+        self._wait_for_workers(probe)
 
     def call(self, function: Callable[..., Result], /, *args: Any) -> Result:
         """Run a function on a worker and wait for what it returns.
 
         Raises:
+            UnfitWorker: see `start`.
             WorkerLost: the worker died meanwhile.
             ClusterClosed: the run is ending.
         """
         from distributed.scheduler import KilledWorker
 
-        future = self._connected().submit(function, *args, pure=False)
+        client, probe = self._connected()
         try:
-            return future.result()
+            self._wait_for_workers(probe)
+            return client.submit(_run, function, *args, pure=False).result()
         except KilledWorker as error:
             raise WorkerLost(
                 f"the worker process that ran {function.__name__} died: killed, out of memory, "
-                "or crashed by its input"
+                "crashed or hung by its input"
             ) from error
         except BaseException as error:
             if self._closed:
                 raise ClusterClosed("the run is ending") from error
             raise
 
-    def _connected(self) -> Client:
+    def _connected(self) -> tuple[Client, Future]:
         with self._lock:
             if self._closed:
                 raise ClusterClosed("the run is ending")
             if self._client is None:
-                self._client = _start(self._config, self.workers)
-            return self._client
+                self._client = dask_clusters.start(self._config)
+                if self._client.cluster is None:
+                    _look_at_scheduler(self._client)
+                self._deadline = time.monotonic() + self._config.worker_timeout
+            if self._probe is None or self._probe.status not in ("pending", "finished"):
+                self._probe = _submit_probe(self._client)  # its worker may have died of something
+            return self._client, self._probe
+
+    def _wait_for_workers(self, probe: Future) -> None:
+        """Until there is one; a shard would wait for it without end."""
+        from distributed import TimeoutError as NoWorker
+
+        try:
+            versions, host, process, threads = probe.result(
+                max(self._deadline - time.monotonic(), 0.1)
+            )
+        except NoWorker:
+            raise UnfitWorker(
+                f"{self._name}: no worker came within {self._config.worker_timeout:.0f} s; start "
+                "`dask worker ADDRESS --nthreads 1`, or see the cluster's own log"
+            ) from None
+        if threads != 1:
+            raise UnfitWorker(f"{self._name}: {_too_many_threads(threads)}")
+        ours = storage.made_by()
+        if versions.get(_PACKAGE) != ours.get(_PACKAGE):
+            raise UnfitWorker(
+                f"{self._name}: its workers have {_PACKAGE} {versions.get(_PACKAGE, 'not')} "
+                f"installed, this run is {ours[_PACKAGE]}; install the same there"
+            )
+        if (host, process) == (socket.gethostname(), os.getpid()):
+            raise UnfitWorker(
+                f"{self._name}: its workers are threads of this process, which a bad photograph "
+                "would take down with them; set `processes: true` in cluster_options"
+            )
+
+    @property
+    def _name(self) -> str:
+        return self._config.dask_address or self._config.cluster_class or "local workers"
 
     def close(self) -> None:
         """Stop the workers that were started here; an existing scheduler is left running."""
@@ -121,35 +160,53 @@ def cluster(config: ClusterConfig) -> Iterator[Cluster]:
         _open = None
 
 
-def _start(config: ClusterConfig, workers: int) -> Client:
-    import dask
-    from distributed import Client, LocalCluster, WorkerPlugin
+def _run(function: Callable[..., Result], /, *args: Any) -> Result:
+    """On a worker: run the function, provided that it has the process to itself."""
+    from distributed import get_worker
 
-    dask.config.set(_DASK)
-    if config.dask_address is not None:
-        try:
-            return Client(config.dask_address, timeout=30, set_as_default=False)
-        except (OSError, TimeoutError) as error:
-            raise FacenetError(
-                f"{config.dask_address}: no Dask scheduler answers ({error}); start one with "
-                "`dask scheduler`, or leave dask_address out for local workers"
-            ) from error
-    local = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=config.memory_limit,
-        dashboard_address=None,
-        env=_WORKER_ENVIRONMENT,
-        silence_logs=40,  # logging.ERROR
+    worker = get_worker()
+    if worker.state.nthreads != 1:
+        raise UnfitWorker(f"{worker.address}: {_too_many_threads(worker.state.nthreads)}")
+    return function(*args)
+
+
+def _too_many_threads(threads: int) -> str:
+    return (
+        f"a worker has {threads} threads, and a shard takes a process of its own: start workers "
+        "with one thread (--nthreads 1), and more of them"
     )
-    client = Client(local, set_as_default=False)
 
-    class IgnoreInterrupts(WorkerPlugin):
-        """Ctrl-C in a terminal reaches the workers too; stopping them is this process's part."""
 
-        def setup(self, worker: Any) -> None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _submit_probe(client: Client) -> Future:
+    """Who works there, as soon as somebody does: versions of packages, host, process, threads."""
+    packages = list(storage.made_by())
 
-    client.register_plugin(IgnoreInterrupts())
-    return client
+    # A function of this function's goes to the workers by value, whatever they have installed.
+    def probe() -> tuple[dict[str, str], str, int, int]:
+        from distributed import get_worker
+
+        versions = {}
+        for package in packages:
+            try:
+                versions[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        threads = get_worker().state.nthreads
+        return versions, socket.gethostname(), os.getpid(), threads
+
+    return client.submit(probe, pure=False, priority=1)
+
+
+def _look_at_scheduler(client: Client) -> None:
+    """Warn of the one setting that only a scheduler's own configuration can change."""
+
+    def allowed_failures(dask_scheduler: Any) -> int:
+        return int(dask_scheduler.allowed_failures)
+
+    allowed = client.run_on_scheduler(allowed_failures)
+    if allowed:
+        logging.getLogger(__name__).warning(
+            "This scheduler hands the work of a worker that died to %d others; start it with "
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0, or one bad photograph stops them all",
+            allowed,
+        )

@@ -1,7 +1,7 @@
 """From a detected face to the crop that the embedding model sees: the original's rules.
 
 They are those of ``align_dataset_mtcnn.py`` of davidsandberg/facenet, pixel for pixel, so that its
-models see the crops that they were trained on.
+models see the crops that they were trained on. For alignment by landmarks see `similarity`.
 """
 
 from __future__ import annotations

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from facenet_core import records, storage
-from facenet_core.alignment import crops, images
-from facenet_core.alignment.mtcnn import MTCNN, Detections
+from facenet_core.alignment import faces, isolation, sheets
+from facenet_core.alignment.watchdog import Watchdog
 from facenet_core.config import AlignConfig
-from facenet_core.errors import AccountingError
+from facenet_core.errors import AccountingError, FacenetError, ShardError
 from facenet_core.storage import Input, Manifest, Part, Plan
 
-STAGE_FORMAT = 1
+STAGE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
     """
     raw = storage.open_artifact(raw_uri, "ingest")
     given = Input(raw_uri, raw.fingerprint)
-    return storage.plan_stage(root, "align", raw.name, config.determining(), [given], STAGE_FORMAT)
+    determining = config.determining() | {"detector_engine": faces.resolve_engine(config)}
+    return storage.plan_stage(root, "align", raw.name, determining, [given], STAGE_FORMAT)
 
 
 def raw_parts(raw_uri: str) -> list[str]:
@@ -55,32 +56,51 @@ def raw_parts(raw_uri: str) -> list[str]:
     return records.part_uris(raw_uri, "images", manifest.parts)
 
 
-def align_shard(plan: Plan, raw_part: str, number: int, config: AlignConfig) -> ShardSummary:
+def align_shard(
+    plan: Plan,
+    raw_part: str,
+    number: int,
+    config: AlignConfig,
+    supervised: bool = False,
+    isolate: bool = False,
+) -> ShardSummary:
     """Detect and crop the faces of one raw shard, unless that was done before.
 
     The rejects are written first; the crops commit the shard. One row group of images is in memory
-    at a time, and is one batch of the detector: the result depends on nothing but the shard.
+    at a time, and batches of the detector are formed within it: the result depends on nothing but
+    the shard.
+
+    Args:
+        supervised: somebody replaces this process when it dies; so let it, if it hangs.
+        isolate: first find the images that crash or hang a process, in child processes; they
+            become rejects, and the others are aligned as if these were not decodable.
 
     Raises:
         AccountingError: images went in that came out neither as crops nor as rejects.
     """
+    # `auto` is what it was where the plan was made, on every worker.
+    config = config.model_copy(update={"detector_engine": plan.config["detector_engine"]})
     crops_uri, rejects_uri = (storage.join(plan.uri, name) for name in _part_names(number))
     if not all(records.part_is_current(u, plan.fingerprint) for u in (crops_uri, rejects_uri)):
-        detector = _detector(config.minsize, config.thresholds, config.factor)
+        crashed = isolation.find_crashing(raw_part, config) if isolate else {}
         with (
+            Watchdog(config.progress_timeout if supervised else None) as watchdog,
             records.PartWriter(crops_uri, records.CROPS, plan.fingerprint) as crop_rows,
             records.PartWriter(rejects_uri, records.REJECTS, plan.fingerprint) as reject_rows,
         ):
-            for group in records.read_row_groups(raw_part, ["image_id", "identity", "image"]):
-                for row in _align(group, detector, config):
-                    (reject_rows if "reason" in row else crop_rows).write(row)
+            columns = ["image_id", "identity", "image"]
+            for group in _read_ahead(records.read_row_groups(raw_part, columns)):
+                rows = group.to_pylist()
+                with _naming(rows):
+                    for row in faces.align(rows, config, watchdog, crashed):
+                        (reject_rows if "reason" in row else crop_rows).write(row)
     return _summarise(plan, raw_part, number)
 
 
 def finish(
     plan: Plan, raw_uri: str, summaries: Sequence[ShardSummary], run: Mapping[str, Any]
 ) -> Manifest:
-    """Check that the sum closes over all shards, and publish the manifest.
+    """Check that the sum closes over all shards, draw contact sheets, publish the manifest.
 
     Raises:
         AccountingError: it does not close.
@@ -98,72 +118,34 @@ def finish(
     }
     _close(plan.uri, images, counts["aligned"], counts["rejects"])
     parts = [part for summary in summaries for part in summary.parts]
+    parts += sheets.draw(plan.uri, parts, raw_parts(raw_uri))
     return storage.publish(plan, parts, counts, run)
+
+
+@contextmanager
+def _naming(rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    """Let an error say which images the shard was at."""
+    try:
+        yield
+    except Exception as error:
+        place = f"(at images {rows[0]['image_id']} to {rows[-1]['image_id']})"
+        if isinstance(error, FacenetError):
+            error.args = (f"{error} {place}",)
+            raise
+        raise ShardError(f"{type(error).__name__}: {error} {place}") from error
+
+
+def _read_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same, each read while the one before is worked on: storage may be far away."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, groups, None)
+        while (group := coming.result()) is not None:
+            coming = reader.submit(next, groups, None)
+            yield group
 
 
 def _part_names(number: int) -> tuple[str, str]:
     return f"crops/{records.part_name(number)}", f"rejects/{records.part_name(number)}"
-
-
-@lru_cache(maxsize=1)
-def _detector(
-    minsize: int, thresholds: tuple[float, float, float], factor: float
-) -> MTCNN:  # loading takes seconds: once for each process
-    return MTCNN(minsize=minsize, thresholds=thresholds, factor=factor, threads=1)
-
-
-def _align(group: pa.Table, detector: MTCNN, config: AlignConfig) -> Iterator[dict[str, Any]]:
-    """Rows of crops and rejects (those have a `reason`) of a row group, in its order."""
-    rows = group.to_pylist()
-    decoded: list[np.ndarray | images.UndecodableImage] = []
-    for row in rows:
-        try:
-            decoded.append(
-                images.decode(
-                    row["image"]["bytes"],
-                    exif=config.exif,
-                    max_pixels=config.max_pixels,
-                    tolerate_truncated=config.tolerate_truncated,
-                )
-            )
-        except images.UndecodableImage as problem:
-            decoded.append(problem)
-    found = iter(detector.detect([image for image in decoded if isinstance(image, np.ndarray)]))
-    for row, image in zip(rows, decoded, strict=True):
-        key = {"image_id": row["image_id"], "identity": row["identity"]}
-        if isinstance(image, images.UndecodableImage):
-            yield {**key, "reason": image.reason, "detail": image.detail}
-            continue
-        faces = next(found)
-        if not len(faces):
-            height, width = image.shape[:2]
-            yield {**key, "reason": "no_face", "detail": f"none found in {width}x{height} pixels"}
-            continue
-        for index, face in enumerate(_chosen(faces, image, config)):
-            yield {**key, "face_index": index, **_crop(image, faces, face, row, config)}
-
-
-def _chosen(faces: Detections, image: np.ndarray, config: AlignConfig) -> list[int]:
-    """Numbers of the faces to crop: first the one of the single-face rule, then by score."""
-    first = crops.choose_face(faces.boxes, image.shape)
-    if not config.detect_multiple_faces:
-        return [first]
-    return [first, *(face for face in range(len(faces)) if face != first)]
-
-
-def _crop(
-    image: np.ndarray, faces: Detections, face: int, row: dict[str, Any], config: AlignConfig
-) -> dict[str, Any]:
-    pixels = crops.crop(image, faces.boxes[face], config.image_size, config.margin)
-    return {
-        "image": {
-            "bytes": images.encode(pixels, config.image_format, config.jpeg_quality),
-            "path": row["image_id"],
-        },
-        "box": faces.boxes[face].tolist(),
-        "landmarks": faces.landmarks[face].tolist(),
-        "score": float(faces.scores[face]),
-    }
 
 
 def _summarise(plan: Plan, raw_part: str, number: int) -> ShardSummary:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facenet_core.alignment.crops import choose_face, crop, crop_box
+from facenet_core.alignment.images import decode, encode
 
 HEIGHT, WIDTH = 120, 90
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -84,3 +85,37 @@ def test_a_crop_always_holds_a_pixel_of_the_image(box, margin):
 )
 def test_half_of_the_margin_goes_on_each_side(box, margin, expected):
     assert crop_box(np.array(box), margin, IMAGE.shape) == expected
+
+
+@pytest.mark.parametrize("dataset", ["lfw-originals", "lfw-dev", "celeba-dev"])
+def test_png_crops_of_the_reference_faces_are_the_original_rule_pixel_for_pixel(
+    photographs, dataset
+):
+    for photo in photographs(dataset, 6):
+        if not len(photo.boxes):
+            continue
+        box = photo.boxes[choose_face(photo.boxes, photo.image.shape)]
+        written = encode(crop(photo.image, box, 182, 44), "png")
+        expected = as_the_original_cropped(photo.image, box, 182, 44)
+        np.testing.assert_array_equal(decode(written), expected, err_msg=photo.name)
+
+
+def as_the_original_chose(boxes, image_shape):
+    """The rule of align_dataset_mtcnn.py, in its own terms."""
+    centre = np.asarray(image_shape)[0:2] / 2
+    size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    offsets = np.vstack(
+        [
+            (boxes[:, 0] + boxes[:, 2]) / 2 - centre[1],
+            (boxes[:, 1] + boxes[:, 3]) / 2 - centre[0],
+        ]
+    )
+    return np.argmax(size - np.sum(np.power(offsets, 2.0), 0) * 2.0)
+
+
+def test_the_face_chosen_among_the_references_is_the_originals(photographs):
+    several = [photo for photo in photographs("celeba-dev", 1) if len(photo.boxes) > 1]
+    assert several
+    for photo in several:
+        expected = as_the_original_chose(photo.boxes, photo.image.shape)
+        assert choose_face(photo.boxes, photo.image.shape) == expected, photo.name

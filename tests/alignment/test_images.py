@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageChops
 
-from facenet_core.alignment.images import MIN_SIDE, UndecodableImage, decode, encode
+from facenet_core.alignment.images import (
+    MIN_SIDE,
+    UndecodableImage,
+    decode,
+    decode_photograph,
+    encode,
+    full_size,
+)
 from facenet_core.errors import FacenetError
 
 
@@ -270,3 +280,93 @@ def test_jpeg_encoding_keeps_full_colour_resolution():
 
 def test_encoding_is_the_same_every_time():
     assert encode(scene()) == encode(scene())
+
+
+def without_adobe_marker(jpeg: bytes) -> bytes:
+    start = jpeg.index(b"\xff\xee")
+    length = int.from_bytes(jpeg[start + 2 : start + 4], "big")
+    return jpeg[:start] + jpeg[start + 2 + length :]
+
+
+def test_cmyk_is_inverted_only_where_adobe_says_so():
+    adobe = saved(PICTURE.convert("CMYK"), "JPEG", quality=95)
+    inverse = saved(ImageChops.invert(PICTURE.convert("CMYK")), "JPEG", quality=95)
+    plain = decode(without_adobe_marker(inverse))
+    assert np.abs(plain.astype(int) - decode(adobe)).mean() < 3
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA"])
+def test_opaque_alpha_changes_nothing(mode):
+    picture = PICTURE.convert("L") if mode == "LA" else PICTURE
+    if mode == "PA":
+        picture = PICTURE.quantize(200)
+    decoded = decode(saved(picture.convert(mode), "TIFF" if mode == "PA" else "PNG"))
+    np.testing.assert_array_equal(decoded, np.asarray(picture.convert("RGB")))
+
+
+def test_of_16_bit_colour_the_upper_8_are_kept():
+    deep = scene().astype(np.uint16) * 256 + 77
+    encoded = cv2.imencode(".png", deep[:, :, ::-1])[1].tobytes()
+    assert encoded[24] == 16  # bits a sample
+    np.testing.assert_array_equal(decode(encoded), scene())
+
+
+def large(height: int = 400, width: int = 600) -> Image.Image:
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.dstack([x % 251, y % 241, (x + y) // 4 % 256]).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("scale_above", "size"),
+    [(240_000, (600, 400)), (239_999, (300, 200)), (50_000, (150, 100)), (2_000, (38, 25))],
+)
+def test_a_large_jpeg_is_decoded_by_halves(scale_above, size):
+    photo = decode_photograph(saved(large(), "JPEG"), scale_above=scale_above)
+    assert photo.pixels.shape[1::-1] == size
+    assert (photo.width, photo.height) == (600, 400)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_other_large_images_are_averaged_down(format, mode):
+    picture = large(402, 601).convert(mode)
+    photo = decode_photograph(saved(picture, format), scale_above=30_000)
+    assert photo.pixels.shape == (134, 201, 3)
+    averaged = picture.convert("RGB").reduce(3)
+    np.testing.assert_array_equal(photo.pixels, np.asarray(averaged))
+    np.testing.assert_allclose(photo.scale, [601 / 201, 3])
+
+
+@pytest.mark.parametrize("number", ORIENTATIONS)
+def test_a_scaled_photograph_is_turned_and_tells_its_full_size(number):
+    exif = Image.Exif()
+    exif[0x0112] = number
+    stored = Image.fromarray(np.ascontiguousarray(ORIENTATIONS[number](np.asarray(large()))))
+    data = saved(stored, "PNG", exif=exif)
+    photo = decode_photograph(data, scale_above=60_000)
+    assert (photo.width, photo.height) == (600, 400) == full_size(data, "apply")
+    assert full_size(data, "ignore") == stored.size
+    np.testing.assert_array_equal(photo.pixels, np.asarray(large().reduce(2)))
+
+
+def test_a_scaled_decode_of_a_jpeg_takes_the_memory_of_what_is_left_of_it():
+    script = (
+        "import resource, sys\n"
+        "from facenet_core.alignment.images import decode_photograph\n"
+        "data = sys.stdin.buffer.read()\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "print(decode_photograph(data, scale_above=1_250_000).pixels.shape, peak() - before)"
+    )
+    data = saved(Image.new("RGB", (10_000, 8_000), "teal"), "JPEG")  # 80 million pixels
+    done = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True)
+    shape, _, grown = done.stdout.decode().rpartition(" ")
+    assert shape == "(1000, 1250, 3)"
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(grown) * unit < 80_000_000
+
+
+def test_reading_says_nothing_on_stderr_of_what_pillow_warns_of(recwarn):
+    decode(saved(PICTURE, "TIFF") + b"..", max_pixels=10_000)
+    decode_photograph(saved(Image.new("1", (9_500, 9_500)), "PNG"), scale_above=1_000_000)
+    assert [str(warning.message) for warning in recwarn] == []

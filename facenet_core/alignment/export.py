@@ -1,0 +1,161 @@
+"""A crops artifact as the folder of images that davidsandberg/facenet's alignment wrote.
+
+    DIR/Name/Name_0001.png
+    DIR/bounding_boxes_{fingerprint}.txt
+
+The text has a line for each photograph, as there: the file and the corners of what was cut out
+(x1 y1 x2 y2 in the photograph's pixels), or the file alone where no face was found.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TextIO
+
+from facenet_core import records, storage
+from facenet_core.alignment import crops, images
+from facenet_core.config import AlignConfig, build
+from facenet_core.errors import ArtifactError, StorageError
+from facenet_core.progress import Progress, silent
+
+_EXTENSIONS = {"jpeg": ".jpg", "png": ".png"}
+
+
+def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
+    """Write the crops of a finished artifact as image files, encoded as they are.
+
+    The files are written beside `folder`, which appears when it is whole. A folder that holds this
+    artifact's export already stays as it is.
+
+    Args:
+        uri: of a crops artifact. The raw artifact that it was made of is read as well, for the
+            sizes of the photographs.
+        folder: a new or empty one.
+        progress: told of photographs.
+
+    Returns:
+        The text file with the bounding boxes.
+
+    Raises:
+        ArtifactError: one of the artifacts is missing or damaged.
+        StorageError: the folder holds something else, or cannot be written.
+    """
+    manifest = storage.open_artifact(uri, "align")
+    raw_uri = manifest.inputs[0].uri
+    raw = storage.open_artifact(raw_uri, "ingest")
+    text_file = check_folder(folder, manifest.fingerprint)
+    if text_file.is_file():
+        return text_file
+    config = build(AlignConfig, manifest.config, uri)
+    parts = zip(
+        records.part_uris(raw_uri, "images", raw.parts),
+        records.part_uris(uri, "crops", manifest.parts),
+        records.part_uris(uri, "rejects", manifest.parts),
+        strict=True,
+    )
+    unfinished = folder.absolute().with_name(f".{folder.name}.{manifest.fingerprint}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        with (unfinished / text_file.name).open("w", encoding="utf-8") as text:
+            done = 0
+            for raw_part, crops_part, rejects_part in parts:
+                for photograph in _photographs(raw_part, crops_part, rejects_part):
+                    _write(*photograph, unfinished, folder, config, text)
+                    done += 1
+                    progress(done, manifest.counts["images"])
+        os.replace(unfinished, folder)
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written: {error}") from error
+    return text_file
+
+
+def check_folder(folder: Path, fingerprint: str) -> Path:
+    """Where the bounding boxes of an artifact go, or are, in the folder of an export.
+
+    Raises:
+        StorageError: the folder holds something else.
+    """
+    text_file = folder / f"bounding_boxes_{fingerprint}.txt"
+    if folder.exists() and not text_file.is_file() and not _is_empty(folder):
+        raise StorageError(
+            f"{folder}: there is something else already; export into a new or an empty folder"
+        )
+    return text_file
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _photographs(
+    raw_part: str, crops_part: str, rejects_part: str
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Raw rows with the crops made of each. Raw and crop parts have the same order."""
+    rejected = set(records.read_table(rejects_part, ["image_id"])["image_id"].to_pylist())
+    cropped = groupby(
+        _rows(crops_part, ["image_id", "face_index", "image", "box"]),
+        key=lambda row: row["image_id"],
+    )
+    for row in _rows(raw_part, ["image_id", "image"]):
+        if row["image_id"] in rejected:
+            yield row, []
+            continue
+        image_id, faces = next(cropped, (None, ()))
+        if image_id != row["image_id"]:
+            raise ArtifactError(
+                f"{crops_part}: has {image_id} where {raw_part} has {row['image_id']}; it was made "
+                "of something else: run the align stage again"
+            )
+        yield row, list(faces)
+
+
+def _rows(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+    for group in records.read_row_groups(uri, columns):
+        yield from group.to_pylist()
+
+
+def _write(
+    photograph: dict[str, Any],
+    faces: Iterable[dict[str, Any]],
+    place: Path,
+    folder: Path,
+    config: AlignConfig,
+    text: TextIO,
+) -> None:
+    """The files of one photograph's crops below `place`, and its lines."""
+    stem, original_extension = posixpath.splitext(safe_path(photograph["image_id"]))
+    extension = _EXTENSIONS[config.image_format]
+    if not faces:
+        text.write(f"{folder / stem}{extension}\n")
+        return
+    width, height = images.full_size(photograph["image"]["bytes"], config.exif)
+    margin = 0 if config.crop == "similarity" else config.margin
+    for face in faces:
+        number = f"_{face['face_index']}" if config.detect_multiple_faces else ""
+        file = f"{stem}{number}{extension}"
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            stream = (place / file).open("xb")
+        except FileExistsError:  # a.jpg and a.png, or a file system to which A and a are the same
+            file = f"{stem}{original_extension}{number}{extension}"
+            stream = (place / file).open("xb")
+        with stream:
+            stream.write(face["image"]["bytes"])
+        corners = crops.crop_box(face["box"], margin, (height, width))
+        text.write(" ".join([str(folder / file), *map(str, corners)]) + "\n")
+
+
+def safe_path(image_id: str) -> str:
+    """An image_id as a relative path that stays below its folder.
+
+    Characters of control become `_`, as do the components `.` and `..` and empty ones.
+    """
+    components = re.sub(r"[\x00-\x1f\x7f\\]", "_", image_id).split("/")
+    return "/".join("_" if part in ("", ".", "..") else part for part in components)

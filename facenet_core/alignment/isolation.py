@@ -1,0 +1,132 @@
+"""Finding the images that crash or hang the process that works on them.
+
+A child process goes through a shard and says, before it touches an image, which one that is. When
+it dies, the image it named last is under suspicion; when the next child dies of it too, it is a
+culprit, and another goes on behind it. All images are decoded first, for nearly every crash is a
+decoder's, and the detector takes seconds to load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from facenet_core import records
+from facenet_core.alignment import faces
+from facenet_core.alignment.images import UndecodableImage
+from facenet_core.alignment.watchdog import HUNG, Watchdog
+from facenet_core.config import AlignConfig
+from facenet_core.errors import FacenetError
+
+Step = Literal["decode", "align"]
+_FAILED = 3  # exit status of a child that met a Python error
+
+
+class IsolationFailed(FacenetError):
+    """The child that looks for images that crash could not do its work."""
+
+    retryable = True
+
+
+@dataclass(frozen=True)
+class _Death:
+    """Of a child: the row that it touched last, and how it ended."""
+
+    row: int
+    image_id: str
+    detail: str
+
+
+def find_crashing(raw_part: str, config: AlignConfig) -> dict[str, str]:
+    """The images of a raw shard that kill or hang a process: image_id → what happened.
+
+    Each image is worked on alone and the result thrown away, so that what is made of the others
+    cannot depend on how the culprits were found.
+
+    Raises:
+        IsolationFailed: a child died before it touched an image, or met a Python error.
+    """
+    crashed: dict[str, str] = {}
+    steps: tuple[Step, Step] = ("decode", "align")
+    for step in steps:
+        start, suspect = 0, None
+        while (death := _run_child(raw_part, step, start, crashed, config)) is not None:
+            start = death.row
+            if death.row == suspect:
+                crashed[death.image_id] = death.detail
+                start += 1
+            suspect = death.row
+    return crashed
+
+
+def _run_child(
+    raw_part: str, step: Step, start: int, skip: Collection[str], config: AlignConfig
+) -> _Death | None:
+    """Let a child go through the rows from `start` on; None if it comes to the end."""
+    child = subprocess.run(
+        [sys.executable, "-m", __name__, raw_part, step, str(start), config.model_dump_json()],
+        input=json.dumps(list(skip)),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    if child.returncode == 0:
+        return None
+    touched = child.stdout.splitlines()
+    if child.returncode == _FAILED or not touched:
+        reason = child.stderr.strip().splitlines()[-1:] or [f"exit status {child.returncode}"]
+        raise IsolationFailed(
+            f"{raw_part}: the process that looks for images that crash failed: {reason[0]}"
+        )
+    return _Death(*json.loads(touched[-1]), detail=_fate(child.returncode))
+
+
+def _fate(status: int) -> str:
+    if status == HUNG:
+        return "hung the process that worked on it"
+    what = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return f"killed the process that worked on it: {what}"
+
+
+def _child(raw_part: str, step: str, start: int, config: AlignConfig, skip: set[str]) -> None:
+    if step == "align":
+        faces.load_detector(config)
+    with Watchdog(config.progress_timeout) as watchdog:
+        row_number = -1
+        for group in records.read_row_groups(raw_part, ["image_id", "identity", "image"]):
+            for row in group.to_pylist():
+                row_number += 1
+                if row_number < start or row["image_id"] in skip:
+                    continue
+                print(json.dumps([row_number, row["image_id"]]), flush=True)
+                watchdog.progress()
+                if step == "align":
+                    list(faces.align([row], config, watchdog))
+                    continue
+                try:
+                    faces.decode(row, config)
+                except UndecodableImage:
+                    pass
+
+
+def _main() -> int:
+    raw_part, step, start, config = sys.argv[1:]
+    skip = set(json.load(sys.stdin))
+    try:
+        _child(raw_part, step, int(start), AlignConfig.model_validate_json(config), skip)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return _FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    # Without tidying up: an engine that crashes while it is taken down is no image's fault.
+    os._exit(_main())
