@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import yaml
 
+from facenet_core import addresses
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
 from flows import commands as tools
@@ -24,7 +25,7 @@ from flows import commands as tools
 STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
     "ingest": (
         conf.IngestConfig,
-        [("source", "a folder or archive of Name/Name_0001.jpg, or `synthetic`")],
+        [("source", "a data set's name, folder, archive, URL, bucket, table, list, `synthetic`")],
         "photographs into raw shards",
     ),
     "align": (
@@ -39,7 +40,10 @@ STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
     ),
     "validate": (
         conf.ValidateConfig,
-        [("crops", "URI of a crops artifact"), ("model", "URI of a model artifact")],
+        [
+            ("crops", "URI of a crops artifact, or an InsightFace verification set (.bin)"),
+            ("model", "a model: an artifact, a .keras file, TensorFlow 1; two are compared"),
+        ],
         "measure a model on pairs of faces",
     ),
 }
@@ -83,13 +87,12 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     """Carry out `run` or a stage; returns a StageSummary or a PipelineSummary."""
     from tasks.server import start_temporary_server
 
-    where = settings.cluster.model_copy(
-        update={
-            key: value
-            for key in ("workers", "dask_address")
-            if (value := getattr(options, key)) is not None
-        }
-    )
+    if options.command == "validate" and len(options.model) > 2:
+        raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
+    given = {key: getattr(options, key) for key in ("workers", "dask_address")}
+    given = {key: value for key, value in given.items() if value is not None}
+    cluster = settings.cluster.model_dump() | given
+    where = conf.build(conf.ClusterConfig, cluster, "the command line")
     root = options.storage or settings.storage
     start_temporary_server()
     if options.command == "run":
@@ -105,20 +108,23 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     if options.command == "align":
         from flows.align import align
 
-        return align(options.raw, stage, root, where)
+        return align(addresses.remember(options.raw), stage, root, where, options.export)
     if options.command == "train":
         from flows.train import train
 
         return train(options.crops, stage, root)
-    from flows.validate import validate
+    from flows.validate import compare, validate
 
-    return validate(options.crops, options.model, stage, root)
+    if len(options.model) == 2:
+        return compare(options.crops, *options.model, stage, root)
+    return validate(options.crops, options.model[0], stage, root)
 
 
 def _merged(section: conf.Config, options: argparse.Namespace) -> Any:
     """The configuration of a stage, with the fields given as options put in."""
-    values = section.model_dump()
-    given = {key: value for key, value in vars(options).items() if key in values}
+    # Only what was given: what was not may follow from another field, as after --resume.
+    values = section.model_dump(exclude_unset=True)
+    given = {k: v for k, v in vars(options).items() if k in type(section).model_fields}
     return conf.build(type(section), {**values, **given}, "the command line")
 
 
@@ -138,7 +144,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
             name, help=text, description=f"{text.capitalize()}.", allow_abbrev=False
         )
         for positional, help_text in inputs:
-            command.add_argument(positional, metavar=positional.upper(), help=help_text)
+            several = {"nargs": "+"} if positional == "model" else {}
+            command.add_argument(positional, metavar=positional.upper(), help=help_text, **several)
+        if name == "align":
+            text = "also write the crops as a folder of images, with bounding_boxes_*.txt"
+            command.add_argument("--export", metavar="DIR", help=text)
         _add_common(command)
         _add_fields(command, model, {positional for positional, _ in inputs})
     for name, tool in tools.find().items():
@@ -188,8 +198,11 @@ def _add_fields(
             settings["type"] = _value
             settings["metavar"] = name.split("_")[-1].upper()
             if isinstance(field.default, tuple):
-                settings["nargs"] = len(get_args(field.annotation))
-        group.add_argument(option, **settings)
+                parts = get_args(field.annotation)
+                settings["nargs"] = "+" if Ellipsis in parts else len(parts)
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        also = [str(extra["option"])] if "option" in extra else []
+        group.add_argument(option, *also, **settings)
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ from facenet_core import storage
 from tasks.summary import PipelineSummary, StageSummary
 
 _FIGURES = ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer")
-_FIGURES += ("threshold", "pairs", "pairs_skipped")
+_FIGURES += ("threshold", "pairs", "pairs_skipped", "comparison")
 
 
 def as_json(result: StageSummary | PipelineSummary) -> dict[str, Any]:
@@ -42,7 +42,8 @@ def print_table(result: StageSummary | PipelineSummary) -> None:
         if not stage.metrics:
             console.print(_counts_table(stage))
     if stage.stage == "validate":
-        console.print(_metrics_table(stage))
+        compared = "comparison" in stage.metrics
+        console.print(_comparison_table(stage) if compared else _metrics_table(stage))
         print(f"Report: {storage.join(stage.uri, 'report.html')}")
     print(stage.uri)
 
@@ -77,11 +78,42 @@ def _counts_table(stage: StageSummary) -> Table:
 def _metrics_table(stage: StageSummary) -> Table:
     m = stage.metrics
     table = Table(title=f"Validation on {m['pairs']:,} pairs", show_header=False)
-    table.add_row("accuracy", f"{m['accuracy']:.4f} ± {m['accuracy_std']:.4f}")
     val = f"{m['val_rate']:.4f} ± {m['val_rate_std']:.4f} @ FAR={m['far']:.5f}"
-    table.add_row("validation rate", val)
-    table.add_row("area under ROC", f"{m['auc']:.4f}")
-    table.add_row("equal error rate", f"{m['eer']:.4f}")
+    for label, shown, interval in (
+        ("accuracy", f"{m['accuracy']:.4f} ± {m['accuracy_std']:.4f}", m["accuracy_interval"]),
+        ("validation rate", val, m["val_rate_interval"]),
+        ("area under ROC", f"{m['auc']:.4f}", m["auc_interval"]),
+        ("equal error rate", f"{m['eer']:.4f}", m["eer_interval"]),
+    ):
+        table.add_row(label, shown, "95%: {:.4f} to {:.4f}".format(*interval) if interval else "")
+    if found := m.get("identification"):
+        ranks = f"{found['rank_1']:.4f}, {found['rank_5']:.4f}"
+        table.add_row("rank 1, rank 5", ranks, f"{found['gallery']:,} people")
+    if m["pairs_centre_cropped"]:
+        table.add_row("by centre crops", f"{m['pairs_centre_cropped']:,} pairs")
     if m["pairs_skipped"]:
-        table.add_row("pairs skipped", f"{m['pairs_skipped']:,}")
+        table.add_row(
+            "pairs skipped",
+            f"{m['pairs_skipped']:,}",
+            f"accuracy {m['accuracy_all']:.4f} with them",
+        )
+    return table
+
+
+def _comparison_table(stage: StageSummary) -> Table:
+    m = stage.metrics
+    found = m["comparison"]
+    pairs = m["pairs"] - m["pairs_skipped"]
+    table = Table("", *found["models"], "difference", "95%", "p", title=f"On {pairs:,} pairs")
+    for name, figure in found["figures"].items():
+        ends = p_value = "–"
+        if figure["p_value"] is not None:
+            ends = f"{figure['low']:+.3f} to {figure['high']:+.3f}"
+            p_value = f"{figure['p_value']:.3g}"
+        values = (f"{figure['first']:.4f}", f"{figure['second']:.4f}")
+        table.add_row(name, *values, f"{figure['difference']:+.4f}", ends, p_value)
+    only = (f"{found['only_first']:,}", f"{found['only_second']:,}")
+    table.add_row("only right", *only, "", "McNemar", f"{found['mcnemar_p']:.3g}")
+    for column in table.columns[1:]:
+        column.justify = "right"
     return table

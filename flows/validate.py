@@ -6,33 +6,89 @@ from prefect import flow
 
 from facenet_core import storage
 from facenet_core.config import ValidateConfig
+from facenet_core.datasets import import_bin
+from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import validate as core
-from tasks.artifacts import show_picture, show_summary
+from facenet_core.models.foreign import bring_in
+from facenet_core.promotion import enforce, resolve
+from facenet_core.storage import Plan
+from tasks import names
+from tasks.artifacts import show_folds, show_picture, show_summary
 from tasks.summary import Run, StageSummary, already_made
-from tasks.validate import validate_model
+from tasks.validate import compare_models, import_set, validate_model
 
 
-@flow(name="validate", flow_run_name="validate {model}", persist_result=True)
+@flow(name="validate", flow_run_name=names.validate, persist_result=False)
 def validate(
-    crops: str, model: str, config: ValidateConfig | None = None, root: str | None = None
+    crops: str, model: str, config: ValidateConfig = ValidateConfig(), root: str | None = None
 ) -> StageSummary:
     """Measure a model on pairs of crops and write the report.
 
     Args:
-        crops: URI of a crops artifact with the pairs' images.
-        model: URI of a model artifact.
+        crops: URI of a crops artifact with the pairs' images, `newest:NAME`, or an InsightFace
+            verification set (`lfw.bin`), which brings images and pairs.
+        model: URI of a model artifact, `newest:NAME`, `promoted:NAME`, a `.keras` file or a model
+            from TensorFlow 1, which is imported first.
         config: pairs, folds, metric.
         root: storage root, a folder or URI.
     """
     run = Run()
-    config = config or ValidateConfig()
     root = storage.absolute(root or storage.default_root())
-    plan = core.plan_validate(root, storage.absolute(crops), storage.absolute(model), config)
-    if found := already_made(plan, run):
-        return found
+    crops = _crops_of(root, crops, run)
+    model = bring_in(root, resolve(root, model, "train"), run.record())
+    plan = core.plan_validate(root, crops, model, config)
+    summary = already_made(plan, run) or _measure(plan, root, config, run)
+    enforce(root, plan.uri)
+    return summary
+
+
+@flow(name="compare", flow_run_name="compare {model_a} {model_b}", persist_result=False)
+def compare(
+    crops: str,
+    model_a: str,
+    model_b: str,
+    config: ValidateConfig = ValidateConfig(),
+    root: str | None = None,
+) -> StageSummary:
+    """Measure two models on the same pairs, each with its report, and compare them.
+
+    Args:
+        crops: as for `validate`.
+        model_a: as for `validate`.
+        model_b: the model that is better or worse than it.
+        config: pairs, folds, metric; its name is that of the comparison.
+        root: storage root, a folder or URI.
+    """
+    run = Run()
+    root = storage.absolute(root or storage.default_root())
+    alone = config.model_copy(update={"name": None})
+    reports = [validate(crops, model, alone, root).uri for model in (model_a, model_b)]
+    plan = compare_reports.plan_compare(root, *reports, config)
+    if (summary := already_made(plan, run)) is not None:
+        return summary
+    compared = compare_models(plan, config)
+    manifest = compare_reports.finish(plan, compared, run.record())
+    return StageSummary.of(plan, manifest, run)
+
+
+def _crops_of(root: str, crops: str, run: Run) -> str:
+    if not import_bin.is_set(crops):
+        return storage.absolute(resolve(root, crops, "align"))
+    plan = import_bin.plan_import(root, storage.absolute(crops))
+    if storage.finished(plan) is None:
+        import_set(plan, storage.absolute(crops), run.record())
+    return plan.uri
+
+
+def _measure(plan: Plan, root: str, config: ValidateConfig, run: Run) -> StageSummary:
     storage.check_writable(root)
     validated = validate_model(plan, config)
-    summary = StageSummary.of(plan, core.finish(plan, validated, run.record()), run)
-    show_summary(summary, f"validate {plan.name}")
+    manifest = core.finish(plan, validated, run.record())
+    summary = StageSummary.of(plan, manifest, run)
+    verdict = "Promoted" if manifest.details["promoted"] else "Not promoted"
+    report = f"The whole report: `{storage.join(plan.uri, 'report.html')}`"
+    notes = [f"**{verdict}**: {manifest.details['why']}", report]
+    show_summary(summary, f"validate {plan.name}", notes)
+    show_folds(summary.metrics["folds"], f"validate {plan.name}")
     show_picture(storage.join(plan.uri, "roc.png"), f"validate {plan.name} roc")
     return summary

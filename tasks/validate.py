@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core.config import ValidateConfig
+from facenet_core.datasets import import_bin
+from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import validate as core
-from facenet_core.storage import Plan
+from facenet_core.storage import Manifest, Plan
 from tasks.progress import progress
 from tasks.retrying import retry_can_help
 
@@ -23,3 +28,15 @@ def validate_model(plan: Plan, config: ValidateConfig) -> core.Validated:
     """Embed the pairs' images, measure, and write the report."""
     with progress("validate", None) as report:
         return core.validate(plan, config, progress=report)
+
+
+@task(task_run_name="compare {plan.name}", cache_policy=NO_CACHE)
+def compare_models(plan: Plan, config: ValidateConfig) -> core.Validated:
+    """Compare two reports on the same pairs."""
+    return compare_reports.compare_reports(plan, config)
+
+
+@task(task_run_name="import {plan.name}", cache_policy=NO_CACHE)
+def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
+    """An InsightFace verification set becomes crops that bring their pairs."""
+    return import_bin.import_set(plan, uri, run)

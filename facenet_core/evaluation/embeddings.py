@@ -1,16 +1,17 @@
-"""Embeddings of the crops that pairs need, each image once.
+"""Embeddings of crops, each image once.
 
-Crops are read a row group at a time and embedded a batch at a time: memory holds those and the
-embeddings, however large the data set is.
+Crops are read a row group at a time and embedded a batch at a time, while the next one is decoded:
+memory holds those and the embeddings, however large the data set is.
 """
 
 from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,25 @@ from PIL import Image, UnidentifiedImageError
 
 from facenet_core import records, storage
 from facenet_core.errors import ArtifactError
-from facenet_core.models.embedder import Embedder
+from facenet_core.models.embedder import Embedder, fit
 
 _DECODING_THREADS = 4
+_COLUMNS = ("image_id", "identity", "face_index", "image", "box", "score")
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A face 0 as it lies in its shard, still encoded."""
+    """A face 0 as it lies in its shard, still encoded.
+
+    `score` is the detector's, `size` the side in pixels of a square as large as the box it found;
+    NaN where there was no detection.
+    """
 
     image_id: str
     identity: str
     data: bytes
+    score: float = math.nan
+    size: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,19 @@ class Embeddings:
         image_ids: n of them.
         identities: n of them.
         vectors: float32 [n, d], or [n, 2d] with the mirrored images' joined to them.
+        scores, sizes: float32 [n], see `Crop`.
     """
 
     image_ids: tuple[str, ...]
     identities: tuple[str, ...]
     vectors: np.ndarray
+    scores: np.ndarray
+    sizes: np.ndarray
+
+    def rows(self, image_ids: Iterable[str]) -> np.ndarray:
+        """Int [k], the row of each image."""
+        row_of = {image_id: row for row, image_id in enumerate(self.image_ids)}
+        return np.array([row_of[image_id] for image_id in image_ids], int)
 
     def table(self) -> pa.Table:
         """As `records.EMBEDDINGS`."""
@@ -66,9 +82,17 @@ def read_crops(uri: str, manifest: storage.Manifest, wanted: Collection[str]) ->
         ids = records.read_table(part, ["image_id"])["image_id"]
         if not any(image_id in wanted for image_id in ids.to_pylist()):
             continue
-        for group in records.read_row_groups(part, ["image_id", "identity", "face_index", "image"]):
+        for group in records.read_row_groups(part, _COLUMNS):
             for row in _rows_of_first_faces(group, wanted):
-                yield Crop(row["image_id"], row["identity"], row["image"]["bytes"])
+                yield _crop(row)
+
+
+def _crop(row: Mapping[str, Any]) -> Crop:
+    score, size = math.nan, math.nan
+    if row["score"] is not None:
+        x1, y1, x2, y2 = row["box"]
+        score, size = row["score"], math.sqrt(max(0.0, (x2 - x1) * (y2 - y1)))
+    return Crop(row["image_id"], row["identity"], row["image"]["bytes"], score, size)
 
 
 def _rows_of_first_faces(group: pa.Table, wanted: Collection[str]) -> list[dict[str, Any]]:
@@ -85,11 +109,12 @@ def _rows_of_first_faces(group: pa.Table, wanted: Collection[str]) -> list[dict[
 def embed_crops(
     uri: str,
     manifest: storage.Manifest,
-    image_ids: Sequence[str],
+    image_ids: Iterable[str],
     embedder: Embedder,
     *,
     batch_size: int,
     use_flipped_images: bool = False,
+    others: Iterable[Crop] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
     """Embed the crops (face 0) of images.
@@ -103,35 +128,59 @@ def embed_crops(
         image_ids: images to embed; each must have a crop.
         embedder: the model.
         batch_size: images that the model gets at a time.
+        others: crops to embed besides, of images that have none in the artifact.
         progress: called with the images done and their number.
 
     Raises:
         ArtifactError: an image has no crop, a crop cannot be decoded, or the model gives numbers
             that are not finite.
     """
-    row_of = {image_id: row for row, image_id in enumerate(sorted(set(image_ids)))}
-    width = embedder.embedding_size * (2 if use_flipped_images else 1)
-    vectors = np.full((len(row_of), width), np.nan, np.float32)
-    identities: list[str] = [""] * len(row_of)
-    done = np.zeros(len(row_of), bool)
+    wanted = {*image_ids}
+    seen: list[Crop] = []  # without their bytes
+    vectors: list[np.ndarray] = []
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-        for batch in _batched(read_crops(uri, manifest, row_of.keys()), batch_size):
-            images = np.stack(list(pool.map(decode, batch)))
+        crops = itertools.chain(read_crops(uri, manifest, wanted), others)
+        for batch, images in _decoded(crops, batch_size, embedder.image_size, pool):
             halves = [embedder.embed(images)]
             if use_flipped_images:
                 halves.append(embedder.embed(images, flipped=True))
-            rows = [row_of[crop.image_id] for crop in batch]
-            vectors[rows] = np.concatenate(halves, axis=1)
-            for row, crop in zip(rows, batch, strict=True):
-                identities[row] = crop.identity
-            _require_finite(vectors[rows], batch)
-            done[rows] = True
+            vectors.append(np.concatenate(halves, axis=1))
+            _require_finite(vectors[-1], batch)
+            seen += [replace(crop, data=b"") for crop in batch]
             if progress is not None:
-                progress(int(done.sum()), len(row_of))
-    if not done.all():
-        absent = [image_id for image_id, row in row_of.items() if not done[row]]
-        raise ArtifactError(f"{uri}: {len(absent)} images have no crop: {', '.join(absent[:5])}")
-    return Embeddings(tuple(row_of), tuple(identities), vectors)
+                progress(len(seen), max(len(wanted), len(seen)))
+    absent = wanted - {crop.image_id for crop in seen}
+    if absent:
+        listed = ", ".join(sorted(absent)[:5])
+        raise ArtifactError(f"{uri}: {len(absent)} images have no crop: {listed}")
+    order = sorted(range(len(seen)), key=lambda row: seen[row].image_id)
+    return Embeddings(
+        tuple(seen[row].image_id for row in order),
+        tuple(seen[row].identity for row in order),
+        np.concatenate(vectors)[order],
+        np.array([seen[row].score for row in order], np.float32),
+        np.array([seen[row].size for row in order], np.float32),
+    )
+
+
+def _decoded(
+    crops: Iterator[Crop], size: int, side: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[Crop], np.ndarray]]:
+    """Batches of crops with their pixels uint8 [n, h, w, 3], the next one being decoded."""
+    waiting: tuple[list[Crop], list[Future[np.ndarray]]] | None = None
+    while batch := list(itertools.islice(crops, size)):
+        started = (batch, [pool.submit(decode, crop) for crop in batch])
+        if waiting is not None:
+            yield waiting[0], _stacked([each.result() for each in waiting[1]], side)
+        waiting = started
+    if waiting is not None:
+        yield waiting[0], _stacked([each.result() for each in waiting[1]], side)
+
+
+def _stacked(images: Sequence[np.ndarray], side: int) -> np.ndarray:
+    if len({image.shape for image in images}) > 1:
+        images = [fit(image[None], side)[0] for image in images]
+    return np.stack(images)
 
 
 def decode(crop: Crop) -> np.ndarray:
@@ -147,11 +196,6 @@ def decode(crop: Crop) -> np.ndarray:
         raise ArtifactError(
             f"{crop.image_id}: its crop cannot be decoded ({error}); run the align stage again"
         ) from error
-
-
-def _batched(crops: Iterator[Crop], size: int) -> Iterator[list[Crop]]:
-    while batch := list(itertools.islice(crops, size)):
-        yield batch
 
 
 def _require_finite(vectors: np.ndarray, batch: Sequence[Crop]) -> None:

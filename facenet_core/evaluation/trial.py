@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Self
 
 import numpy as np
 
-from facenet_core import records
-from facenet_core.config import GENERATED_PAIRS, ValidateConfig
-from facenet_core.datasets import pairs as pairs_files
-from facenet_core.datasets.pairs import Pairs
+from facenet_core import records, storage
+from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, ValidateConfig
+from facenet_core.datasets import pairs_files
+from facenet_core.datasets.pairs import Pairs, resolve
+from facenet_core.datasets.pairs_drawn import generate
 from facenet_core.errors import PairsError
 from facenet_core.storage import Manifest
+
+# A part of crops that bring their own pairs, as imported verification sets do.
+OWN_PAIRS = "pairs.parquet"
 
 
 @dataclass(frozen=True)
@@ -21,23 +27,44 @@ class Trial:
 
     Attributes:
         pairs: all n, with image ids of the data set.
-        missing: bool [n], whether an image of the pair gave no crop.
-        reasons: why, by image id.
+        missing: bool [n], whether an image of the pair cannot be embedded.
+        reasons: why it gave no crop, by image id.
+        centre_cropped: images that gave no crop and are embedded by their middle.
     """
 
     pairs: Pairs
     missing: np.ndarray
     reasons: Mapping[str, str]
+    centre_cropped: frozenset[str] = frozenset()
 
     @property
     def evaluated(self) -> np.ndarray:
-        """Rows int [k] of the pairs that both have crops."""
+        """Rows int [k] of the pairs that can be evaluated."""
         return np.flatnonzero(~self.missing)
 
     def ids(self, row: int) -> tuple[str, str]:
         """Image ids of an evaluated pair: `row` counts those only."""
         pair = self.evaluated[row]
         return self.pairs.image_id_a[pair], self.pairs.image_id_b[pair]
+
+    def touching(self, image_ids: Collection[str]) -> np.ndarray:
+        """Bool [n]: pairs with an image among these."""
+        sides = zip(self.pairs.image_id_a, self.pairs.image_id_b, strict=True)
+        return np.array([a in image_ids or b in image_ids for a, b in sides], bool)
+
+    def with_centre_crops(self, image_ids: Collection[str]) -> Self:
+        """The trial in which these images, that gave no crop, can be embedded after all."""
+        still = self.reasons.keys() - {*image_ids}
+        return replace(self, missing=self.touching(still), centre_cropped=frozenset(image_ids))
+
+
+def pairs_of(crops_uri: str, crops: Manifest, config: ValidateConfig) -> str:
+    """Which pairs are meant: `generate`, or the URI of a file; `auto` resolved."""
+    if config.pairs != AUTO_PAIRS:
+        return config.pairs
+    if any(part.name == OWN_PAIRS for part in crops.parts):
+        return storage.join(crops_uri, OWN_PAIRS)
+    return GENERATED_PAIRS
 
 
 def choose_pairs(crops_uri: str, crops: Manifest, config: ValidateConfig) -> Trial:
@@ -46,27 +73,38 @@ def choose_pairs(crops_uri: str, crops: Manifest, config: ValidateConfig) -> Tri
     Raises:
         PairsError: they cannot be had; or an image gave no crop and `missing` is `error`.
     """
-    if config.pairs == GENERATED_PAIRS:
-        identity_of = dict(_faces(crops_uri, crops))
-        drawn = pairs_files.generate(
-            identity_of, config.lfw_nrof_folds, config.pairs_per_fold, config.pairs_seed
+    pairs = pairs_of(crops_uri, crops, config)
+    if pairs == GENERATED_PAIRS:
+        drawn = _drawn(
+            crops_uri,
+            crops.fingerprint,
+            config.lfw_nrof_folds,
+            config.pairs_per_fold,
+            config.pairs_seed,
         )
         return Trial(drawn, np.zeros(len(drawn), bool), {})
-    named = pairs_files.read(config.pairs, config.lfw_nrof_folds)
+    named = pairs_files.read(pairs, config.lfw_nrof_folds)
     reasons = dict(_rejects(crops_uri, crops))
-    faces = (image_id for image_id, _ in _faces(crops_uri, crops))
-    found, missing = pairs_files.resolve(named, faces, reasons, config.pairs)
+    ids = (image_id for image_id, _ in faces(crops_uri, crops))
+    found, missing = resolve(named, ids, reasons, pairs)
     needed = sorted({*found.image_id_a, *found.image_id_b} & reasons.keys())
     if needed and config.missing == "error":
         listed = "; ".join(f"{image_id} ({reasons[image_id]})" for image_id in needed[:5])
         raise PairsError(
-            f"{config.pairs}: {len(needed)} images gave no crop, which leaves {missing.sum()} of "
-            f"{len(found)} pairs out: {listed}. Align with other settings, or set missing: skip"
+            f"{pairs}: {len(needed)} images gave no crop, which leaves {missing.sum()} of "
+            f"{len(found)} pairs out: {listed}. Align with other settings, or set missing: skip "
+            "or centre-crop"
         )
     return Trial(found, missing, {image_id: reasons[image_id] for image_id in needed})
 
 
-def _faces(uri: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=1)  # the pipeline asks before it trains and again when it validates
+def _drawn(crops_uri: str, fingerprint: str, nrof_folds: int, per_fold: int, seed: int) -> Pairs:
+    crops = storage.open_artifact(crops_uri, "align")
+    return generate(dict(faces(crops_uri, crops)), nrof_folds, per_fold, seed)
+
+
+def faces(uri: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Image id and identity of every image that gave a crop."""
     for part in records.part_uris(uri, "crops", manifest.parts):
         table = records.read_table(part, ["image_id", "identity", "face_index"])

@@ -8,8 +8,7 @@ finish(plan, validated, run)
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,16 +17,22 @@ import pyarrow as pa
 
 from facenet_core import records, storage
 from facenet_core.config import GENERATED_PAIRS, ValidateConfig
-from facenet_core.datasets import pairs as pairs_files
-from facenet_core.datasets.pairs import Pairs
+from facenet_core.datasets import pairs_files
 from facenet_core.errors import PairsError
+from facenet_core.evaluation import groups, metrics
+from facenet_core.evaluation.bootstrap import Sampling
 from facenet_core.evaluation.embeddings import Embeddings, embed_crops
-from facenet_core.evaluation.trial import Trial, choose_pairs
+from facenet_core.evaluation.photographs import centre_crops
+from facenet_core.evaluation.trial import Trial, choose_pairs, faces, pairs_of
 from facenet_core.evaluation.verification import Verification, check_folds, verify
 from facenet_core.models.embedder import Embedder
+from facenet_core.promotion import judge
 from facenet_core.storage import Input, Manifest, Part, Plan
 
-STAGE_FORMAT = 1
+STAGE_FORMAT = 2
+
+# Decoding these again could end as it did when they were aligned.
+_NEVER_CROPPED = ("crashed", "undecodable", "too_large")
 
 
 @dataclass(frozen=True)
@@ -44,19 +49,24 @@ def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateCon
 
     Raises:
         ArtifactError: either is not a finished artifact of its stage.
-        PairsError: the pairs file is missing or malformed.
+        PairsError: the pairs file or that of the groups is missing or malformed.
     """
     crops = storage.open_artifact(crops_uri, "align")
     model = storage.open_artifact(model_uri, "train")
     inputs = (Input(crops_uri, crops.fingerprint), Input(model_uri, model.fingerprint))
     name = config.name or model.name
     resolved = {**config.determining(), "name": name}
-    if config.pairs != GENERATED_PAIRS:
-        named = pairs_files.read(config.pairs, config.lfw_nrof_folds)
-        resolved["pairs"] = _content_of(config.pairs)
+    pairs = pairs_of(crops_uri, crops, config)
+    resolved["pairs"] = pairs
+    if pairs != GENERATED_PAIRS:
+        named = pairs_files.read(pairs, config.lfw_nrof_folds)
+        resolved["pairs"] = pairs_files.content_of(pairs)
         resolved["lfw_nrof_folds"] = named.nrof_folds
         # They only say how pairs are drawn.
         del resolved["pairs_per_fold"], resolved["pairs_seed"]
+    if config.groups is not None:
+        groups.read_attributes(config.groups)
+        resolved["groups"] = f"sha256:{storage.sha256(config.groups)}"
     return storage.plan_stage(root, "validate", name, resolved, inputs, STAGE_FORMAT)
 
 
@@ -69,7 +79,10 @@ def check_pairs(crops_uri: str, config: ValidateConfig) -> None:
     """
     crops = storage.open_artifact(crops_uri, "align")
     trial = choose_pairs(crops_uri, crops, config)
-    check_folds(trial.pairs.same[trial.evaluated], trial.pairs.fold[trial.evaluated])
+    if config.missing != "centre-crop":
+        check_folds(trial.pairs.same[trial.evaluated], trial.pairs.fold[trial.evaluated])
+    if config.groups is not None:
+        groups.read_attributes(config.groups)
 
 
 def validate(
@@ -91,112 +104,107 @@ def validate(
 
     crops_uri, model_uri = (given.uri for given in plan.inputs)
     crops = storage.open_artifact(crops_uri, "align")
+    attributes = groups.read_attributes(config.groups) if config.groups else None
     trial = choose_pairs(crops_uri, crops, config)
-    if config.pairs != GENERATED_PAIRS and _content_of(config.pairs) != plan.config["pairs"]:
-        raise PairsError(f"{config.pairs}: changed since this run began; start the stage again")
+    _require_unchanged(plan, crops_uri, crops, config)
+    trial, embeddings = _embed(crops_uri, crops, trial, model_uri, config, progress)
     chosen = trial.evaluated
     same, fold = trial.pairs.same[chosen], trial.pairs.fold[chosen]
-    check_folds(same, fold)
-    ids_a, ids_b = trial.pairs.image_id_a[chosen], trial.pairs.image_id_b[chosen]
-    embeddings = embed_crops(
-        crops_uri,
-        crops,
-        [*ids_a, *ids_b],
-        Embedder.load(model_uri),
-        batch_size=config.lfw_batch_size,
-        use_flipped_images=config.use_flipped_images,
-        progress=progress,
-    )
-    row_of = {image_id: row for row, image_id in enumerate(embeddings.image_ids)}
+    a = embeddings.rows(trial.pairs.image_id_a[chosen])
+    b = embeddings.rows(trial.pairs.image_id_b[chosen])
     verification = verify(
         embeddings.vectors,
-        np.array([row_of[image_id] for image_id in ids_a]),
-        np.array([row_of[image_id] for image_id in ids_b]),
+        a,
+        b,
         same,
         fold,
         distance_metric=config.distance_metric,
         subtract_mean=config.subtract_mean,
         far_target=config.far_target,
     )
+    identities = np.array(embeddings.identities, object)
+    sampling = Sampling.of(identities[a], identities[b], same)
+    identification = metrics.find_people(embeddings, config)
     model = storage.open_artifact(model_uri, "train")
-    metrics = {
-        **describe(verification, trial, config),
-        **count_people(embeddings, model.details.get("labels", ())),
+    figures = {
+        **metrics.describe(verification, trial, config),
+        **metrics.confidence(verification, same, fold, sampling, config),
+        **metrics.count_people(embeddings, model.details.get("labels", ())),
+        **metrics.describe_identification(identification),
+        **metrics.describe_groups(attributes, verification, embeddings, a, b, same, fold),
+        **metrics.describe_quality(verification, embeddings, a, b, same, fold),
     }
-    files = {"metrics.json": _json(metrics)}
-    files |= report.files(plan, config, metrics, verification, trial, embeddings)
-    return _write(plan, files, metrics, verification, trial, embeddings)
+    files = {"metrics.json": to_json(figures)}
+    files |= report.files(plan, config, figures, verification, trial, embeddings)
+    return _write(plan, files, figures, verification, trial, embeddings)
+
+
+def _require_unchanged(plan: Plan, crops_uri: str, crops: Manifest, config: ValidateConfig) -> None:
+    pairs = pairs_of(crops_uri, crops, config)
+    if pairs != GENERATED_PAIRS and pairs_files.content_of(pairs) != plan.config["pairs"]:
+        raise PairsError(f"{pairs}: changed since this run began; start the stage again")
+    if config.groups and f"sha256:{storage.sha256(config.groups)}" != plan.config["groups"]:
+        raise PairsError(f"{config.groups}: changed since this run began; start the stage again")
+
+
+def _embed(
+    crops_uri: str,
+    crops: Manifest,
+    trial: Trial,
+    model_uri: str,
+    config: ValidateConfig,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Trial, Embeddings]:
+    """Embed what the pairs need, or everything; the trial says which middles were taken."""
+    chosen = trial.evaluated
+    wanted = {*trial.pairs.image_id_a[chosen], *trial.pairs.image_id_b[chosen]}
+    if config.identification:
+        wanted |= {image_id for image_id, _ in faces(crops_uri, crops)}
+    middles: set[str] = set()
+    if config.missing == "centre-crop":
+        # Both images of a pair, also the one with a crop whose partner has none.
+        sides = {*trial.pairs.image_id_a, *trial.pairs.image_id_b}
+        wanted |= sides - trial.reasons.keys()
+        middles = {
+            image_id
+            for image_id, reason in trial.reasons.items()
+            if not reason.startswith(_NEVER_CROPPED)
+        }
+    else:
+        check_folds(trial.pairs.same[chosen], trial.pairs.fold[chosen])
+    embeddings = embed_crops(
+        crops_uri,
+        crops,
+        wanted,
+        Embedder.load(model_uri),
+        batch_size=config.lfw_batch_size,
+        use_flipped_images=config.use_flipped_images,
+        others=centre_crops(crops_uri, crops, middles) if middles else (),
+        progress=progress,
+    )
+    if middles:
+        trial = trial.with_centre_crops(middles & {*embeddings.image_ids})
+    return trial, embeddings
 
 
 def finish(plan: Plan, validated: Validated, run: Mapping[str, Any]) -> Manifest:
-    """Publish the report; its manifest carries the metrics too."""
-    details = {"metrics": validated.metrics}
+    """Publish the report; its manifest has the metrics too, and whether the model may be used."""
+    verdict = judge(validated.metrics["accuracy"], plan.config["min_accuracy"])
+    details = {"metrics": validated.metrics, **asdict(verdict)}
     return storage.publish(plan, validated.parts, validated.counts, run, details)
-
-
-def _content_of(pairs: str) -> str:
-    return f"sha256:{storage.sha256(pairs)}"
-
-
-def describe(verification: Verification, trial: Trial, config: ValidateConfig) -> dict[str, Any]:
-    """The figures of `metrics.json`; a rate without any pair to take it from is None.
-
-    `pairs` counts all, `pairs_skipped` those among them that were left out, and `accuracy_all` is
-    the mean accuracy of the folds with these counted as decided wrongly.
-    """
-    return {
-        "accuracy": verification.accuracy,
-        "accuracy_std": verification.accuracy_std,
-        "accuracy_all": _accuracy_of_all(verification, trial.pairs),
-        "val_rate": verification.val_rate,
-        "val_rate_std": verification.val_rate_std,
-        "far": verification.far,
-        "far_target": config.far_target,
-        "auc": verification.auc,
-        "eer": verification.eer,
-        "auc_grid": verification.auc_grid,
-        "eer_grid": verification.eer_grid,
-        "threshold": verification.threshold,
-        "distance_metric": config.distance_metric,
-        "subtract_mean": config.subtract_mean,
-        "use_flipped_images": config.use_flipped_images,
-        "pairs": len(trial.pairs),
-        "pairs_skipped": int(trial.missing.sum()),
-        "folds": [
-            {
-                name: None if isinstance(value, float) and math.isnan(value) else value
-                for name, value in asdict(fold).items()
-            }
-            for fold in verification.folds
-        ],
-    }
-
-
-def count_people(embeddings: Embeddings, labels: Sequence[str]) -> dict[str, int]:
-    """How many people were evaluated, and how many of them are among the model's labels."""
-    people = {*embeddings.identities}
-    return {"people": len(people), "people_in_training": len(people & {*labels})}
-
-
-def _accuracy_of_all(verification: Verification, pairs: Pairs) -> float:
-    sizes = np.bincount(pairs.fold)
-    right = np.zeros(len(sizes))
-    for fold in verification.folds:
-        right[fold.fold] = fold.accuracy * fold.pairs
-    return float(np.mean(right / sizes))
 
 
 def _write(
     plan: Plan,
     files: Mapping[str, bytes],
-    metrics: Mapping[str, Any],
+    figures: Mapping[str, Any],
     verification: Verification,
     trial: Trial,
     embeddings: Embeddings,
 ) -> Validated:
     finished = storage.finished(plan)  # by a run beside this one: a report stays as it is
     if finished is not None:
-        return Validated(finished.parts, finished.counts, metrics)
+        return Validated(finished.parts, finished.counts, figures)
     parts = []
     for name, content in files.items():
         storage.write_bytes(storage.join(plan.uri, name), content)
@@ -209,11 +217,11 @@ def _write(
         records.write_table(storage.join(plan.uri, name), table, plan.fingerprint)
         parts.append(storage.describe_file(plan.uri, name, rows=table.num_rows))
     counts = {
-        "pairs": metrics["pairs"],
-        "pairs_skipped": metrics["pairs_skipped"],
+        "pairs": figures["pairs"],
+        "pairs_skipped": figures["pairs_skipped"],
         "images": len(embeddings.image_ids),
     }
-    return Validated(tuple(parts), counts, metrics)
+    return Validated(tuple(parts), counts, figures)
 
 
 def _pairs_table(trial: Trial, verification: Verification) -> pa.Table:
@@ -230,5 +238,6 @@ def _pairs_table(trial: Trial, verification: Verification) -> pa.Table:
     return pa.table(columns, schema=records.PAIRS)
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """As a file; NaN and infinity are refused."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

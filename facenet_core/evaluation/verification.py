@@ -9,17 +9,16 @@ others. Unlike there, folds are given by number and stay as they are when pairs 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from facenet_core.errors import ArtifactError, PairsError
-
-Metric = Literal["euclidean", "cosine"]
+from facenet_core.evaluation.curves import Roc, area_under, equal_error_rate, roc, tar_at
+from facenet_core.evaluation.distances import Metric, mean_embedding, pair_distances
 
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
 VAL_THRESHOLDS = np.arange(0, 4, 0.001)
-_BLOCK = 8192
+FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,22 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Roc:
-    """An ROC curve: false and true accept rate, float64 [k], from (0, 0) to (1, 1)."""
+class Rate:
+    """True accept rates at a false accept rate that the number of pairs can support.
 
-    far: np.ndarray
-    tar: np.ndarray
+    Attributes:
+        far_target: the false accept rate.
+        val_rate, val_rate_std: VAL, by thresholds from the other folds.
+        far: mean false accept rate that these thresholds gave.
+        tar, threshold: on the exact ROC curve, where the rate is `far_target` or just below.
+    """
+
+    far_target: float
+    val_rate: float
+    val_rate_std: float
+    far: float
+    tar: float
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,12 @@ class Verification:
 
     Attributes:
         distances: float64 [n]; where the mean is subtracted, that of the pair's own test fold.
+        distances_by_fold: float64 [f, n], as each test fold's mean leaves them; [1, n] where no
+            mean is subtracted.
         threshold: mean of the folds' thresholds.
+        best_threshold: of `ACCURACY_THRESHOLDS`, the most accurate on all pairs together.
+        best_accuracy: the accuracy there; higher than `accuracy`, as it has seen the answers.
+        rates: for those of `FAR_TARGETS` that one pair of two people or more stands for.
         auc: area under the exact ROC curve of all distances.
         eer: equal error rate on that curve.
         auc_grid: area under the folds' mean ROC on `ACCURACY_THRESHOLDS`, as the original has it.
@@ -73,13 +88,28 @@ class Verification:
     val_rate_std: float
     far: float
     threshold: float
+    best_threshold: float
+    best_accuracy: float
     auc: float
     eer: float
     auc_grid: float
     eer_grid: float
+    rates: tuple[Rate, ...]
     folds: tuple[Fold, ...]
     distances: np.ndarray
+    distances_by_fold: np.ndarray
     roc: Roc
+
+    def accepted(self, fold: np.ndarray, *, at_val: bool = False) -> np.ndarray:
+        """Bool [n]: the pairs that the threshold of their fold takes for one person.
+
+        Args:
+            fold: int [n], as given to `verify`.
+            at_val: by the folds' `val_threshold`.
+        """
+        threshold_of = {f.fold: f.val_threshold if at_val else f.threshold for f in self.folds}
+        numbers, places = np.unique(fold, return_inverse=True)
+        return self.distances < np.array([threshold_of[int(n)] for n in numbers])[places]
 
 
 def verify(
@@ -111,26 +141,24 @@ def verify(
     """
     check_folds(same, fold)
     _check_finite(embeddings)
-    numbers = np.unique(fold)
+    by_fold = _distances_by_fold(embeddings, a, b, fold, distance_metric, subtract_mean)
     distances = np.empty(len(fold))
-    folds, tpr, fpr = [], [], []
-    everywhere = None if subtract_mean else pair_distances(embeddings, a, b, distance_metric)
-    for number in numbers:
+    targets = [t for t in FAR_TARGETS if t * (~same).sum() >= 1]
+    folds, rates, tpr, fpr = [], [], [], []
+    for place, number in enumerate(np.unique(fold)):
         test = fold == number
-        if everywhere is None:
-            mean = _mean_embedding(embeddings, a[~test], b[~test])
-            found = pair_distances(embeddings, a, b, distance_metric, mean)
-        else:
-            found = everywhere
+        found = by_fold[place if subtract_mean else 0]
         distances[test] = found[test]
         training = _Distances.of(found[~test], same[~test])
         tested = _Distances.of(found[test], same[test])
         folds.append(_test_fold(int(number), training, tested, far_target))
-        rates = tested.rates(ACCURACY_THRESHOLDS)
-        tpr.append(rates[0])
-        fpr.append(rates[1])
-    grid = Roc(far=np.nanmean(fpr, axis=0), tar=np.nanmean(tpr, axis=0))
+        rates.append([tested.rates(_val_threshold(training, t)) for t in targets])
+        true_rate, false_rate = tested.rates(ACCURACY_THRESHOLDS)
+        tpr.append(true_rate)
+        fpr.append(false_rate)
+    grid = Roc(np.nanmean(fpr, axis=0), np.nanmean(tpr, axis=0), ACCURACY_THRESHOLDS)
     exact = roc(distances, same)
+    everywhere = _Distances.of(distances, same).accuracy(ACCURACY_THRESHOLDS)
     accuracies = [each.accuracy for each in folds]
     val_rates = [each.val_rate for each in folds]
     return Verification(
@@ -140,80 +168,45 @@ def verify(
         val_rate_std=float(np.nanstd(val_rates)),
         far=float(np.nanmean([each.far for each in folds])),
         threshold=float(np.mean([each.threshold for each in folds])),
+        best_threshold=float(ACCURACY_THRESHOLDS[np.argmax(everywhere)]),
+        best_accuracy=float(everywhere.max()),
         auc=area_under(exact),
         eer=equal_error_rate(exact),
         auc_grid=area_under(grid),
         eer_grid=equal_error_rate(grid),
+        rates=tuple(
+            Rate(
+                target,
+                float(np.nanmean([fold_rates[place][0] for fold_rates in rates])),
+                float(np.nanstd([fold_rates[place][0] for fold_rates in rates])),
+                float(np.nanmean([fold_rates[place][1] for fold_rates in rates])),
+                *tar_at(exact, target),
+            )
+            for place, target in enumerate(targets)
+        ),
         folds=tuple(folds),
         distances=distances,
+        distances_by_fold=by_fold,
         roc=exact,
     )
 
 
-def distance(a: np.ndarray, b: np.ndarray, metric: Metric) -> np.ndarray:
-    """Distances of rows: squared Euclidean, or angle/π in [0, 1].
-
-    A vector of length zero has no direction: it is at 1/2, a right angle, from everything.
-
-    Args:
-        a: float64 [n, d].
-        b: float64 [n, d].
-
-    Returns:
-        float64 [n].
-    """
-    if metric == "euclidean":
-        return np.sum(np.square(a - b), axis=1)
-    norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    product = np.sum(a * b, axis=1)
-    similarity = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0)
-    # Rounding takes the similarity of equal vectors past 1, where the arc cosine is NaN.
-    return np.arccos(np.clip(similarity, -1, 1)) / np.pi
-
-
-def pair_distances(
+def _distances_by_fold(
     embeddings: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
+    fold: np.ndarray,
     metric: Metric,
-    mean: np.ndarray | float = 0.0,
+    subtract_mean: bool,
 ) -> np.ndarray:
-    """Distances float64 [n] of the pairs of rows `a`, `b`, after subtracting `mean` from all."""
-    blocks = [slice(start, start + _BLOCK) for start in range(0, len(a), _BLOCK)]
-    return np.concatenate(
-        [
-            distance(
-                embeddings[a[block]].astype(np.float64) - mean,
-                embeddings[b[block]].astype(np.float64) - mean,
-                metric,
-            )
-            for block in blocks
-        ]
-    )
-
-
-def roc(distances: np.ndarray, same: np.ndarray) -> Roc:
-    """The exact ROC curve: one point for every distance that occurs."""
-    from sklearn.metrics import roc_curve
-
-    far, tar, _ = roc_curve(same, -distances, drop_intermediate=False)
-    return Roc(far, tar)
-
-
-def area_under(curve: Roc) -> float:
-    """Area under a curve, by trapezoids."""
-    return float(np.trapezoid(curve.tar, curve.far))
-
-
-def equal_error_rate(curve: Roc) -> float:
-    """The false accept rate at which as many pairs are falsely rejected, between two points."""
-    far, tar = np.append(curve.far, 1.0), np.append(curve.tar, 1.0)
-    excess = far + tar - 1
-    after = int(np.argmax(excess >= 0))
-    if after == 0:
-        return float(far[0])
-    step = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(far[after - 1] + step * (far[after] - far[after - 1]))
+    if not subtract_mean:
+        return pair_distances(embeddings, a, b, metric)[None]
+    rows = []
+    for number in np.unique(fold):
+        training = fold != number
+        mean = mean_embedding(embeddings, a[training], b[training])
+        rows.append(pair_distances(embeddings, a, b, metric, mean))
+    return np.stack(rows)
 
 
 @dataclass(frozen=True)
@@ -246,7 +239,7 @@ def _share(ordered: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:
 def _test_fold(number: int, training: _Distances, tested: _Distances, far_target: float) -> Fold:
     best = int(np.argmax(training.accuracy(ACCURACY_THRESHOLDS)))
     threshold = float(ACCURACY_THRESHOLDS[best])
-    val_threshold = far_threshold(training.rates(VAL_THRESHOLDS)[1], far_target)
+    val_threshold = _val_threshold(training, far_target)
     val_rate, far = tested.rates(val_threshold)
     return Fold(
         fold=number,
@@ -257,6 +250,10 @@ def _test_fold(number: int, training: _Distances, tested: _Distances, far_target
         val_rate=float(val_rate),
         far=float(far),
     )
+
+
+def _val_threshold(training: _Distances, far_target: float) -> float:
+    return far_threshold(training.rates(VAL_THRESHOLDS)[1], far_target)
 
 
 def far_threshold(far: np.ndarray, far_target: float) -> float:
@@ -282,12 +279,6 @@ def far_threshold(far: np.ndarray, far_target: float) -> float:
     return float(
         VAL_THRESHOLDS[after - 1] + step * (VAL_THRESHOLDS[after] - VAL_THRESHOLDS[after - 1])
     )
-
-
-def _mean_embedding(embeddings: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean over all sides of the pairs: an image counts as often as it occurs."""
-    times = np.bincount(np.concatenate([a, b]), minlength=len(embeddings)).astype(np.float64)
-    return times @ embeddings / times.sum()
 
 
 def check_folds(same: np.ndarray, fold: np.ndarray) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facenet_core.datasets import pairs, synthetic
+from facenet_core.datasets import synthetic
+from facenet_core.datasets.pairs_drawn import generate
 from facenet_core.datasets.synthetic_faces import head
 from facenet_core.errors import ConfigError
 from facenet_core.evaluation.verification import verify
@@ -201,7 +202,7 @@ def test_colours_alone_do_not_tell_people_apart():
         thumbnails.append(cv2.resize(face, (8, 8), interpolation=cv2.INTER_AREA).ravel() / 1000)
         identity_of[image_id] = person
     row = {image_id: number for number, image_id in enumerate(identity_of)}
-    drawn = pairs.generate(identity_of, nrof_folds=10, per_fold=30, seed=0)
+    drawn = generate(identity_of, nrof_folds=10, per_fold=30, seed=0)
     a, b = ([row[each] for each in side] for side in (drawn.image_id_a, drawn.image_id_b))
     result = verify(np.array(thumbnails), np.array(a), np.array(b), drawn.same, drawn.fold)
     assert 0.5 < result.accuracy < 0.75

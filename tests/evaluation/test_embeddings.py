@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pytest
-from small_artifacts import DIMENSIONS, crop, image_id, publish_crops
+from PIL import Image
+from small_artifacts import DIMENSIONS, SIZE, crop, image_id, publish_crops
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
@@ -44,6 +47,19 @@ def test_mirrored_images_are_joined(crops_uri, embedder):
     assert not np.allclose(joined[:, DIMENSIONS:], plain)
 
 
+def test_images_of_other_sizes_are_fitted_one_by_one(crops_uri, embedder):
+    pixels = Image.fromarray(np.zeros((SIZE + 8, SIZE, 3), np.uint8) + np.uint8(90))
+    buffer = io.BytesIO()
+    pixels.save(buffer, "PNG")
+    others = [Crop("Z/other.png", "Z", buffer.getvalue())]
+    found = embed(crops_uri, embedder, WANTED, others=others, batch_size=10)
+    assert found.image_ids[-1] == "Z/other.png"
+    assert np.isnan(found.sizes[-1])
+    assert np.isfinite(found.vectors).all()
+    plain = embed(crops_uri, embedder, WANTED)
+    np.testing.assert_allclose(found.vectors[:-1], plain.vectors, atol=1e-5)
+
+
 def test_progress_counts_images(crops_uri, embedder):
     seen = []
     embed(crops_uri, embedder, WANTED, progress=lambda *counts: seen.append(counts))
@@ -53,7 +69,7 @@ def test_progress_counts_images(crops_uri, embedder):
 def test_only_the_first_face_counts(crops_uri):
     manifest = storage.open_artifact(crops_uri, "align")
     (found,) = read_crops(crops_uri, manifest, {image_id(0, 1)})
-    assert found == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"])
+    assert found == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"], 1.0, SIZE)
 
 
 def test_a_table_of_embeddings_has_the_shards_schema(crops_uri, embedder):

@@ -11,10 +11,12 @@ from small_artifacts import image_id, publish_model
 from facenet_core import records, storage
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError, PairsError
+from facenet_core.evaluation.trial import choose_pairs
 from facenet_core.evaluation.validate import check_pairs, finish, plan_validate, validate
 from facenet_core.evaluation.verification import verify
 
 FILES = {
+    "det.png",
     "embeddings.parquet",
     "histogram.png",
     "metrics.json",
@@ -63,6 +65,56 @@ def test_metrics_are_what_the_parquet_files_give(report):
     for name in ("accuracy", "accuracy_std", "val_rate", "far", "auc", "eer", "threshold"):
         assert metrics[name] == getattr(again, name)
     np.testing.assert_allclose(pairs["distance"], again.distances, rtol=1e-6)
+
+
+def test_figures_have_intervals_by_identity(report):
+    metrics = report[1].metrics
+    assert metrics["interval_unit"] == "identity"
+    for name in ("accuracy", "auc", "eer"):
+        low, high = metrics[f"{name}_interval"]
+        assert low <= metrics[name] <= high
+    assert metrics["val_rate_interval"] is None  # 12 pairs of two people are too few
+    assert metrics["folding"] == "file"
+
+
+def test_no_replicates_no_intervals(root, crops_uri, model_uri):
+    config = ValidateConfig(**GENERATED, bootstrap_replicates=0)
+    metrics = validate(plan_validate(root, crops_uri, model_uri, config), config).metrics
+    assert metrics["accuracy_interval"] is metrics["auc_interval"] is None
+
+
+def test_quality_is_that_of_the_crops(report):
+    quality = report[1].metrics["quality"]
+    (part,) = quality["face_size"]  # all of one size
+    assert (part["low"], part["high"], part["pairs"]) == (32, 32, 18)
+    assert part["accuracy"] == pytest.approx(report[1].metrics["accuracy"])
+
+
+def test_identification_embeds_all_crops(root, crops_uri, model_uri, pairs_file):
+    config = ValidateConfig(pairs=pairs_file, identification=True)
+    validated = validate(plan_validate(root, crops_uri, model_uri, config), config)
+    assert validated.counts["images"] == 12 * 6
+    found = validated.metrics["identification"]
+    assert (found["gallery"], found["probes"]) == (12, 60)
+    assert found["rank_1"] == found["cmc"][0] <= found["rank_5"]
+    assert "cmc.png" in {part.name for part in validated.parts}
+
+
+def test_groups_are_those_of_a_file(root, tmp_path, crops_uri, model_uri):
+    path = tmp_path / "groups.csv"
+    path.write_text("identity,half\n" + "".join(f"Person_{n},{n % 2}\n" for n in range(10)))
+    config = ValidateConfig(**GENERATED, groups=str(path))
+    plan = plan_validate(root, crops_uri, model_uri, config)
+    metrics = validate(plan, config).metrics
+    assert [group["group"] for group in metrics["groups"]] == ["0", "1"]
+    assert metrics["groups_unknown"] == {"half": 12}
+    assert 0 < sum(group["one_person"] for group in metrics["groups"]) < 60
+    page = storage.read_bytes(storage.join(plan.uri, "report.html")).decode()
+    assert "By group" in page
+    path.write_text(path.read_text().replace("Person_9,1", "Person_9,0"))
+    assert plan_validate(root, crops_uri, model_uri, config) != plan
+    with pytest.raises(PairsError, match=r"groups.csv: changed since this run began"):
+        validate(plan, config)
 
 
 def test_skipped_pairs_have_no_distance_and_count_as_wrong_in_accuracy_all(report):
@@ -115,7 +167,7 @@ def test_progress_counts_images(root, crops_uri, model_uri, pairs_file):
 
 def test_plots_are_pictures(report):
     uri, _ = report
-    for name in ("roc.png", "histogram.png"):
+    for name in ("roc.png", "histogram.png", "det.png"):
         with Image.open(storage.join(uri, name)) as picture:
             assert min(picture.size) > 600
             assert len(picture.convert("RGB").getcolors(2**20)) > 20
@@ -153,6 +205,9 @@ def test_what_only_drawing_needs_does_not_name_a_report_on_a_file(
         {"distance_metric": "cosine"},
         {"subtract_mean": True},
         {"use_flipped_images": True},
+        {"identification": True},
+        {"bootstrap_replicates": 10},
+        {"missing": "centre-crop"},
     ],
 )
 def test_what_changes_the_figures_changes_the_fingerprint(root, crops_uri, model_uri, option):
@@ -178,6 +233,15 @@ def test_planning_does_not_load_the_engine(root, crops_uri, model_uri):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_pairs_are_drawn_once_for_checking_and_validating(crops_uri):
+    config = ValidateConfig(**GENERATED, pairs_seed=8)
+    crops = storage.open_artifact(crops_uri, "align")
+    check_pairs(crops_uri, config)
+    assert choose_pairs(crops_uri, crops, config).pairs is (
+        choose_pairs(crops_uri, crops, config).pairs
+    )
 
 
 def test_pairs_can_be_checked_before_there_is_a_model(crops_uri, pairs_file):

@@ -4,20 +4,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facenet_core.errors import ArtifactError, PairsError
-from facenet_core.evaluation import verification
-from facenet_core.evaluation.verification import Roc, verify
+from facenet_core.evaluation import curves, distances, verification
+from facenet_core.evaluation.curves import Roc
+from facenet_core.evaluation.verification import verify
 
 
-def on_a_line(distances, same, fold, **options):
+def on_a_line(squared, same, fold, **options):
     """Verify pairs that have these squared Euclidean distances."""
-    places = np.append(np.sqrt(distances), 0.0)[:, None]
-    zero = np.full(len(distances), len(distances))
-    rows = np.arange(len(distances))
+    places = np.append(np.sqrt(squared), 0.0)[:, None]
+    zero = np.full(len(squared), len(squared))
+    rows = np.arange(len(squared))
     return verify(places, rows, zero, np.array(same, bool), np.array(fold), **options)
 
 
 TWO_FOLDS = {
-    "distances": [0.2057, 0.6057, 1.0057, 1.4057, 0.1057, 0.3057, 0.5057, 0.7057],
+    "squared": [0.2057, 0.6057, 1.0057, 1.4057, 0.1057, 0.3057, 0.5057, 0.7057],
     "same": [1, 1, 0, 0, 1, 1, 0, 0],
     "fold": [0, 0, 0, 0, 1, 1, 1, 1],
 }
@@ -33,6 +34,9 @@ def test_each_fold_is_judged_by_the_threshold_of_the_others():
     assert second.accuracy == 3 / 4
     assert (result.accuracy, result.accuracy_std) == (0.75, 0)
     assert result.threshold == pytest.approx(0.46)
+    # On all pairs together 0.31 and 0.61 err once each; the first of them is taken.
+    assert result.best_threshold == pytest.approx(0.31)
+    assert result.best_accuracy == 7 / 8
 
 
 def test_val_is_taken_at_the_false_accept_rate_of_the_other_folds():
@@ -44,6 +48,23 @@ def test_val_is_taken_at_the_false_accept_rate_of_the_other_folds():
     assert second.val_threshold == pytest.approx(1.0055)
     assert (second.val_rate, second.far) == (1, 1)
     assert (result.val_rate, result.val_rate_std, result.far) == (0.75, 0.25, 0.5)
+
+
+def test_rates_are_taken_where_the_pairs_can_support_them():
+    squared = np.linspace(0.1, 1.9, 40).reshape(2, 20)
+    result = on_a_line(squared.ravel(), [1] * 10 + [0] * 10 + [1] * 10 + [0] * 10, [0, 1] * 20)
+    (rate,) = result.rates  # 20 pairs of two people stand for 0.1, not for 0.01
+    assert rate.far_target == 0.1
+    # The curve accepts 2 of 20 pairs of two people; those nearer are 10 of one person.
+    assert rate.tar == 0.5
+    assert rate.threshold == pytest.approx(squared.ravel()[11])
+
+
+def test_pairs_are_accepted_by_the_threshold_of_their_fold():
+    result = on_a_line(**TWO_FOLDS, far_target=0.25)
+    fold = np.array(TWO_FOLDS["fold"])
+    assert result.accepted(fold).tolist() == [True, False, False, False, True, True, True, False]
+    assert result.accepted(fold, at_val=True).tolist() == [True] + [False] * 3 + [True] * 4
 
 
 def test_auc_and_eer_are_those_of_the_exact_curve():
@@ -80,7 +101,7 @@ def test_equal_embeddings_are_as_good_as_chance():
 def test_cosine_distance_is_the_angle_in_half_turns():
     a = np.array([[1.0, 0], [2, 0], [3, 0], [1, 0], [0, 0]])
     b = np.array([[5.0, 0], [0, 1], [-1, 0], [1, 1], [1, 0]])
-    found = verification.distance(a, b, "cosine")
+    found = distances.distance(a, b, "cosine")
     np.testing.assert_allclose(found, [0, 0.5, 1, 0.25, 0.5])
 
 
@@ -103,7 +124,7 @@ def test_distances_are_those_of_the_pairs_own_fold():
     result = verify(embeddings, a, b, same, fold, **options)
     for number in (0, 1):
         mean = np.concatenate([embeddings[a], embeddings[b]])[np.tile(fold, 2) != number].mean(0)
-        expected = verification.distance(embeddings[a] - mean, embeddings[b] - mean, "cosine")
+        expected = distances.distance(embeddings[a] - mean, embeddings[b] - mean, "cosine")
         np.testing.assert_allclose(result.distances[fold == number], expected[fold == number])
 
 
@@ -161,8 +182,8 @@ def test_embeddings_that_are_not_finite_are_refused(broken):
     ],
 )
 def test_equal_error_rate_lies_between_points(far, tar, eer):
-    curve = Roc(np.array(far, float), np.array(tar, float))
-    assert verification.equal_error_rate(curve) == pytest.approx(eer)
+    curve = Roc(np.array(far, float), np.array(tar, float), np.zeros(len(far)))
+    assert curves.equal_error_rate(curve) == pytest.approx(eer)
 
 
 # --- Against the definitions, written as loops ------------------------------------------------
@@ -228,8 +249,8 @@ def test_agrees_with_the_definitions(seed, nrof_folds, per_fold, metric, subtrac
         test = fold == found.fold
         sides = np.concatenate([embeddings[a[~test]], embeddings[b[~test]]])
         mean = sides.mean(axis=0) if subtract_mean else 0.0
-        distances = verification.distance(embeddings[a] - mean, embeddings[b] - mean, metric)
-        expected = fold_by_definition(distances, same, test, far_target)
+        apart = distances.distance(embeddings[a] - mean, embeddings[b] - mean, metric)
+        expected = fold_by_definition(apart, same, test, far_target)
         assert (found.accuracy, found.val_rate, found.far) == pytest.approx(expected)
     assert result.accuracy == pytest.approx(np.mean([each.accuracy for each in result.folds]))
     assert result.auc == pytest.approx(auc_by_definition(result.distances, same))

@@ -1,0 +1,126 @@
+"""An InsightFace verification set as an artifact of crops that brings its own pairs.
+
+plan = plan_import(root, "lfw.bin")
+manifest = import_set(plan, "lfw.bin", run)
+
+Its images are aligned already: they become crops as they are, each once however many pairs it is
+in, without identity, as the file has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image, UnidentifiedImageError
+
+from facenet_core import records, storage
+from facenet_core.datasets import verification_bin
+from facenet_core.datasets.verification_bin import VerificationSet
+from facenet_core.storage import Input, Manifest, Part, Plan
+
+STAGE_FORMAT = 1
+_IMAGES_A_SHARD = 4096
+_UNDECODABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+)
+
+
+def is_set(uri: str) -> bool:
+    """Whether this is the name of such a file."""
+    return uri.endswith(".bin")
+
+
+def plan_import(root: str, uri: str) -> Plan:
+    """Where the crops of a verification set belong.
+
+    Raises:
+        PairsError: there is no such file.
+    """
+    if not storage.exists(uri):
+        verification_bin.read(uri)  # which says so
+    stem = posixpath.splitext(posixpath.basename(uri))[0]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "verification-set"
+    given = Input(uri, storage.sha256(uri)[:16])
+    return storage.plan_stage(
+        root, "align", name, {"verification_set": True}, [given], STAGE_FORMAT
+    )
+
+
+def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
+    """Write the crops and the pairs, and publish them.
+
+    Raises:
+        PairsError: not a verification set; see `verification_bin.read`.
+    """
+    given = verification_bin.read(uri)
+    names: dict[bytes, str] = {}
+    name_of = []
+    for number, image in enumerate(given.images):
+        name_of.append(names.setdefault(hashlib.sha256(image).digest(), f"{number:06d}.jpg"))
+    firsts = [number for number, name in enumerate(name_of) if name == f"{number:06d}.jpg"]
+    parts: list[Part] = []
+    rejects = []
+    for shard in range(0, len(firsts), _IMAGES_A_SHARD):
+        name = f"crops/{records.part_name(len(parts))}"
+        place = storage.join(plan.uri, name)
+        with records.PartWriter(place, records.CROPS, plan.fingerprint) as writer:
+            for number in firsts[shard : shard + _IMAGES_A_SHARD]:
+                row = _row(name_of[number], given.images[number])
+                if "reason" in row:
+                    rejects.append(row)
+                else:
+                    writer.write(row)
+        parts.append(records.describe_part(plan.uri, name))
+    name = f"rejects/{records.part_name(0)}"
+    with records.PartWriter(
+        storage.join(plan.uri, name), records.REJECTS, plan.fingerprint
+    ) as writer:
+        for row in rejects:
+            writer.write(row)
+    parts.append(records.describe_part(plan.uri, name))
+    parts.append(_write_pairs(plan, given, name_of))
+    counts = {
+        "images": len(firsts),
+        "crops": len(firsts) - len(rejects),
+        "aligned": len(firsts) - len(rejects),
+        "rejects": len(rejects),
+        "pairs": len(given.same),
+    }
+    return storage.publish(plan, parts, counts, run)
+
+
+def _row(name: str, data: bytes) -> dict[str, Any]:
+    key = {"image_id": name, "identity": ""}
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.convert("RGB")
+            width, height = image.size
+    except _UNDECODABLE as error:
+        return {**key, "reason": "undecodable", "detail": str(error)}
+    return {
+        **key,
+        "face_index": 0,
+        "image": {"bytes": data, "path": name},
+        "box": [0.0, 0.0, float(width), float(height)],
+        "landmarks": None,
+        "score": None,
+    }
+
+
+def _write_pairs(plan: Plan, given: VerificationSet, name_of: list[str]) -> Part:
+    """Without folds: those are cut by position when they are read, as many as are wanted."""
+    table = pa.table(
+        {"image_id_a": name_of[::2], "image_id_b": name_of[1::2], "same": pa.array(given.same)}
+    )
+    records.write_table(storage.join(plan.uri, "pairs.parquet"), table, plan.fingerprint)
+    return storage.describe_file(plan.uri, "pairs.parquet", rows=table.num_rows)

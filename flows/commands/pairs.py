@@ -1,0 +1,64 @@
+"""draw pairs for verification from any crops
+
+Balanced, in folds that share no people, the same for the same seed. They are written as .csv,
+.parquet or .txt (LFW's format, where the names allow it), for `facenet validate --pairs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The crops, how many pairs, and where to."""
+    parser.add_argument("crops", metavar="CROPS", help="URI of a crops artifact, or newest:NAME")
+    parser.add_argument("--folds", type=int, default=10, metavar="N", help="folds [10]")
+    parser.add_argument(
+        "--per-fold",
+        type=int,
+        default=300,
+        metavar="N",
+        help="pairs of one person, and again of two, in each fold [300]",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the drawing [0]")
+    parser.add_argument(
+        "--output",
+        default="pairs.csv",
+        metavar="FILE",
+        help="where to: .csv, .parquet or .txt [pairs.csv]",
+    )
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    """Draw and write them; prints where they are."""
+    from facenet_core.datasets import pairs_drawn, pairs_files
+    from facenet_core.errors import ConfigError
+    from facenet_core.evaluation.trial import faces
+    from facenet_core.promotion import resolve
+
+    if options.folds < 2 or options.per_fold < 1 or options.seed < 0:
+        raise ConfigError(
+            "pairs: expected --folds of 2 or more, --per-fold of 1 or more, --seed ≥ 0"
+        )
+    root = storage.absolute(options.storage or settings.storage or storage.default_root())
+    crops = storage.absolute(resolve(root, options.crops, "align"))
+    manifest = storage.open_artifact(crops, "align")
+    identity_of = dict(faces(crops, manifest))
+    drawn = pairs_drawn.generate(identity_of, options.folds, options.per_fold, options.seed)
+    pairs_files.write(drawn, options.output)
+    place = storage.absolute(options.output)
+    if options.json:
+        counts = {"pairs": len(drawn), "folds": drawn.nrof_folds}
+        print(json.dumps({"uri": place, "counts": counts}))
+        return
+    ids = {*drawn.image_id_a, *drawn.image_id_b}
+    people = {identity_of[image_id] for image_id in ids}
+    print(
+        f"{len(drawn):,} pairs in {drawn.nrof_folds} folds, "
+        f"of {len(ids):,} images of {len(people):,} people"
+    )
+    print(place)
