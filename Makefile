@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 CONFIG ?= configs/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all lint bench clean
+.PHONY: help install run test test-all lint bench server screenshots clean
 
 help: ## list these lines
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 $(BIN)/facenet: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,8 +31,14 @@ lint: install ## ruff: style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: install ## time the detector beside mtcnn (PHOTOGRAPHS=folder)
-	$(BIN)/python benchmarks/detector.py $(PHOTOGRAPHS)
+bench: install ## time the alignment (RAW=uri of a raw artifact; PEERS=python of the peers)
+	$(BIN)/python benchmarks/align.py $(RAW) $(if $(PEERS),--peers $(PEERS))
+
+server: install ## a Prefect server, its workers and all deployments on this machine, until Ctrl-C
+	$(BIN)/python deployments/local_site.py
+
+screenshots: install ## the pictures of docs/operations.md, of a real run (needs chromium)
+	$(BIN)/python deployments/screenshots.py
 
 clean: ## remove what was installed and built here, not what was stored
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -15,11 +15,12 @@ from flows.align import align
 from flows.ingest import ingest
 from flows.train import train
 from flows.validate import validate
+from tasks import names
 from tasks.cluster import cluster
 from tasks.summary import PipelineSummary
 
 
-@flow(name="pipeline", flow_run_name="pipeline {config.ingest.source}", persist_result=True)
+@flow(name="pipeline", flow_run_name=names.pipeline, persist_result=False)
 def pipeline(config: PipelineConfig) -> PipelineSummary:
     """Photographs to a validated model.
 

@@ -1,19 +1,16 @@
-"""A real Prefect server for the whole session, and the smallest pipeline that has every stage."""
+"""A real Prefect site for the whole session, and the smallest pipeline that has every stage."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 import yaml
+from local_site import Site
 from tiny import TINY, facenet
 
 
@@ -24,40 +21,40 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of the API of a Prefect server with a database of its own, set in the environment."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A Prefect server with a database of its own, without workers, set in the environment."""
     home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
+    site = Site(home, free_port(), str(home / "store"))
     os.environ["PREFECT_HOME"] = str(home)
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-    log = home / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
     try:
-        deadline = time.monotonic() + 120
-        while not _healthy(url):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
-            time.sleep(0.2)
-        os.environ["PREFECT_API_URL"] = url
-        yield url
+        site.start_server("--no-ui")
+        os.environ["PREFECT_API_URL"] = f"{site.url}/api"
+        yield site
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        server.terminate()
-        server.wait(30)
+        site.stop()
 
 
-def _healthy(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/health", timeout=5) as answer:
-            return answer.status == 200
-    except (URLError, OSError):
-        return False
+@pytest.fixture(scope="session")
+def prefect_server(server: Site) -> str:
+    """URL of the API of the server."""
+    return f"{server.url}/api"
+
+
+@pytest.fixture(scope="session")
+def site(server: Site) -> Site:
+    """The server with the deployments, whose runs wait for a `worker`."""
+    server.deploy("pipeline-demo", "ingest", "align")
+    return server
+
+
+@pytest.fixture(scope="module")
+def worker(site: Site) -> Iterator[subprocess.Popen[bytes]]:
+    """A process worker that takes the runs of the deployments."""
+    process = site.start_worker("cpu")
+    yield process
+    site.stop_worker(process)
 
 
 @pytest.fixture(scope="session")

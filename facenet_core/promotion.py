@@ -1,0 +1,155 @@
+"""Which model of a name is in use, and which artifact of a name is the newest.
+
+A model that passes the gate of a validation is promoted: `{root}/models/{name}/latest.json` names
+it. That file is replaced whole, and only by a model that was finished later, so validating an old
+model again takes nothing back. Wherever a stage expects an artifact's URI, `newest:NAME` stands for
+the one of this name that was finished last, and `promoted:NAME` for the model in `latest.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError, FacenetError
+from facenet_core.storage import STAGE_FOLDERS, Manifest
+
+LATEST = "latest.json"
+NEWEST, PROMOTED = "newest:", "promoted:"
+
+
+class GateFailed(FacenetError):
+    """A model is less accurate than it has to be."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model may be used, and why; part of its report's manifest."""
+
+    promoted: bool
+    why: str
+
+
+def judge(accuracy: float, min_accuracy: float | None) -> Verdict:
+    """Hold the accuracy of a validation against the gate."""
+    if min_accuracy is None:
+        return Verdict(False, "no min_accuracy was set")
+    if accuracy < min_accuracy:
+        return Verdict(False, f"accuracy {accuracy:.4f} is below min_accuracy {min_accuracy:g}")
+    return Verdict(True, f"accuracy {accuracy:.4f} reaches min_accuracy {min_accuracy:g}")
+
+
+def enforce(root: str, report_uri: str) -> str | None:
+    """Act on the verdict of a finished report: promote its model, or fail.
+
+    Returns:
+        The URI of `latest.json` if the model is the promoted one now, else None.
+
+    Raises:
+        GateFailed: the model did not reach `min_accuracy`.
+    """
+    report = storage.open_artifact(report_uri, "validate")
+    verdict = Verdict(report.details["promoted"], report.details["why"])
+    if verdict.promoted:
+        return _promote(root, report, report_uri, verdict)
+    if report.config.get("min_accuracy") is not None:
+        raise GateFailed(
+            f"{report_uri}: not promoted: {verdict.why}; the report is complete, and the model in "
+            f"use stays the one it was"
+        )
+    return None
+
+
+def resolve(root: str, reference: str, stage: str) -> str:
+    """The URI of the artifact of `stage` that `newest:…` or `promoted:…` stands for now.
+
+    Anything else is returned as it is.
+
+    Raises:
+        ArtifactError: nothing of this name is finished, or no model of it was promoted.
+    """
+    if reference.startswith(NEWEST):
+        return _newest(root, reference.removeprefix(NEWEST), stage)
+    if reference.startswith(PROMOTED) and stage == "train":
+        return _promoted(root, reference.removeprefix(PROMOTED))
+    return reference
+
+
+def _newest(root: str, name: str, stage: str) -> str:
+    folder = storage.join(root, STAGE_FOLDERS[stage], name)
+    found = [
+        uri for uri in _children(folder) if storage.exists(storage.join(uri, storage.MANIFEST))
+    ]
+    if not found:
+        raise ArtifactError(
+            f"{NEWEST}{name}: nothing finished in {folder}; run `facenet {stage}` first"
+        )
+    return max(found, key=_finished)
+
+
+def _children(folder: str) -> list[str]:
+    fs, path = storage.file_system(folder)
+    fs.invalidate_cache()
+    try:
+        names = [found.rstrip("/").rsplit("/", 1)[-1] for found in fs.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
+    return [storage.join(folder, name) for name in names]
+
+
+def _promoted(root: str, name: str) -> str:
+    latest = _read_latest(root, name)
+    if latest is None:
+        raise ArtifactError(
+            f"{PROMOTED}{name}: no model of this name was promoted in {root}; validate one with "
+            "--min-accuracy"
+        )
+    return storage.join(root, STAGE_FOLDERS["train"], name, latest["fingerprint"])
+
+
+def _promote(root: str, report: Manifest, report_uri: str, verdict: Verdict) -> str | None:
+    model_uri = report.inputs[1].uri
+    model = storage.read_manifest(model_uri)
+    if model is None or not model_uri.startswith(f"{root}/"):
+        return None  # a model from elsewhere: the report says that it passed, nothing to publish
+    latest = _read_latest(root, model.name)
+    finished = _finished(model_uri)
+    if latest is not None and latest["finished"] > finished:
+        return None
+    place = _latest(root, model.name)
+    published = {
+        "name": model.name,
+        "fingerprint": model.fingerprint,
+        "model": storage.join(STAGE_FOLDERS["train"], model.name, model.fingerprint),
+        "finished": finished,
+        "report": report_uri.removeprefix(f"{root}/"),
+        **asdict(verdict),
+    }
+    if latest != published:
+        storage.write_bytes(place, (json.dumps(published, indent=2) + "\n").encode())
+    return place
+
+
+def _latest(root: str, name: str) -> str:
+    return storage.join(root, STAGE_FOLDERS["train"], name, LATEST)
+
+
+def _read_latest(root: str, name: str) -> Mapping[str, Any] | None:
+    place = _latest(root, name)
+    try:
+        return json.loads(storage.read_bytes(place))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ArtifactError(f"{place}: not JSON ({error}); remove it and validate again") from None
+
+
+def _finished(uri: str) -> str:
+    """When an artifact was finished: ISO 8601 in UTC, which sorts as text."""
+    try:
+        return str(json.loads(storage.read_bytes(storage.join(uri, storage.RUN)))["finished"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return ""
