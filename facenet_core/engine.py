@@ -16,6 +16,7 @@ _NOISE = (
     b"rebuild TensorFlow with the appropriate compiler flags",
     b"Could not find cuda drivers on your machine",
     b"Unable to register cu",
+    b"INFO: Created TensorFlow Lite XNNPACK delegate",
 )
 
 

@@ -1,0 +1,63 @@
+"""A model's embeddings on OpenVINO: on a CPU the faster engine, see docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+
+from facenet_core.engine import quietly
+from facenet_core.models.embedder import Embedder, fit
+
+_BATCH = 16  # larger ones are no faster
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def available() -> bool:
+    """Whether models can be compiled for it here: converting them takes Keras on TensorFlow."""
+    if not find_spec("openvino"):
+        return False
+    with quietly():
+        import keras
+
+        return keras.backend.backend() == "tensorflow"
+
+
+def compile_embedder(embedder: Embedder, threads: int | None = None) -> Embed:
+    """`embedder.embed` for OpenVINO: crops uint8 [n, h, w, 3] -> float32 [n, d] of unit length.
+
+    It computes in the precision that the processor is fastest in. In bfloat16 embeddings differ
+    from those in float32 by a cosine of at least 0.9999.
+
+    Args:
+        threads: to run on; None: OpenVINO's choice, all cores.
+    """
+    with quietly():
+        import openvino as ov
+        import tensorflow as tf
+
+        network = embedder.pixels_to_embeddings
+        size = embedder.image_size
+        signature = [tf.TensorSpec([None, size, size, 3], tf.uint8)]
+
+        @tf.function(input_signature=signature, autograph=False)
+        def call(images: tf.Tensor) -> tf.Tensor:
+            return network(images, training=False)
+
+        settings = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        converted = ov.convert_model(call.get_concrete_function())
+        compiled = ov.Core().compile_model(converted, "CPU", settings)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        images = np.ascontiguousarray(fit(images, size))
+        result = np.empty((len(images), embedder.embedding_size), np.float32)
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            result[start : start + len(batch)] = compiled(batch)[0]
+        return result
+
+    return embed

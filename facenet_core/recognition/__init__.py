@@ -1,0 +1,1 @@
+"""Using a model on photographs: comparing, embedding, classifying and clustering faces."""

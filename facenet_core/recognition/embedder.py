@@ -1,0 +1,269 @@
+"""Faces in photographs to embeddings, in Python and as a step of a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from PIL import Image
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from facenet_core import storage
+from facenet_core.alignment.images import Photograph, UndecodableImage, decode_photograph
+from facenet_core.config import AlignConfig
+from facenet_core.errors import ConfigError, FacenetError
+from facenet_core.evaluation.distances import distance
+from facenet_core.models import foreign, openvino_engine
+from facenet_core.models.embedder import Embedder
+from facenet_core.recognition.faces import Face, alignment_of, find_faces
+from facenet_core.recognition.threshold import (
+    Threshold,
+    find_reports,
+    root_of,
+    validated_threshold,
+)
+from facenet_core.storage import Manifest
+
+Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
+Engine = Literal["auto", "keras", "openvino"]
+
+_BATCH = 16
+
+
+class NoFace(FacenetError):
+    """No face was found in a photograph that has to have one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two faces. `same` is None where no threshold is known."""
+
+    distance: float
+    threshold: Threshold
+    same: bool | None
+
+
+class FaceEmbedder(TransformerMixin, BaseEstimator):
+    """A transformer from photographs to embeddings: nothing to fit, one row for each photograph.
+
+    A photograph is a path or URI, the bytes of a file, a Pillow image, or pixels uint8 RGB
+    [h, w, 3]. Of each the face is taken that it is of: large and near the centre.
+
+    Args:
+        model: an artifact of the train stage, a `.keras` file of `facenet export`, or a model from
+            TensorFlow 1: its folder or its `.pb`.
+        align: how faces are found and cropped; default: as those the model was trained on.
+        engine: what runs the model; auto: OpenVINO where it is installed, else Keras.
+        missing: a photograph without a face: an error, or a row of NaN.
+        threshold: distances below it are one person's; default: that of the model's last
+            validation, where there is one.
+        root: the storage root whose validations are looked at; default: that of the model.
+
+    Example:
+        >>> embedder = FaceEmbedder("facenet-store/models/celeba/5e329dbe08f4a27b")
+        >>> embedder.embed(["a.jpg", "b.jpg"]).shape
+        (2, 128)
+        >>> embedder.compare("a.jpg", "b.jpg").same
+        True
+        >>> make_pipeline(embedder, KNeighborsClassifier(3)).fit(files, names).predict(["c.jpg"])
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        align: AlignConfig | None = None,
+        engine: Engine = "auto",
+        missing: Literal["error", "nan"] = "error",
+        threshold: float | None = None,
+        root: str | None = None,
+    ) -> None:
+        self.model = model
+        self.align = align
+        self.engine = engine
+        self.missing = missing
+        self.threshold = threshold
+        self.root = root
+
+    def fit(self, X: Any = None, y: Any = None) -> Self:
+        """Nothing is learned."""
+        return self
+
+    def transform(self, X: Sequence[Photo]) -> np.ndarray:
+        """`embed`, by the name that pipelines know."""
+        return self.embed(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        return np.array([f"embedding{i}" for i in range(self.network.embedding_size)], object)
+
+    def detect(self, image: Photo) -> list[Face]:
+        """All faces of a photograph, cropped; first the one that it is of, the others by score.
+
+        Raises:
+            UndecodableImage: it is no picture.
+        """
+        every = self.alignment.model_copy(update={"detect_multiple_faces": True})
+        return find_faces([_photograph(image, self.alignment)], every)[0]
+
+    def embed(self, images: Sequence[Photo]) -> np.ndarray:
+        """Embeddings float32 [n, d] of unit length, a row for each photograph.
+
+        Raises:
+            NoFace: there is none in one of them, and `missing` is "error".
+            UndecodableImage: one of them is no picture.
+        """
+        return self._embed(images, self.embed_crops)
+
+    def embed_crops(self, crops: np.ndarray, flipped: bool = False) -> np.ndarray:
+        """Embeddings float32 [n, d] of faces that are cropped already, uint8 [n, h, w, 3]."""
+        crops = crops[:, :, ::-1] if flipped else crops
+        return self._run(crops)
+
+    def compare(self, a: Photo, b: Photo) -> Comparison:
+        """Whether two photographs show the same person, by the threshold of a validation.
+
+        Raises:
+            NoFace: there is none in one of them.
+        """
+        found = float(self.distances([a, b])[0, 1])
+        return Comparison(found, self.decision, self.decision.same(found))
+
+    def distances(self, images: Sequence[Photo]) -> np.ndarray:
+        """Distances float64 [n, n] of photographs from one another, as `decision` says."""
+        return self.distances_of(np.stack([face.pixels for face in self.first_faces(images)]))
+
+    def distances_of(self, crops: np.ndarray) -> np.ndarray:
+        """Distances float64 [n, n] of faces that are cropped already, uint8 [n, h, w, 3]."""
+        vectors = [self.embed_crops(crops)]
+        if self.decision.use_flipped_images:
+            vectors.append(self.embed_crops(crops, flipped=True))
+        joined = np.concatenate(vectors, axis=1).astype(np.float64)
+        count = len(joined)
+        a, b = np.repeat(np.arange(count), count), np.tile(np.arange(count), count)
+        return distance(joined[a], joined[b], self.decision.metric).reshape(count, count)
+
+    def first_faces(self, images: Sequence[Photo]) -> list[Face]:
+        """The face that each photograph is of.
+
+        Raises:
+            NoFace: there is none in one of them.
+        """
+        found = []
+        for number, faces in enumerate(self._faces(images)):
+            if not faces:
+                raise NoFace(
+                    f"{_name(images[number], number)}: no face was found; try a larger or upright "
+                    "photograph, or leave it out"
+                )
+            found.append(faces[0])
+        return found
+
+    @cached_property
+    def network(self) -> Embedder:
+        """The model, loaded when it is first needed."""
+        return foreign.load(self.model)
+
+    @cached_property
+    def alignment(self) -> AlignConfig:
+        """How faces are cropped for the model."""
+        if self.align is not None:
+            return self.align
+        reports = [report for _, report in self.reports]
+        return alignment_of(self.model, reports, self.network.image_size)
+
+    @cached_property
+    def decision(self) -> Threshold:
+        """How embeddings are compared, and where the line is drawn."""
+        found = validated_threshold(self.reports)
+        if self.threshold is None:
+            return found
+        return replace(found, distance=self.threshold, report=None)
+
+    @property
+    def artifact(self) -> str:
+        """The absolute URI of the model."""
+        return foreign.artifact_of(self.model)
+
+    @cached_property
+    def reports(self) -> list[tuple[str, Manifest]]:
+        """The model's validations, the last one first: URIs and manifests."""
+        root = self.root or root_of(self.artifact) or storage.default_root()
+        return find_reports(storage.absolute(root), self.network.fingerprint)
+
+    @cached_property
+    def _run(self) -> openvino_engine.Embed:
+        if self.engine not in ("auto", "keras", "openvino"):
+            raise ConfigError(f"engine: {self.engine!r}; expected auto, keras or openvino")
+        if self.engine == "keras" or not openvino_engine.available():
+            if self.engine == "openvino":
+                raise ConfigError(
+                    "engine: openvino needs the package of that name (pip install openvino) and "
+                    "Keras on TensorFlow"
+                )
+            return self.network.embed
+        return openvino_engine.compile_embedder(self.network)
+
+    def _embed(self, images: Sequence[Photo], embed: openvino_engine.Embed) -> np.ndarray:
+        rows = np.full((len(images), self.network.embedding_size), np.nan, np.float32)
+        if self.missing == "error":
+            faces: list[Face | None] = list(self.first_faces(images))
+        else:
+            faces = [found[0] if found else None for found in self._faces(images)]
+        present = [number for number, face in enumerate(faces) if face is not None]
+        if present:
+            rows[present] = embed(np.stack([faces[number].pixels for number in present]))
+        return rows
+
+    def _faces(self, images: Sequence[Photo]) -> list[list[Face]]:
+        found: list[list[Face]] = []
+        for start in range(0, len(images), _BATCH):
+            batch = [_photograph(image, self.alignment) for image in images[start : start + _BATCH]]
+            found += find_faces(batch, self.alignment)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its parameters: the model is loaded again where it is needed."""
+        return self.get_params(deep=False)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True
+        return tags
+
+
+def _photograph(image: Photo, config: AlignConfig) -> Photograph:
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"expected pixels uint8 [h, w, 3], got {image.dtype} {image.shape}")
+        return Photograph(image, image.shape[1], image.shape[0])
+    if isinstance(image, Image.Image):
+        pixels = np.array(image.convert("RGB"))
+        return Photograph(pixels, image.width, image.height)
+    name = "" if isinstance(image, bytes) else f"{os.fspath(image)}: "
+    try:
+        data = image if isinstance(image, bytes) else storage.read_bytes(os.fspath(image))
+        return decode_photograph(
+            data,
+            exif=config.exif,
+            max_pixels=config.max_pixels,
+            scale_above=config.scale_above,
+            tolerate_truncated=config.tolerate_truncated,
+        )
+    except FileNotFoundError:
+        raise FacenetError(f"{name}no such photograph") from None
+    except UndecodableImage as error:
+        raise UndecodableImage(error.reason, f"{name}{error.detail}") from None
+
+
+def _name(image: Photo, number: int) -> str:
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    return f"photograph {number}"

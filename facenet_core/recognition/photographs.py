@@ -1,0 +1,96 @@
+"""Photographs or crops to embed, one after the other, wherever they lie."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from facenet_core import records, storage
+from facenet_core.config import IngestConfig
+from facenet_core.datasets.members import Limits
+from facenet_core.datasets.origin import locate
+from facenet_core.datasets.rows import EXTENSIONS, RowMaker, Rules, Skip
+from facenet_core.datasets.sources import nested
+from facenet_core.datasets.sources.recognise import recognise
+from facenet_core.errors import SourceError
+
+# A source may be a bucket of any size; what one member unpacks to is bounded by the others.
+_NO_TOTAL = 2**62
+
+Row = Mapping[str, Any]
+
+
+def is_crops(uri: str) -> bool:
+    """Whether this is a crops artifact."""
+    manifest = storage.read_manifest(storage.absolute(uri))
+    return manifest is not None and manifest.stage == "align"
+
+
+def read_rows(sources: Sequence[str], root: str) -> Iterator[Row]:
+    """The photographs of sources, read as they are needed.
+
+    Args:
+        sources: photographs, folders or archives of them, Parquet, raw or crops artifacts.
+        root: storage root, where downloads lie.
+
+    Yields:
+        Rows with `image_id`, `identity`, `image` {bytes, path}, of crops all their columns; or
+        `image_id`, `identity`, `reason`, `detail` for what is no image.
+
+    Raises:
+        SourceError: a source is missing, or of no kind that is known.
+    """
+    for source in sources:
+        manifest = storage.read_manifest(storage.absolute(source))
+        if manifest is not None:
+            yield from _artifact(storage.absolute(source), manifest)
+        elif posixpath.splitext(source)[1].lower() in EXTENSIONS:
+            yield _single(source)
+        else:
+            yield from _unpacked(source, root)
+
+
+def _artifact(uri: str, manifest: storage.Manifest) -> Iterator[Row]:
+    folder = {"ingest": "images", "align": "crops"}.get(manifest.stage)
+    if folder is None:
+        raise SourceError(
+            f"{uri}: made by `{manifest.stage}`; expected photographs, or an output of `ingest` or "
+            "`align`"
+        )
+    for part in records.part_uris(uri, folder, manifest.parts):
+        for group in records.read_row_groups(part):
+            yield from group.to_pylist()
+
+
+def _single(source: str) -> Row:
+    try:
+        data = storage.read_bytes(source)
+    except FileNotFoundError:
+        raise SourceError(f"{source}: no such photograph") from None
+    return {"image_id": source, "identity": "", "image": {"bytes": data, "path": source}}
+
+
+def _unpacked(source: str, root: str) -> Iterator[Row]:
+    config = IngestConfig(source=source)
+    origin = locate(root, config)
+    if any(storage.size(file.uri) is None for file in origin.files):
+        raise SourceError(f"{source}: not here yet; fetch it with `facenet ingest {source}`")
+    found = recognise(origin.uri, config)
+    rules = Rules(
+        origin.name,
+        found.wrapped,
+        config.max_image_pixels,
+        identity_pattern=origin.identity_pattern,
+    )
+    limits = Limits(config.max_image_bytes, _NO_TOTAL, config.max_ratio)
+    for row in RowMaker(rules).rows(nested.items(found, origin.shown, limits)):
+        if not isinstance(row, Skip):
+            yield row
+        elif row.reason != "not_an_image":
+            yield {
+                "image_id": row.path,
+                "identity": "",
+                "reason": row.reason,
+                "detail": row.detail,
+            }

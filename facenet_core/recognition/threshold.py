@@ -1,0 +1,88 @@
+"""The distance below which two faces are one person's, as a validation found it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facenet_core import storage
+from facenet_core.evaluation.distances import Metric
+from facenet_core.storage import Manifest
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How a model's embeddings are compared.
+
+    Attributes:
+        distance: two faces that are nearer than this are the same person; None: not known.
+        strict: so near are hardly ever two people: the threshold of VAL@FAR; None: not known.
+        metric: squared Euclidean, or angle/π.
+        use_flipped_images: the mirrored crop's embedding is joined to the crop's.
+        report: URI of the validation it is from.
+    """
+
+    distance: float | None = None
+    strict: float | None = None
+    metric: Metric = "euclidean"
+    use_flipped_images: bool = False
+    report: str | None = None
+
+    def same(self, distance: float) -> bool | None:
+        """Whether two faces so far apart are one person's; None where nobody knows."""
+        return None if self.distance is None else bool(distance < self.distance)
+
+    def chord(self) -> float | None:
+        """`strict` as a Euclidean distance of embeddings of unit length."""
+        if self.strict is None:
+            return None
+        if self.metric == "cosine":
+            return float(2 * np.sin(np.pi * self.strict / 2))
+        # Joined embeddings have length √2.
+        return float(np.sqrt(self.strict / (2 if self.use_flipped_images else 1)))
+
+
+def find_reports(root: str, fingerprint: str) -> list[tuple[str, Manifest]]:
+    """The validations of a model below a storage root, the last one first."""
+    folder = storage.join(root, storage.STAGE_FOLDERS["validate"])
+    fs, path = storage.file_system(folder)
+    fs.invalidate_cache()
+    found = []
+    for place in fs.glob(f"{path}/*/*/{storage.MANIFEST}"):
+        uri = storage.join(folder, *posixpath.dirname(place).split("/")[-2:])
+        manifest = storage.read_manifest(uri)
+        if (
+            manifest is not None
+            and "threshold" in manifest.details.get("metrics", {})
+            and any(given.fingerprint == fingerprint for given in manifest.inputs)
+        ):
+            found.append((fs.modified(place), uri, manifest))
+    found.sort(key=lambda item: (item[0], item[1]), reverse=True)
+    return [(uri, manifest) for _, uri, manifest in found]
+
+
+def validated_threshold(reports: Sequence[tuple[str, Manifest]]) -> Threshold:
+    """The mean thresholds over the folds of a model's last validation, from `find_reports`.
+
+    Validations that subtracted a mean are left out: the mean is that of their pairs.
+    """
+    for uri, manifest in reports:
+        metrics = manifest.details["metrics"]
+        if not metrics["subtract_mean"]:
+            return Threshold(
+                metrics["threshold"],
+                float(np.mean([fold["val_threshold"] for fold in metrics["folds"]])),
+                metrics["distance_metric"],
+                metrics["use_flipped_images"],
+                uri,
+            )
+    return Threshold()
+
+
+def root_of(model_uri: str) -> str | None:
+    """The storage root that a model's artifact lies under, by its place."""
+    parts = model_uri.rsplit("/", 3)
+    return parts[0] if len(parts) == 4 and parts[1] == storage.STAGE_FOLDERS["train"] else None

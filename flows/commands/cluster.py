@@ -1,0 +1,189 @@
+"""photographs of unknown people, gathered by person
+
+Writes a table (image_id, face_index, cluster, and the known identity), a contact sheet, and with
+--folders the crops in a folder for each cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
+from flows import recognition
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from facenet_core.recognition.stream import Embedded
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    recognition.add_sources(parser)
+    recognition.add_model(parser)
+    parser.add_argument(
+        "--detect-multiple-faces",
+        action="store_true",
+        help="every face; default: the large, central one",
+    )
+    parser.add_argument(
+        "--method",
+        choices=["dbscan", "hdbscan"],
+        default="dbscan",
+        help="hdbscan finds a density of its own for each cluster [dbscan]",
+    )
+    parser.add_argument(
+        "--max-distance",
+        type=float,
+        metavar="DISTANCE",
+        help="of dbscan: Euclidean, between neighbours in a cluster; default: the VAL@FAR "
+        "threshold of the model's last validation, else 0.9",
+    )
+    parser.add_argument("--min-faces", type=int, default=2, metavar="N", help="of a cluster [2]")
+    parser.add_argument(
+        "--output",
+        default="clusters.parquet",
+        metavar="FILE",
+        help="the table; the contact sheet lies beside it as .png [clusters.parquet]",
+    )
+    parser.add_argument("--folders", metavar="DIR", help="a new folder for the crops, by cluster")
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    import numpy as np
+
+    from facenet_core.recognition import cluster as core
+    from facenet_core.recognition import pictures
+
+    if options.folders and Path(options.folders).exists() and any(Path(options.folders).iterdir()):
+        raise ConfigError(f"{options.folders}: not empty; name a new folder")
+    embedder = recognition.load(options, settings)
+    # One pair of two people in a thousand already chains their clusters, hence the strict one.
+    distance = options.max_distance or embedder.decision.chord() or core.DEFAULT_DISTANCE
+    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
+        faces, rejected = _spool(options, settings, embedder, Path(folder))
+        if not faces:
+            raise ConfigError("no faces were found in the photographs")
+        vectors = np.stack([face["vector"] for face in faces])
+        labels = core.cluster(
+            vectors, method=options.method, max_distance=distance, min_faces=options.min_faces
+        )
+        place = storage.absolute(options.output)
+        _write_table(place, faces, labels)
+        sheet = place.removesuffix(".parquet") + ".png"
+        storage.write_bytes(sheet, pictures.clusters(_groups(faces, labels)))
+        if options.folders:
+            _write_folders(Path(options.folders), faces, labels)
+    names = [face["identity"] for face in faces]
+    agreed = core.agreement(labels, names) if len(set(names)) > 1 else None
+    counts = {
+        "faces": len(faces),
+        "rejects": rejected,
+        "clusters": int(labels.max()) + 1,
+        "unclustered": int((labels == core.NOISE).sum()),
+    }
+    if options.json:
+        shown: dict[str, Any] = {"stage": "cluster", "uri": place, "picture": sheet}
+        shown |= {"counts": counts, "max_distance": distance, "agreement": agreed}
+        print(json.dumps(shown))
+        return
+    print(
+        f"{counts['faces']:,} faces in {counts['clusters']:,} clusters, "
+        f"{counts['unclustered']:,} in none"
+        + (f", at a distance of {distance:.3f}" if options.method == "dbscan" else "")
+    )
+    if rejected:
+        print(f"{rejected:,} photographs gave no face")
+    if agreed is not None:
+        shares = {
+            name: "none" if share is None else f"{share:.4f}" for name, share in agreed.items()
+        }
+        print(
+            f"Against the names: of the pairs in one cluster {shares['precision']} are one "
+            f"person's, of one person's {shares['recall']} are in one cluster"
+        )
+    print(sheet)
+    print(place)
+
+
+def _spool(
+    options: argparse.Namespace, settings: PipelineConfig, embedder: Any, folder: Path
+) -> tuple[list[dict[str, Any]], int]:
+    """Embeddings in memory, crops on disk."""
+    from facenet_core.alignment.images import encode
+    from facenet_core.recognition.stream import Embedded
+
+    kept: list[dict[str, Any]] = []
+    rejected = 0
+    found = recognition.embed_sources(options, settings, embedder, options.detect_multiple_faces)
+    with recognition.bar("embed") as report:
+        for face in found:
+            if isinstance(face, Embedded):
+                file = folder / f"{len(kept)}.jpg"
+                file.write_bytes(encode(face.pixels))
+                kept.append(_kept(face, file))
+            else:
+                rejected += 1
+            report(len(kept) + rejected, None)
+    return kept, rejected
+
+
+def _kept(face: Embedded, file: Path) -> dict[str, Any]:
+    names = ("image_id", "identity", "face_index", "vector")
+    return {name: getattr(face, name) for name in names} | {"file": file}
+
+
+def _groups(
+    faces: Sequence[dict[str, Any]], labels: np.ndarray
+) -> list[tuple[str, list[np.ndarray]]]:
+    """Titles and crops of the clusters, the largest first."""
+    from facenet_core.alignment.images import decode
+
+    groups = []
+    for label in range(min(int(labels.max()) + 1, 40)):
+        members = [face for face, found in zip(faces, labels, strict=True) if found == label]
+        people = Counter(face["identity"] for face in members if face["identity"])
+        who = ", ".join(f"{name} {count}" for name, count in people.most_common(3))
+        crops = [decode(face["file"].read_bytes()) for face in members[:8]]
+        groups.append((f"{label}: {len(members)} faces  {who}", crops))
+    return groups
+
+
+def _write_table(uri: str, faces: Sequence[dict[str, Any]], labels: np.ndarray) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table(
+        {
+            "image_id": [face["image_id"] for face in faces],
+            "identity": [face["identity"] for face in faces],
+            "face_index": pa.array([face["face_index"] for face in faces], pa.int32()),
+            "cluster": pa.array(labels, pa.int32()),
+        }
+    )
+    with storage.new_file(uri) as path:
+        parquet.write_table(table, path)
+
+
+def _write_folders(target: Path, faces: Sequence[dict[str, Any]], labels: np.ndarray) -> None:
+    import shutil
+
+    for face, label in zip(faces, labels, strict=True):
+        folder = target / ("none" if label < 0 else f"{label:04d}")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(face["file"], folder / f"{_file_name(face)}.jpg")
+
+
+def _file_name(face: dict[str, Any]) -> str:
+    """Unlike that of any other face, and as short as that allows."""
+    path = Path(face["image_id"]).with_suffix("")
+    who, index = face["identity"], face["face_index"]
+    stem = path.name if who and path.name.startswith(who) else "_".join(path.parts).strip("/_")
+    return f"{stem}_{index}" if index else stem

@@ -1,0 +1,54 @@
+"""embeddings of all faces in photographs, as Parquet
+
+One row for each face: image_id, identity, face_index, box, score, embedding (list of float32).
+Photographs without a face are listed in …-rejects.parquet beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+from flows import recognition
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    recognition.add_sources(parser)
+    recognition.add_model(parser)
+    parser.add_argument(
+        "--detect-multiple-faces",
+        action="store_true",
+        help="every face; default: the large, central one",
+    )
+    parser.add_argument(
+        "--output",
+        default="embeddings.parquet",
+        metavar="FILE",
+        help="where to, a path or URI [embeddings.parquet]",
+    )
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core.recognition import tables
+
+    started = time.monotonic()
+    place = storage.absolute(options.output)
+    embedder = recognition.load(options, settings)
+    faces = recognition.embed_sources(options, settings, embedder, options.detect_multiple_faces)
+    with recognition.bar("embed") as report:
+        counts = tables.write(place, faces, embedder.network.fingerprint, report)
+    seconds = time.monotonic() - started
+    if options.json:
+        shown = {"stage": "embed", "uri": place, "seconds": round(seconds, 3), "counts": counts}
+        print(json.dumps(shown))
+        return
+    print(
+        f"{counts['faces']:,} faces in {counts['aligned']:,} photographs; "
+        f"{counts['rejects']:,} photographs gave none; {seconds:.1f} s"
+    )
+    if counts["rejects"]:
+        print(f"Why: {tables.rejects_of(place)}")
+    print(place)

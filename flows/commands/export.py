@@ -1,0 +1,82 @@
+"""a model for use without this project: keras, savedmodel, onnx, tflite
+
+In every format images uint8 [n, s, s, 3] RGB go in and embeddings of unit length come out. What is
+written is run and compared with the model first. Beside it lies a model card (.md and .json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+from flows import recognition
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="URI of a model artifact, newest:NAME, promoted:NAME, a .keras file, or a TensorFlow "
+        "1 model (folder or .pb)",
+    )
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=["keras", "savedmodel", "onnx", "tflite"],
+        default=["keras"],
+        help="one or several [keras]",
+    )
+    parser.add_argument("--float16", action="store_true", help="tflite: weights of half the size")
+    parser.add_argument(
+        "--output", metavar="DIR", help="where to, a folder or URI; default: NAME-export"
+    )
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core.errors import ConfigError
+    from facenet_core.models import card as cards
+    from facenet_core.models.export import export
+
+    started = time.monotonic()
+    if options.float16 and "tflite" not in options.format:
+        raise ConfigError("--float16 is for --format tflite")
+    options.engine = "keras"
+    face_embedder = recognition.load(options, settings)
+    embedder = face_embedder.network
+    folder = storage.absolute(options.output or f"{embedder.name}-export")
+    exported = [
+        export(embedder, format, folder, options.float16 and format == "tflite")
+        for format in options.format
+    ]
+    values = _card(face_embedder, exported)
+    texts = {"model-card.json": json.dumps(values, indent=2, ensure_ascii=False) + "\n"}
+    texts["model-card.md"] = cards.markdown(values)
+    for name, text in texts.items():
+        storage.write_bytes(storage.join(folder, name), text.encode())
+    if options.json:
+        files = [{"uri": e.uri, "bytes": e.bytes, "cosine": e.cosine} for e in exported]
+        seconds = round(time.monotonic() - started, 3)
+        print(json.dumps({"stage": "export", "uri": folder, "seconds": seconds, "files": files}))
+        return
+    for file in exported:
+        print(f"{file.format}: {file.bytes:,} bytes, cosine with Keras {file.cosine:.6f}")
+    print(folder)
+
+
+def _card(face_embedder: Any, exported: Any) -> dict[str, Any]:
+    from facenet_core.datasets.catalogue import read_catalogue
+    from facenet_core.models.card import card
+
+    manifest = storage.read_manifest(face_embedder.artifact)
+    reports = face_embedder.reports
+    report = reports[0][1] if reports else None
+    names = {given.uri.split("/")[-2] for m in (manifest, report) if m for given in m.inputs[:1]}
+    catalogue = read_catalogue(None)
+    licences = {name: catalogue[name].licence for name in names if name in catalogue}
+    alignment = face_embedder.alignment
+    crops = {"image_size": alignment.image_size, "rule": alignment.crop, "margin": alignment.margin}
+    return card(face_embedder.network, manifest, report, crops, licences, exported)

@@ -1,0 +1,106 @@
+"""What the commands share that use a model on photographs: their options, and the model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+
+if TYPE_CHECKING:
+    from facenet_core.progress import Progress
+    from facenet_core.recognition.embedder import FaceEmbedder
+    from facenet_core.recognition.stream import Embedded, Rejected
+
+SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artifacts"
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """The model and what runs it."""
+    parser.add_argument(
+        "--model",
+        required=required,
+        metavar="MODEL",
+        help="URI of a model artifact, newest:NAME, promoted:NAME, a .keras file, or a TensorFlow "
+        "1 model (folder or .pb)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "openvino", "keras"],
+        default="auto",
+        help="what runs the model; auto: OpenVINO where it is installed [auto]",
+    )
+
+
+def add_sources(parser: argparse.ArgumentParser, help: str = SOURCES) -> None:
+    """Photographs, and whether they are crops already."""
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help=help)
+    parser.add_argument(
+        "--aligned",
+        action="store_true",
+        help="SOURCE holds cropped faces already: no detection",
+    )
+
+
+def root_of(options: argparse.Namespace, settings: PipelineConfig) -> str:
+    """The storage root."""
+    return storage.absolute(options.storage or settings.storage or storage.default_root())
+
+
+def load(
+    options: argparse.Namespace, settings: PipelineConfig, engine: str | None = None
+) -> FaceEmbedder:
+    """The model that was asked for."""
+    from facenet_core.promotion import resolve
+    from facenet_core.recognition.embedder import FaceEmbedder
+
+    uri = resolve(root_of(options, settings), options.model, "train")
+    root = options.storage or settings.storage
+    chosen = options.engine if engine is None or options.engine != "auto" else engine
+    return FaceEmbedder(uri, engine=chosen, root=root)
+
+
+def embed_sources(
+    options: argparse.Namespace,
+    settings: PipelineConfig,
+    embedder: FaceEmbedder,
+    every_face: bool = False,
+) -> Iterator[Embedded | Rejected]:
+    """The faces in the sources, embedded; crops artifacts are taken as they are."""
+    from facenet_core.recognition.photographs import is_crops, read_rows
+    from facenet_core.recognition.stream import embed_rows
+
+    root = root_of(options, settings)
+    for source in options.sources:
+        yield from embed_rows(
+            read_rows([source], root),
+            embedder,
+            every_face=every_face,
+            aligned=options.aligned or is_crops(source),
+        )
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Progress]:
+    """A count of photographs and their rate, in a terminal; nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = [
+        TextColumn("{task.description}"),
+        SpinnerColumn(),
+        TextColumn("{task.completed:,.0f} images, {task.fields[rate]:.0f}/s"),
+        TimeElapsedColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as shown:
+        row = shown.add_task(title, total=None, rate=0.0)
+
+        def report(done: int, total: int | None) -> None:
+            elapsed = shown.tasks[0].elapsed or 0.0
+            shown.update(row, completed=done, rate=done / elapsed if elapsed else 0.0)
+
+        yield report

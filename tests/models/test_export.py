@@ -1,0 +1,149 @@
+"""Exported models give the embeddings of the model, whatever runs them."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from small_network import small_network
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError, ConfigError, ModelError
+from facenet_core.models import export, foreign, registry
+from facenet_core.models.embedder import MODEL_FILE, Embedder
+
+SIZE = 32
+
+
+def build(fixed: bool = False, scale: float = 1.0) -> Embedder:
+    network = small_network(SIZE, 16)
+    kernel = network.get_layer("Bottleneck").kernel
+    kernel.assign(kernel * scale)
+    return Embedder(network, SIZE, 16, fixed, "small", "0" * 16)
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return np.random.default_rng(3).integers(0, 256, (100, SIZE, SIZE, 3), np.uint8)
+
+
+@pytest.mark.parametrize("format", export.FORMATS)
+def test_an_export_agrees_with_keras(format, crops, tmp_path):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("tf2onnx")
+    embedder = build()
+    exported = export.export(embedder, format, str(tmp_path))
+    found = export.open_exported(Path(exported.uri), format)(crops)
+    assert found.shape == (100, 16)
+    assert export.least_cosine(found, embedder.embed(crops)) >= 0.9999
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+
+
+def test_float16_is_smaller_and_keeps_the_embeddings(embedder, crops, tmp_path):
+    half = export.export(embedder, "tflite", str(tmp_path), float16=True)
+    found = export.open_exported(Path(half.uri), "tflite")(crops)
+    assert export.least_cosine(found, embedder.embed(crops)) >= 0.999
+    whole = export.export(embedder, "tflite", str(tmp_path))
+    assert half.bytes < whole.bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_def", ["squeezenet", "inception_resnet_v1"])
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_an_export_of_a_whole_network_agrees_with_keras(model_def, format, tmp_path):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("tf2onnx")
+    network = registry.build(model_def, image_size=96, embedding_size=128)
+    whole = Embedder(network, 96, 128, False, model_def, "0" * 16)
+    exported = export.export(whole, format, str(tmp_path))
+    crops = np.random.default_rng(3).integers(0, 256, (100, 96, 96, 3), np.uint8)
+    found = export.open_exported(Path(exported.uri), format)(crops)
+    assert export.least_cosine(found, whole.embed(crops)) >= 0.9999
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_an_exported_keras_file_is_a_model_for_every_command(fixed, crops, tmp_path, root):
+    embedder = build(fixed)
+    uri = export.export(embedder, "keras", str(tmp_path)).uri
+    loaded = foreign.load(uri)
+    np.testing.assert_allclose(loaded.embed(crops[:3]), embedder.embed(crops[:3]), atol=1e-6)
+    brought = Embedder.load(foreign.bring_in(root, uri, {}))
+    np.testing.assert_array_equal(brought.embed(crops[:3]), loaded.embed(crops[:3]))
+    assert brought.fingerprint == loaded.fingerprint
+
+
+def test_an_export_that_differs_is_not_kept(tmp_path):
+    beyond_float16 = build(scale=1e7)
+    with pytest.raises(ModelError, match="differ from those of the model"):
+        export.export(beyond_float16, "tflite", str(tmp_path), float16=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("format", "float16", "message"),
+    [("onnx", True, "float16 is for tflite"), ("caffe", False, "'caffe' is not known")],
+)
+def test_what_cannot_be_exported_is_refused(format, float16, message, embedder, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        export.export(embedder, format, str(tmp_path), float16)
+
+
+def test_a_file_that_takes_standardised_numbers_is_refused_alone(embedder, tmp_path):
+    embedder.network.save(tmp_path / "network.keras")
+    with pytest.raises(ModelError, match="nothing says how pixels are standardised"):
+        foreign.load(str(tmp_path / "network.keras"))
+
+
+def test_a_pickle_in_a_keras_file_is_named(embedder, tmp_path):
+    uri = export.export(embedder, "keras", str(tmp_path)).uri
+    with zipfile.ZipFile(uri, "a") as archive:
+        archive.writestr("model.pkl", b"\x80\x04.")
+    with pytest.raises(ModelError, match=r"model\.pkl has no place in it"):
+        foreign.load(uri)
+
+
+def test_a_lambda_layer_is_not_executed(tmp_path):
+    images = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    pooled = keras.layers.Lambda(lambda x: x, output_shape=(SIZE, SIZE, 3))(images)
+    model = keras.Model(images, keras.layers.Flatten()(pooled))
+    model.save(tmp_path / "lambda.keras")
+    with pytest.raises(ArtifactError, match="not a Keras model that can be read"):
+        foreign.load(str(tmp_path / "lambda.keras"))
+
+
+def test_the_command_writes_a_model_card(published_model, tmp_path, capsys):
+    from flows.cli import main
+
+    model, root = published_model
+    out = str(tmp_path / "out")
+    assert main(["export", model, "--output", out, "--storage", root]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == out
+    card = json.loads(storage.read_bytes(f"{out}/model-card.json"))
+    assert card["files"][0]["cosine"] > 0.9999
+    text = storage.read_bytes(f"{out}/model-card.md").decode()
+    assert "None is recorded" in text
+    assert "## Licences of the data" in text
+
+
+@pytest.fixture
+def published_model(embedder, root):
+    plan = storage.plan_stage(root, "train", "tiny", {}, [], 1)
+    storage.write_bytes(storage.join(plan.uri, MODEL_FILE), b"")
+    embedder.network.save(storage.join(plan.uri, MODEL_FILE))
+    details = {
+        "model_def": "small",
+        "image_size": SIZE,
+        "embedding_size": 16,
+        "use_fixed_image_standardization": embedder.use_fixed_image_standardization,
+    }
+    storage.publish(plan, [storage.describe_file(plan.uri, MODEL_FILE)], {}, {}, details)
+    return plan.uri, root

@@ -1,0 +1,115 @@
+"""`FaceEmbedder`: photographs in, embeddings out."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from facenet_core import FaceEmbedder
+from facenet_core.alignment.images import UndecodableImage, decode
+from facenet_core.config import AlignConfig
+from facenet_core.errors import FacenetError
+from facenet_core.models import export, openvino_engine
+from facenet_core.recognition.embedder import NoFace
+from facenet_core.recognition.threshold import Threshold
+
+
+def test_embeds_one_row_for_each_photograph(embedder, files):
+    embeddings = embedder.embed(files)
+    assert embeddings.shape == (6, 16)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
+
+
+def test_a_photograph_comes_as_path_bytes_pixels_or_picture(embedder, files):
+    data = Path(files[0]).read_bytes()
+    forms = [files[0], Path(files[0]), data, decode(data), Image.fromarray(decode(data))]
+    embeddings = embedder.embed(forms)
+    np.testing.assert_allclose(embeddings, embeddings[[0] * len(forms)], atol=1e-5)
+
+
+def test_detect_gives_boxes_scores_and_crops(embedder, files):
+    [face, *_] = embedder.detect(files[0])
+    x1, y1, x2, y2 = face.box
+    assert x1 < x2
+    assert y1 < y2
+    assert face.score > 0.7
+    assert face.pixels.shape == (32, 32, 3)
+
+
+def test_a_photograph_without_a_face_is_an_error_that_names_it(embedder, files, blank):
+    with pytest.raises(NoFace, match="photograph 1: no face was found"):
+        embedder.embed([files[0], blank])
+
+
+def test_or_a_row_of_nan(model, files, blank):
+    embeddings = FaceEmbedder(model, engine="keras", missing="nan").embed([blank, files[0]])
+    assert np.isnan(embeddings[0]).all()
+    assert np.isfinite(embeddings[1]).all()
+
+
+def test_what_is_no_photograph_is_named(embedder, tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"text")
+    with pytest.raises(UndecodableImage, match=r"x\.jpg: not an image"):
+        embedder.embed([str(tmp_path / "x.jpg")])
+    with pytest.raises(FacenetError, match=r"gone\.jpg: no such photograph"):
+        embedder.embed([str(tmp_path / "gone.jpg")])
+
+
+def test_is_a_step_of_a_scikit_learn_pipeline(embedder, files):
+    names = [Path(file).parent.name for file in files]
+    pipeline = make_pipeline(embedder, KNeighborsClassifier(1)).fit(files, names)
+    assert list(pipeline.predict(files)) == names
+    assert list(embedder.get_feature_names_out())[:2] == ["embedding0", "embedding1"]
+
+
+def test_is_cloned_and_pickled_by_its_parameters(embedder, model):
+    for copy in (clone(embedder), pickle.loads(pickle.dumps(embedder))):
+        assert copy.get_params() == embedder.get_params()
+        assert copy.network.fingerprint == embedder.network.fingerprint
+
+
+def test_compares_by_the_threshold_of_the_validation(embedder, files):
+    comparison = embedder.compare(files[0], files[0])
+    assert comparison.distance == pytest.approx(0, abs=1e-6)
+    assert comparison.same is True
+    assert comparison.threshold.distance == 0.5
+    assert "/reports/small/" in comparison.threshold.report
+
+
+def test_compares_by_a_threshold_of_ones_own(model, files):
+    strict = FaceEmbedder(model, engine="keras", threshold=1e-9).compare(files[0], files[1])
+    assert strict.same is False
+    assert strict.threshold.report is None
+
+
+def test_without_a_validation_says_only_how_far(model, files, root):
+    comparison = FaceEmbedder(model, engine="keras", root=root).compare(files[0], files[1])
+    assert comparison.same is None
+    assert comparison.distance > 0
+
+
+def test_crops_as_it_is_told(model, files):
+    embedder = FaceEmbedder(model, align=AlignConfig(image_size=48, margin=0), engine="keras")
+    assert embedder.detect(files[0])[0].pixels.shape == (48, 48, 3)
+
+
+def test_openvino_gives_the_embeddings_of_keras(embedder):
+    pytest.importorskip("openvino")
+    crops = np.random.default_rng(0).integers(0, 256, (35, 40, 40, 3), np.uint8)
+    fast = openvino_engine.compile_embedder(embedder.network)(crops)
+    assert export.least_cosine(fast, embedder.network.embed(crops)) >= 0.999
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_threshold_is_a_distance_of_unit_vectors(metric, flipped):
+    """Two embeddings at a right angle, in each convention that a validation may have used."""
+    at_right_angle = 0.5 if metric == "cosine" else (4.0 if flipped else 2.0)
+    threshold = Threshold(1.0, at_right_angle, metric, flipped)
+    assert threshold.chord() == pytest.approx(np.sqrt(2))

@@ -1,0 +1,112 @@
+"""Photographs in, a table of embeddings out; whatever gave none is in the other table."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow.parquet as pq
+import pytest
+
+from facenet_core.errors import SourceError
+from facenet_core.recognition import tables
+from facenet_core.recognition.photographs import read_rows
+from facenet_core.recognition.stream import embed_rows
+from flows.cli import main
+
+
+@pytest.fixture(scope="module")
+def archive(photographs, tmp_path_factory):
+    """The photographs with a broken one, one of nobody and a text, as an archive."""
+    folder = tmp_path_factory.mktemp("archive")
+    blank = folder / "blank.png"
+    from PIL import Image
+
+    Image.new("RGB", (60, 60), "white").save(blank)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    (folder / "notes.txt").write_text("no photograph")
+    with tarfile.open(folder / "faces.tgz", "w:gz") as tar:
+        for person in sorted(photographs.iterdir()):
+            tar.add(person, arcname=f"faces/{person.name}")
+        for name in ("blank.png", "broken.jpg", "notes.txt"):
+            tar.add(folder / name, arcname=f"faces/Nobody/{name}")
+    return folder / "faces.tgz"
+
+
+def test_every_photograph_is_in_one_of_two_tables(archive, embedder, root, tmp_path):
+    place = str(tmp_path / "out.parquet")
+    counts = tables.write(place, embed_rows(read_rows([str(archive)], root), embedder), "m" * 16)
+    assert counts == {
+        "faces": 6,
+        "aligned": 6,
+        "rejects": 2,
+        "rejects.no_face": 1,
+        "rejects.undecodable": 1,
+    }
+    found = pandas.read_parquet(place)
+    assert list(found.columns) == tables.FACES.names
+    assert found.embedding[0].dtype == np.float32
+    assert found.identity.nunique() == 2
+    rejects = pandas.read_parquet(tables.rejects_of(place))
+    assert set(rejects.reason) == {"no_face", "undecodable"}
+
+
+def test_the_rows_are_those_that_the_embedder_gives(photographs, files, embedder, root, tmp_path):
+    place = str(tmp_path / "out.parquet")
+    tables.write(place, embed_rows(read_rows([str(photographs)], root), embedder), "m" * 16)
+    faces = tables.read(place)
+    by_file = dict(zip(files, embedder.embed(files), strict=True))
+    for image_id, vector in zip(faces.image_ids, faces.vectors, strict=True):
+        np.testing.assert_allclose(vector, by_file[str(photographs / image_id)], atol=1e-5)
+    assert faces.model == "m" * 16
+
+
+def test_crops_are_embedded_as_they_are(embedder, files, root, tmp_path):
+    from facenet_core.alignment.images import encode
+
+    crop = embedder.detect(files[0])[0].pixels
+    (tmp_path / "Ann").mkdir()
+    (tmp_path / "Ann" / "a.png").write_bytes(encode(crop, "png"))
+    rows = read_rows([str(tmp_path)], root)
+    [face] = embed_rows(rows, embedder, aligned=True)
+    assert (face.box, face.score) == (None, None)
+    np.testing.assert_allclose(face.vector, embedder.embed([files[0]])[0], atol=1e-5)
+
+
+def test_single_photographs_are_a_source_too(files, root):
+    assert [row["image_id"] for row in read_rows(files[:2], root)] == files[:2]
+    with pytest.raises(SourceError, match=r"gone\.jpg: no such photograph"):
+        list(read_rows(["gone.jpg"], root))
+
+
+def test_an_interrupted_run_leaves_no_table(embedder, files, root, tmp_path):
+    place = str(tmp_path / "out.parquet")
+    with pytest.raises(SourceError):
+        tables.write(place, embed_rows(read_rows([files[0], "gone.jpg"], root), embedder), "")
+    assert not Path(place).exists()
+
+
+def test_the_command_writes_a_table(photographs, model, tmp_path, capsys):
+    place = str(tmp_path / "faces.parquet")
+    command = ["embed", str(photographs), "--model", model, "--output", place, "--engine", "keras"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == place
+    assert pq.read_metadata(place).num_rows == 6
+
+
+def test_the_commands_on_photographs_work_together(photographs, files, model, tmp_path, capsys):
+    given = ["--model", model, "--engine", "keras"]
+    picture = str(tmp_path / "compare.png")
+    assert main(["compare", files[0], files[3], *given, "--picture", picture]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == picture
+    trained = str(tmp_path / "classifier.parquet")
+    learn = ["classify", "train", str(photographs), *given, "--classifier", trained]
+    assert main(learn) == 0
+    assert "Cross-validation, 3 folds" in capsys.readouterr().out
+    assert main(["classify", "predict", files[0], *given, "--classifier", trained]) == 0
+    assert Path(files[0]).parent.name in capsys.readouterr().out
+    folders, table = tmp_path / "people", str(tmp_path / "clusters.parquet")
+    gather = ["cluster", str(photographs), *given, "--max-distance", "1.9", "--output", table]
+    assert main([*gather, "--folders", str(folders)]) == 0
+    assert len(list((folders / "0000").iterdir())) == 6
+    assert pandas.read_parquet(table).cluster.tolist() == [0] * 6
