@@ -91,16 +91,26 @@ class Site:
             raise RuntimeError(f"`prefect deploy` failed:\n{done.stdout}")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request to the server's API; returns the decoded answer."""
+        """One request to the server's API; returns the decoded answer.
+
+        A server on SQLite answers 503 while its database is locked, and has done nothing then.
+        """
         request = Request(
             f"{self.url}/api/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
             method=method,
         )
-        with urlopen(request, timeout=60) as answer:
-            content = answer.read()
-        return json.loads(content) if content else None
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urlopen(request, timeout=60) as answer:
+                    content = answer.read()
+                return json.loads(content) if content else None
+            except HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
         """Start a run of `flow/deployment`; returns its id."""
