@@ -330,6 +330,11 @@ class TrainConfig(Config):
     mixed_precision: Literal["off", "bfloat16", "float16"] = Field(
         "off", description="Compute in half precision; weights and losses stay float32."
     )
+    data_parallel: bool = Field(
+        False,
+        description="Share each batch between all GPUs of this host; under JAX.",
+        json_schema_extra=_WHERE,
+    )
     seed: int = Field(666, ge=0, description="Seed of weights, order, crops and dropout.")
     checkpoint_every: int = Field(
         200, ge=1, description="Steps between checkpoints.", json_schema_extra=_WHERE

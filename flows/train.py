@@ -6,29 +6,49 @@ from prefect import flow
 
 from facenet_core import storage
 from facenet_core.config import TrainConfig
+from facenet_core.models.foreign import bring_in
+from facenet_core.promotion import resolve
 from facenet_core.training import loop as core
+from tasks import names
 from tasks.artifacts import show_summary
 from tasks.summary import Run, StageSummary, already_made
-from tasks.train import train_model
+from tasks.train import show_curves, train_model
 
 
-@flow(name="train", flow_run_name="train {config.model_def}", persist_result=True)
-def train(crops: str, config: TrainConfig | None = None, root: str | None = None) -> StageSummary:
+@flow(name="train", flow_run_name=names.train, persist_result=False)
+def train(crops: str, config: TrainConfig = TrainConfig(), root: str | None = None) -> StageSummary:
     """Train a model on crops, continuing from the newest checkpoint of an interrupted run.
 
     Args:
-        crops: URI of a crops artifact.
-        config: network, losses, optimizer, schedule, augmentation.
+        crops: URI of a crops artifact, or `newest:NAME`.
+        config: network, losses, optimizer, schedule, augmentation; `resume`, `pretrained_model`,
+            `filter_model` and `lfw_dir` are URIs or `newest:NAME`, the second and third also
+            models from elsewhere, as for `validate`.
         root: storage root, a folder or URI.
     """
     run = Run()
-    config = config or TrainConfig()
     root = storage.absolute(root or storage.default_root())
-    plan = core.plan_train(root, storage.absolute(crops), config)
+    crops = storage.absolute(resolve(root, crops, "align"))
+    config = _resolved(config, root, run)
+    plan = core.plan_train(root, crops, config)
     if found := already_made(plan, run):
         return found
     storage.check_writable(root)
     trained = train_model(plan, config, run.id)
     summary = StageSummary.of(plan, core.finish(plan, trained, run.record()), run)
     show_summary(summary, f"train {plan.name}")
+    show_curves(plan)
     return summary
+
+
+def _resolved(config: TrainConfig, root: str, run: Run) -> TrainConfig:
+    """The configuration with the artifacts that it names as URIs; models from elsewhere become
+    some."""
+    found: dict[str, str] = {}
+    for field, stage in (("resume", "train"), ("lfw_dir", "align")):
+        if (reference := getattr(config, field)) is not None:
+            found[field] = storage.absolute(resolve(root, reference, stage))
+    for field in ("pretrained_model", "filter_model"):
+        if (reference := getattr(config, field)) is not None:
+            found[field] = bring_in(root, resolve(root, reference, "train"), run.record())
+    return config.model_copy(update=found)

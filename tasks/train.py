@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from facenet_core import records, storage
 from facenet_core.config import TrainConfig
 from facenet_core.storage import Plan
 from facenet_core.training import loop as core
+from facenet_core.training.history import HISTORY_FILE
+from tasks.artifacts import show_png
 from tasks.progress import progress
 from tasks.retrying import retry_can_help
+
+_CURVES = {
+    "loss": {"loss": "in all", "cross_entropy": "cross-entropy", "validation_loss": "held out"},
+    "accuracy": {
+        "accuracy": "training",
+        "validation_accuracy": "held out",
+        "lfw_accuracy": "pairs of other people",
+    },
+}
 
 
 @task(
     task_run_name="train {plan.name}",
+    tags=["training"],  # of which a site may allow one at a time
     cache_policy=NO_CACHE,
     retries=1,
     retry_delay_seconds=30,
@@ -29,6 +44,24 @@ def train_model(plan: Plan, config: TrainConfig, run_id: str) -> core.Trained:
         return core.train(plan, config, run_id=run_id, progress=advance)
 
 
+def show_curves(plan: Plan) -> None:
+    """Loss and accuracy over the epochs, as pictures."""
+    from facenet_core.evaluation import plots
+
+    uri = storage.join(plan.uri, HISTORY_FILE)
+    history = records.read_table(uri).to_pydict()
+    for subject, columns in _CURVES.items():
+        curves = {
+            label: [math.nan if value is None else value for value in history[name]]
+            for name, label in columns.items()
+            if any(history[name])
+        }
+        if curves:
+            drawing = plots.training_drawing(history["epoch"], curves)
+            title = f"train {plan.name} {subject}"
+            show_png(plots.to_png(drawing.figure), title, f"All figures by epoch: `{uri}`")
+
+
 def describe(step: core.Step) -> str:
     """One line of figures behind the progress bar."""
     figures = [f"epoch {step.epoch}/{step.epochs}"]
@@ -36,6 +69,8 @@ def describe(step: core.Step) -> str:
         figures.append(f"loss {step.loss:.2f}")
     if step.accuracy is not None:
         figures.append(f"accuracy {step.accuracy:.2f}")
+    if step.lfw_accuracy is not None:
+        figures.append(f"on pairs {step.lfw_accuracy:.3f}")
     if step.images_per_second is not None:
         figures.insert(1, f"{step.images_per_second:.0f} images/s")
     return ", ".join(figures)

@@ -14,6 +14,7 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.errors import ArtifactError
+from facenet_core.models import keras_file
 
 if TYPE_CHECKING:
     import keras
@@ -92,18 +93,20 @@ class Embedder:
             batch = images[start : start + _LARGEST_BATCH]
             padding = (1 << (len(batch) - 1).bit_length()) - len(batch)
             padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
-            embeddings = self._pixels_to_embeddings.predict_on_batch(padded)
+            embeddings = self.pixels_to_embeddings.predict_on_batch(padded)
             result[start : start + len(batch)] = np.asarray(embeddings)[: len(batch)]
         return result
 
     @cached_property
-    def _pixels_to_embeddings(self) -> keras.Model:
-        """Images [n, s, s, 3] uint8 -> embeddings [n, d] float32, compiled as one function."""
+    def pixels_to_embeddings(self) -> keras.Model:
+        """Images [n, s, s, 3] uint8 -> embeddings [n, d] float32, as one network."""
         import keras
         from keras import ops
 
         from facenet_core.models.preprocessing import standardize
 
+        if self.network.inputs[0].dtype == "uint8":  # exported so
+            return self.network
         images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8")
         prelogits = self.network(standardize(images, self.use_fixed_image_standardization))
         squared = ops.sum(ops.square(prelogits), axis=1, keepdims=True)
@@ -130,7 +133,8 @@ def load_network(uri: str) -> keras.Model:
     """The network in a `.keras` file. Files that carry code are refused.
 
     Raises:
-        ArtifactError: it is missing or not such a file.
+        ArtifactError: it is missing or cannot be read.
+        ModelError: it is no such file.
     """
     import keras
 
@@ -138,6 +142,7 @@ def load_network(uri: str) -> keras.Model:
         with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
             local = Path(folder) / MODEL_FILE
             local.write_bytes(storage.read_bytes(uri))
+            keras_file.check(local, uri)
             return keras.saving.load_model(local, compile=False, safe_mode=True)
     except FileNotFoundError:
         raise ArtifactError(f"{uri}: no such model; train it again") from None

@@ -17,6 +17,7 @@ from facenet_core.models.layers import (
     global_average,
     image_input,
     max_pool,
+    residual,
 )
 
 SMALLEST_IMAGE = 75
@@ -69,7 +70,7 @@ def _block35(layers: Layers, x: Any, scale: float, name: str) -> Any:
     branch_2 = layers.conv(x, 32, 1, f"{name}.Branch_2.Conv2d_0a_1x1")
     branch_2 = layers.conv(branch_2, 32, 3, f"{name}.Branch_2.Conv2d_0b_3x3")
     branch_2 = layers.conv(branch_2, 32, 3, f"{name}.Branch_2.Conv2d_0c_3x3")
-    return _residual(layers, x, [branch_0, branch_1, branch_2], scale, name)
+    return residual(layers, x, [branch_0, branch_1, branch_2], scale, name)
 
 
 def _block17(layers: Layers, x: Any, scale: float, name: str) -> Any:
@@ -78,7 +79,7 @@ def _block17(layers: Layers, x: Any, scale: float, name: str) -> Any:
     branch_1 = layers.conv(x, 128, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
     branch_1 = layers.conv(branch_1, 128, (1, 7), f"{name}.Branch_1.Conv2d_0b_1x7")
     branch_1 = layers.conv(branch_1, 128, (7, 1), f"{name}.Branch_1.Conv2d_0c_7x1")
-    return _residual(layers, x, [branch_0, branch_1], scale, name)
+    return residual(layers, x, [branch_0, branch_1], scale, name)
 
 
 def _block8(layers: Layers, x: Any, scale: float, name: str, activation: bool = True) -> Any:
@@ -87,18 +88,7 @@ def _block8(layers: Layers, x: Any, scale: float, name: str, activation: bool = 
     branch_1 = layers.conv(x, 192, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
     branch_1 = layers.conv(branch_1, 192, (1, 3), f"{name}.Branch_1.Conv2d_0b_1x3")
     branch_1 = layers.conv(branch_1, 192, (3, 1), f"{name}.Branch_1.Conv2d_0c_3x1")
-    return _residual(layers, x, [branch_0, branch_1], scale, name, activation)
-
-
-def _residual(
-    layers: Layers, x: Any, branches: list[Any], scale: float, name: str, activation: bool = True
-) -> Any:
-    """x + scale · (the branches, joined and brought to the channels of x), then ReLU."""
-    mixed = concatenate(branches, f"{name}.concat")
-    up = layers.linear_conv(mixed, x.shape[-1], f"{name}.Conv2d_1x1")
-    up = keras.layers.Rescaling(scale, name=f"{name}.scale")(up)
-    x = keras.layers.Add(name=f"{name}.add")([x, up])
-    return keras.layers.Activation("relu", name=f"{name}.Relu")(x) if activation else x
+    return residual(layers, x, [branch_0, branch_1], scale, name, activation)
 
 
 def _reduction_a(layers: Layers, x: Any, name: str) -> Any:

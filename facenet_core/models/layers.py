@@ -1,4 +1,4 @@
-"""The layers that both networks are made of: convolution or dense, then batch norm and ReLU.
+"""The layers that all networks are made of: convolution or dense, then batch norm and ReLU.
 
 Layers are named after the variable scopes of the original's TensorFlow 1 graphs, with `.` for
 `/`: the kernel of the layer `fire2.expand.1x1` of the network `squeezenet` is that graph's
@@ -118,6 +118,17 @@ def global_average(x: Any, name: str) -> Any:
 
 def concatenate(branches: list[Any], name: str) -> Any:
     return keras.layers.Concatenate(axis=-1, name=name)(branches)
+
+
+def residual(
+    layers: Layers, x: Any, branches: list[Any], scale: float, name: str, activation: bool = True
+) -> Any:
+    """x + scale · (the branches, joined and brought to the channels of x), then ReLU."""
+    mixed = concatenate(branches, f"{name}.concat")
+    up = layers.linear_conv(mixed, x.shape[-1], f"{name}.Conv2d_1x1")
+    up = keras.layers.Rescaling(scale, name=f"{name}.scale")(up)
+    x = keras.layers.Add(name=f"{name}.add")([x, up])
+    return keras.layers.Activation("relu", name=f"{name}.Relu")(x) if activation else x
 
 
 def l2_decay(weight_decay: float) -> keras.regularizers.Regularizer | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # As text, because importing a network's module imports Keras and its engine, which takes seconds.
 MODELS: dict[str, str] = {
     "inception_resnet_v1": "facenet_core.models.inception_resnet_v1:inception_resnet_v1",
+    "inception_resnet_v2": "facenet_core.models.inception_resnet_v2:inception_resnet_v2",
     "squeezenet": "facenet_core.models.squeezenet:squeezenet",
 }
 

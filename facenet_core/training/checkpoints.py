@@ -1,7 +1,8 @@
 """Checkpoints: all that training needs to go on as if it had never stopped, in one file.
 
 They lie under `{model_uri}/attempts/{run_id}/checkpoints/`. Each attempt writes its own and goes
-on from the newest whole one of any attempt.
+on from the newest whole one of any attempt. A finished model keeps its last one and, where epochs
+were measured, that of the best epoch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -24,7 +25,7 @@ from facenet_core import storage
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts"
-KEPT = 2
+_EXTRA = "extra-"
 _NAME = re.compile(r"/checkpoints/step-(\d{9})\.npz$")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError)
 
@@ -37,26 +38,37 @@ class Checkpoint:
         step: steps done.
         arrays: values of the variables, in the order in which they are always given.
         record: what else there is to remember, as JSON values.
+        extra: and as arrays, by name.
     """
 
     step: int
     arrays: tuple[np.ndarray, ...]
     record: Mapping[str, Any]
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def attempt_uri(model_uri: str, run_id: str) -> str:
     return storage.join(model_uri, ATTEMPTS, run_id)
 
 
-def save(model_uri: str, run_id: str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all, and remove this attempt's but for the last two."""
+def save(
+    model_uri: str, run_id: str, checkpoint: Checkpoint, *, kept: int, best: int | None = None
+) -> None:
+    """Write a checkpoint, whole or not at all, and remove old ones of this attempt.
+
+    Args:
+        kept: how many stay, the newest ones.
+        best: a step whose checkpoint stays too.
+    """
     folder = storage.join(attempt_uri(model_uri, run_id), "checkpoints")
     record = np.frombuffer(json.dumps(checkpoint.record).encode(), np.uint8)
     uri = storage.join(folder, f"step-{checkpoint.step:09d}.npz")
     with storage.new_file(uri) as path, path.open("wb") as file:
-        np.savez(file, *checkpoint.arrays, record=record)
-    for old in _by_age(folder)[KEPT:]:
-        storage.remove(old)
+        extra = {_EXTRA + name: array for name, array in checkpoint.extra.items()}
+        np.savez(file, *checkpoint.arrays, record=record, **extra)
+    for old in _by_age(folder)[kept:]:
+        if _step(old) != best:
+            storage.remove(old)
 
 
 def newest(model_uri: str, variables: Sequence[keras.Variable]) -> Checkpoint | None:
@@ -64,12 +76,12 @@ def newest(model_uri: str, variables: Sequence[keras.Variable]) -> Checkpoint | 
 
     Damaged ones, and those of another program version, are passed over with a warning.
     """
-    for uri in _by_age(storage.join(model_uri, ATTEMPTS)):
-        try:
-            return _load(uri, variables)
-        except _DAMAGE as error:
-            logger.warning("%s: passed over, not a whole checkpoint (%s)", uri, error)
-    return None
+    return _first_whole(uris(model_uri), variables)
+
+
+def of_step(model_uri: str, step: int, variables: Sequence[keras.Variable]) -> Checkpoint | None:
+    """A whole checkpoint of a step, of any attempt, or None."""
+    return _first_whole([uri for uri in uris(model_uri) if _step(uri) == step], variables)
 
 
 def uris(model_uri: str) -> list[str]:
@@ -77,19 +89,39 @@ def uris(model_uri: str) -> list[str]:
     return _by_age(storage.join(model_uri, ATTEMPTS))
 
 
+def to_keep(model_uri: str, best: int | None) -> list[str]:
+    """Those that a finished model keeps: the newest, and one of step `best`."""
+    found = uris(model_uri)
+    return found[:1] + [uri for uri in found[1:] if _step(uri) == best][:1]
+
+
 def values(variables: Sequence[keras.Variable]) -> tuple[np.ndarray, ...]:
     return tuple(keras.ops.convert_to_numpy(variable) for variable in variables)
 
 
+def _first_whole(found: Sequence[str], variables: Sequence[keras.Variable]) -> Checkpoint | None:
+    for uri in found:
+        try:
+            return _load(uri, variables)
+        except _DAMAGE as error:
+            logger.warning("%s: passed over, not a whole checkpoint (%s)", uri, error)
+    return None
+
+
 def _load(uri: str, variables: Sequence[keras.Variable]) -> Checkpoint:
-    step = int(_NAME.search(uri)[1])
     with np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False) as file:
-        arrays = tuple(file[f"arr_{number}"] for number in range(len(file.files) - 1))
+        names = [name for name in file.files if name.startswith("arr_")]
+        arrays = tuple(file[f"arr_{number}"] for number in range(len(names)))
+        extra = {n.removeprefix(_EXTRA): file[n] for n in file.files if n.startswith(_EXTRA)}
         record = json.loads(file["record"].tobytes())
     found = [array.shape for array in arrays]
     if found != [tuple(variable.shape) for variable in variables]:
         raise ValueError("it holds other variables")
-    return Checkpoint(step, arrays, record)
+    return Checkpoint(_step(uri), arrays, record, extra)
+
+
+def _step(uri: str) -> int:
+    return int(_NAME.search(uri)[1])
 
 
 def _by_age(folder: str) -> list[str]:

@@ -1,12 +1,17 @@
-"""What the engine must be told before its first operation: memory and determinism."""
+"""What the engine must be told before its first operation, and what its errors mean."""
 
 from __future__ import annotations
 
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import keras
+
+from facenet_core.errors import ConfigError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +26,99 @@ def prepare(gpu_memory_fraction: float) -> None:
         _prepare_tensorflow(gpu_memory_fraction)
     elif gpu_memory_fraction < 1:
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(gpu_memory_fraction))
+
+
+def require_precision(mixed_precision: str) -> None:
+    """See that half precision is of use on this machine.
+
+    Raises:
+        ConfigError: float16 without a GPU, which takes many times as long as float32.
+    """
+    if mixed_precision == "off" or has_gpu():
+        return
+    if mixed_precision == "float16":
+        raise ConfigError(
+            "mixed_precision: float16 needs a GPU, and there is none; use bfloat16 or off"
+        )
+    if not _cpu_has_bfloat16():
+        logger.warning(
+            "mixed_precision: this CPU does not compute in bfloat16 (no avx512_bf16 or amx_bf16), "
+            "training will be slower than with off"
+        )
+
+
+@contextmanager
+def shared(data_parallel: bool, batch_size: int) -> Iterator[None]:
+    """Around a training whose batches are shared between all devices of this host.
+
+    Each device holds all variables and computes its part of the batch; batch norm, losses and
+    centers are those of the whole batch, so that weights equal one device's.
+
+    Raises:
+        ConfigError: the engine is not JAX, or the batch cannot be shared evenly.
+    """
+    if not data_parallel:
+        yield
+        return
+    if keras.backend.backend() != "jax":
+        raise ConfigError("data_parallel: needs JAX; set KERAS_BACKEND=jax")
+    devices = keras.distribution.list_devices()
+    if batch_size % len(devices):
+        raise ConfigError(
+            f"batch_size {batch_size}: {len(devices)} devices need a multiple of {len(devices)}"
+        )
+    with keras.distribution.DataParallel(devices=devices).scope():
+        yield
+
+
+def has_gpu() -> bool:
+    """Whether the engine sees a GPU."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    return bool(keras.distribution.list_devices("gpu"))
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+# What engines say, and what it means to somebody who trains.
+_MEANINGS = (
+    (
+        ("get convolution algorithm", "CUDNN_STATUS", "DNN library is not found"),
+        "cuDNN could not start, mostly because GPU memory is taken: by another process (see "
+        "nvidia-smi), or by this one's share. Lower gpu_memory_fraction, end the other process, or "
+        "check that CUDA and cuDNN fit the engine's version",
+    ),
+    (
+        ("OOM when allocating", "RESOURCE_EXHAUSTED", "Out of memory"),
+        "the device's memory is too small: lower batch_size or image_size, raise "
+        "gpu_memory_fraction, or set mixed_precision",
+    ),
+)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Around an operation: errors of the engine whose cause is known, in words.
+
+    Raises:
+        TrainingError: instead of those.
+    """
+    try:
+        yield
+    except Exception as error:  # engines have error classes of their own
+        text = str(error)
+        for signs, meaning in _MEANINGS:
+            if any(sign in text for sign in signs):
+                raise TrainingError(f"{meaning} ({text.splitlines()[0]:.200})") from error
+        raise
 
 
 def _prepare_tensorflow(gpu_memory_fraction: float) -> None:

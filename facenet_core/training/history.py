@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 from tensorboardX import SummaryWriter
 
@@ -16,7 +17,9 @@ from facenet_core import records, storage
 HISTORY_FILE = "history.parquet"
 
 # Losses and accuracy are means over the epoch's training images; `validation_loss` is the
-# cross-entropy of held-out images. Only `images_per_second` differs between two equal trainings.
+# cross-entropy of held-out images; `lfw_…` are measured on pairs of other people, with the weights
+# of `model.keras`, `…_raw` with those beside the moving averages. What was not measured is null.
+# Only `images_per_second` differs between two equal trainings.
 HISTORY = pa.schema(
     {
         "epoch": pa.int32(),
@@ -24,11 +27,18 @@ HISTORY = pa.schema(
         "learning_rate": pa.float64(),
         "loss": pa.float64(),
         "cross_entropy": pa.float64(),
+        "triplet_loss": pa.float64(),
         "center_loss": pa.float64(),
+        "prelogits_norm_loss": pa.float64(),
         "weight_decay": pa.float64(),
         "accuracy": pa.float64(),
+        "embedding_norm": pa.float64(),
         "validation_loss": pa.float64(),
         "validation_accuracy": pa.float64(),
+        "lfw_accuracy": pa.float64(),
+        "lfw_val_rate": pa.float64(),
+        "lfw_auc": pa.float64(),
+        "lfw_accuracy_raw": pa.float64(),
         "images": pa.int64(),
         "images_per_second": pa.float64(),
     }
@@ -69,9 +79,18 @@ class EventLog:
         self._writer.close()
         self._folder.cleanup()
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, figures: Mapping[str, float | None]) -> None:
+        """Scalars; None is left out."""
         for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
+
+    def write_images(self, step: int, name: str, images: np.ndarray) -> None:
+        """A row of images uint8 [n, h, w, 3]."""
+        self._writer.add_images(name, images, step, dataformats="NHWC")
+
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        self._writer.add_histogram(name, values.ravel(), step)
 
     def upload(self) -> None:
         self._writer.flush()

@@ -26,6 +26,7 @@ from facenet_core import records, storage
 from facenet_core.cache import cache_folder
 from facenet_core.errors import TrainingError
 from facenet_core.storage import Manifest
+from facenet_core.training import crop_cache
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,10 @@ class CropFile:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
+    def image_id(self, row: int) -> str:
+        batch, place = self._find(row)
+        return batch["image_id"][place].as_py()
+
     def decode(self, row: int) -> np.ndarray:
         """Pixels uint8 [h, w, 3] RGB of a row.
 
@@ -88,9 +93,8 @@ class CropFile:
         for image, row in zip(images, rows, strict=True):
             pixels = self.decode(row)
             if pixels.shape != image.shape:
-                batch, place = self._find(row)
                 raise TrainingError(
-                    f"the crop of {batch['image_id'][place]} has {pixels.shape[1]}×"
+                    f"the crop of {self.image_id(row)} has {pixels.shape[1]}×"
                     f"{pixels.shape[0]} pixels, the first one {crop_size[1]}×{crop_size[0]}; "
                     "training needs crops of one size: align the data set again"
                 )
@@ -102,27 +106,35 @@ class CropFile:
         return self.batches[number], row - int(self.starts[number])
 
 
-def open_crops(crops_uri: str, manifest: Manifest) -> CropFile:
-    """The local copy of a crops artifact's first faces, made where there is none yet.
+def open_crops(crops_uri: str, manifest: Manifest, limit: int = 2**62) -> CropFile:
+    """The local copy of a crops artifact's first faces, made where there is no whole one yet.
 
-    It is written whole or not at all, and kept for the next training on the same crops.
+    It is written whole or not at all, and kept for later trainings on the same crops until others
+    need its room.
+
+    Args:
+        limit: bytes that all copies together may take.
 
     Raises:
-        TrainingError: there is no crop.
+        TrainingError: there is no crop, or no room for the copy.
         ArtifactError: a part is missing or damaged.
         StorageError: the cache folder cannot be written.
     """
     parts = [part for part in manifest.parts if part.name.startswith("crops/")]
     content = storage.fingerprint([part.sha256 for part in parts])
-    path = cache_folder() / "crops" / f"{manifest.fingerprint}-{content}.arrow"
-    if not path.exists():
+    folder = cache_folder() / "crops"
+    path = folder / f"{manifest.fingerprint}-{content}{crop_cache.SUFFIX}"
+    crops = _map(path) if path.exists() else None
+    if crops is None:
+        crop_cache.make_room(folder, sum(part.bytes for part in parts), limit)
         logger.info("copying the crops of %s to %s", crops_uri, path)
-        storage.sweep(str(path.parent))
+        storage.sweep(str(folder))
         with storage.new_file(str(path)) as new:
             _copy(records.part_uris(crops_uri, "crops", parts), new)
-    crops = _map(path)
-    if not len(crops):
+        crops = _map(path)
+    if crops is None or not len(crops):
         raise TrainingError(f"{crops_uri}: no crops to train on; see the rejects of its alignment")
+    crop_cache.touch(path)
     return crops
 
 
@@ -188,8 +200,13 @@ def _write(writer: pa.ipc.RecordBatchFileWriter, tables: list[pa.Table]) -> None
             writer.write_batch(batch)
 
 
-def _map(path: Path) -> CropFile:
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+def _map(path: Path) -> CropFile | None:
+    """The copy, or None where the file is damaged."""
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    except (pa.ArrowInvalid, OSError) as error:
+        logger.warning("%s: not a whole copy of crops (%s), it is made anew", path, error)
+        return None
     batches = tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
     starts = np.cumsum([0, *map(len, batches)])
     number_of: dict[str, int] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,70 +9,29 @@ import numpy as np
 from keras import ops
 
 from facenet_core.config import TrainConfig
-from facenet_core.models.layers import l2_decay, layer_seed
-from facenet_core.models.preprocessing import standardize
-from facenet_core.training import losses
-from facenet_core.training.augmentation import cut
-from facenet_core.training.fused_batch_norm import fused
+from facenet_core.training import augmentation, classifiers, losses
+from facenet_core.training.augmentation import Augmentation
+from facenet_core.training.figures import Figures
 from facenet_core.training.moving_average import MovingAverage
+from facenet_core.training.training_copy import training_copy
 
 Batch = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Sums over images; the means are what people look at.
-
-    `loss` is the whole: cross-entropy + weight decay + λ · center loss + the norm of prelogits.
-    """
-
-    images: float = 0.0
-    loss: float = 0.0
-    cross_entropy: float = 0.0
-    center_loss: float = 0.0
-    weight_decay: float = 0.0
-    accuracy: float = 0.0
-
-    def __add__(self, other: Figures) -> Figures:
-        return Figures(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
-
-    def values(self) -> tuple[float, ...]:
-        return (
-            self.images,
-            self.loss,
-            self.cross_entropy,
-            self.center_loss,
-            self.weight_decay,
-            self.accuracy,
-        )
-
-    def means(self) -> dict[str, float]:
-        """Mean over the images of each figure but their number."""
-        names = ("loss", "cross_entropy", "center_loss", "weight_decay", "accuracy")
-        return {name: getattr(self, name) / self.images for name in names}
-
-    def finite(self) -> bool:
-        return all(map(math.isfinite, self.values()))
 
 
 class Learner(keras.Model):
     """Trained by `train_on_batch(batch, labels, return_dict=True)`, which returns nothing.
 
-    A batch is {"images": uint8 [n, h, w, 3], "placements": int32 [n, 3]}, labels int32 [n].
-    Figures add up on the device until `take_figures`, so that steps do not wait for each other.
+    A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; labels
+    int32 [n]. Figures add up on the device until `take_figures`, so that steps do not wait for
+    each other.
     """
 
     def __init__(self, network: keras.Model, nrof_classes: int, config: TrainConfig) -> None:
         super().__init__(name="learner")
-        self.network = fused(network)
+        self.network = training_copy(network, config.mixed_precision)
         self.config = config
-        self.classifier = keras.layers.Dense(
-            nrof_classes,
-            kernel_initializer=keras.initializers.GlorotUniform(layer_seed(config.seed, "Logits")),
-            kernel_regularizer=l2_decay(config.weight_decay),
-            name="Logits",
-        )
-        self.classifier.build((None, config.embedding_size))
+        self.augmentation = Augmentation.of(config)
+        self.classifier = classifiers.build(nrof_classes, config)
         # Without a center loss, nobody pays for the centers.
         self.centers = (
             self._zeros((nrof_classes, config.embedding_size), "centers")
@@ -89,11 +46,13 @@ class Learner(keras.Model):
         self.sums = self._zeros((len(Figures().values()),), "sums")
 
     def call(self, batch: Batch, training: bool = False) -> tuple[Any, Any]:
-        """Prelogits [n, embedding_size] and logits [n, classes]."""
-        images = cut(batch["images"], batch["placements"], self.config.image_size)
-        images = standardize(images, self.config.use_fixed_image_standardization)
-        prelogits = self.network(images, training=training)
-        return prelogits, self.classifier(prelogits)
+        """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
+
+        For triplets, whose loss needs no classifier, the prelogits twice.
+        """
+        inputs = augmentation.prepare(batch["images"], batch["drawn"], self.augmentation)
+        prelogits = ops.cast(self.network(inputs, training=training), "float32")
+        return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
 
     def compute_loss(
         self,
@@ -107,32 +66,46 @@ class Learner(keras.Model):
 
         `sample_weight` is 0 for images that only fill a batch.
         """
-        prelogits, logits = y_pred
+        prelogits, outputs = y_pred
         weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
         images = ops.sum(weight)
-        per_image = losses.cross_entropy(logits, y)
-        correct = ops.cast(ops.equal(ops.argmax(logits, axis=1), y), weight.dtype)
-        cross_entropy = ops.sum(weight * per_image) / images
-        accuracy = ops.sum(weight * correct) / images
-        center_loss = weight_decay = ops.zeros(())
-        loss = cross_entropy
+        terms = self._tell_apart(prelogits, outputs, y, weight / images)
+        loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
         if decays := self.losses:
-            weight_decay = sum(decays)
-            loss = loss + weight_decay
+            terms["weight_decay"] = sum(decays)
+            loss = loss + terms["weight_decay"]
         if training and self.centers is not None:
-            center_loss = losses.center_loss(prelogits, y, self.centers)
-            loss = loss + self.config.center_loss_factor * center_loss
+            terms["center_loss"] = losses.center_loss(prelogits, y, self.centers)
+            loss = loss + self.config.center_loss_factor * terms["center_loss"]
             alfa = self.config.center_loss_alfa
             self.centers.assign(losses.moved_centers(prelogits, y, self.centers, alfa))
         if training and self.config.prelogits_norm_loss_factor:
             norm = losses.prelogits_norm(prelogits, self.config.prelogits_norm_p)
+            terms["prelogits_norm_loss"] = norm
             loss = loss + self.config.prelogits_norm_loss_factor * norm
         if training and self.average is not None:
             # The weights here are those of the step before: averages lag one step until the end.
             self.average.follow(self.network.weights)
-        figures = Figures(1.0, loss, cross_entropy, center_loss, weight_decay, accuracy)
-        self.sums.assign(self.sums + images * ops.stop_gradient(ops.stack(figures.values())))
+        lengths = ops.sqrt(ops.sum(ops.square(prelogits), axis=1))
+        terms["embedding_norm"] = ops.sum(lengths * weight) / images
+        figures = Figures(images=1.0, loss=loss, **terms)
+        row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(figures).values()]
+        self.sums.assign(self.sums + images * ops.stack(row))
         return loss
+
+    def _tell_apart(self, prelogits: Any, outputs: Any, y: Any, weight: Any) -> dict[str, Any]:
+        """The loss that tells people apart, and how often that succeeds; `weight` sums to 1."""
+        if self.classifier is None:
+            positive, negative = losses.triplet_distances(prelogits)
+            per_triplet = losses.triplet_loss(positive, negative, self.config.alpha)
+            right = ops.cast(positive < negative, "float32")
+            return {"triplet_loss": ops.mean(per_triplet), "accuracy": ops.mean(right)}
+        per_image = classifiers.cross_entropy(outputs, y, self.config)
+        right = ops.cast(ops.equal(ops.argmax(outputs, axis=1), y), weight.dtype)
+        return {
+            "cross_entropy": ops.sum(weight * per_image),
+            "accuracy": ops.sum(weight * right),
+        }
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -146,12 +119,19 @@ class Learner(keras.Model):
         self.sums.assign(np.zeros_like(sums))
         return Figures(*map(float, sums))
 
-    def trained_weights(self) -> list[np.ndarray]:
-        """Values of the network's weights to keep, in the order of `keras.Model.weights`."""
+    def embed(self, batch: Batch) -> np.ndarray:
+        """Embeddings float32 [n, embedding_size] of unit length, as of a finished model."""
+        prelogits = ops.convert_to_numpy(self.predict_on_batch(batch)[0])
+        return prelogits / np.maximum(np.linalg.norm(prelogits, axis=1, keepdims=True), 1e-5)
+
+    def averaged_weights(self) -> list[np.ndarray] | None:
+        """The moving averages of the network's weights, this step's included; None without any."""
         if self.average is None:
-            return self.network.get_weights()
+            return None
         self.average.follow(self.network.weights)
         return self.average.values()
 
     def _zeros(self, shape: tuple[int, ...], name: str) -> keras.Variable:
-        return self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name)
+        return self.add_weight(
+            shape=shape, initializer="zeros", dtype="float32", trainable=False, name=name
+        )

@@ -7,34 +7,36 @@ manifest = finish(plan, trained, run={})
 
 from __future__ import annotations
 
-import posixpath
-import tempfile
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facenet_core import storage
-from facenet_core.config import TrainConfig
+from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
 from facenet_core.engine import quietly
-from facenet_core.errors import TrainingError
+from facenet_core.errors import PairsError, TrainingError
 from facenet_core.models import registry
-from facenet_core.models.embedder import MODEL_FILE
-from facenet_core.storage import Input, Manifest, Part, Plan
-from facenet_core.training import inputs, schedules, selection
+from facenet_core.storage import Input, Manifest, Plan
+from facenet_core.training import inputs, parents, schedules, selection
+from facenet_core.training.trained import LOGS, Trained, published
 
 if TYPE_CHECKING:
+    from facenet_core.training.feeds import Data
     from facenet_core.training.history import EventLog
-    from facenet_core.training.trainer import Data, Trainer
+    from facenet_core.training.trainer import Trainer
 
-STAGE_FORMAT = 1
-LOGS = "logs"
+STAGE_FORMAT = 2
+_MEASURED = ("validation_", "lfw_")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far training is. Figures are means of the last steps, None before the first are known."""
+    """How far training is. Figures are means of the last steps, None before the first are known,
+    and for those that the loss does not have; `lfw_accuracy` is the last one measured."""
 
     step: int
     steps: int
@@ -43,43 +45,57 @@ class Step:
     learning_rate: float
     loss: float | None
     cross_entropy: float | None
+    triplet_loss: float | None
     center_loss: float | None
     weight_decay: float | None
     accuracy: float | None
+    lfw_accuracy: float | None
     images_per_second: float | None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training made, for the manifest."""
-
-    parts: tuple[Part, ...]
-    counts: Mapping[str, int]
-    details: Mapping[str, Any]
 
 
 def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     """Where the model of these crops belongs.
 
     In the plan's configuration, `learning_rate` and `learning_rate_schedule_file` have become
-    `learning_rate_schedule`, the rates themselves.
+    `learning_rate_schedule`, the rates themselves; other models and pairs stand as fingerprints.
 
     Raises:
-        ArtifactError: `crops_uri` is not a finished crops artifact.
-        ConfigError: no such network, or a malformed learning rate schedule.
+        ArtifactError: `crops_uri` is not a finished crops artifact, or a model is not finished.
+        ConfigError: no such network, a malformed learning rate schedule, or nothing to resume.
         TrainingError: the crops are smaller than `image_size`.
     """
     crops = storage.open_artifact(crops_uri, "align")
+    config = parents.continued(config)
     registry.locate(config.model_def)
     if "image_size" in crops.config:
         inputs.require_room((crops.config["image_size"],) * 2, config.image_size)
-    schedule = schedules.choose(config.learning_rate, config.learning_rate_schedule_file)
+    rates = parents.inherited_schedule(config)
+    if rates is None:
+        rates = schedules.choose(config.learning_rate, config.learning_rate_schedule_file).text()
     name = config.name or crops.name
-    determining = config.determining()
+    models = parents.inputs_of(config)
+    determining = config.determining() | {
+        "name": name,
+        "learning_rate_schedule": rates,
+        **{field: model.fingerprint for field, model in models.items()},
+    }
     del determining["learning_rate"], determining["learning_rate_schedule_file"]
-    determining |= {"name": name, "learning_rate_schedule": schedule.text()}
-    given = Input(crops_uri, crops.fingerprint)
-    return storage.plan_stage(root, "train", name, determining, [given], STAGE_FORMAT)
+    if "lfw_dir" in determining:
+        determining |= _pairs_that_decide(config)
+    given = [Input(crops_uri, crops.fingerprint), *models.values()]
+    return storage.plan_stage(root, "train", name, determining, given, STAGE_FORMAT)
+
+
+def _pairs_that_decide(config: TrainConfig) -> dict[str, str]:
+    """The content of the pairs and crops that early stop or keep_best go by."""
+    assert config.lfw_dir is not None
+    pairs = config.lfw_pairs
+    if pairs not in (AUTO_PAIRS, GENERATED_PAIRS):
+        if not storage.exists(pairs):
+            raise PairsError(f"lfw_pairs: {pairs}: no such pairs file")
+        pairs = f"sha256:{storage.sha256(pairs)}"
+    crops = storage.open_artifact(config.lfw_dir, "align")
+    return {"lfw_dir": crops.fingerprint, "lfw_pairs": pairs}
 
 
 def train(
@@ -103,43 +119,90 @@ def train(
         TrainingError: the data cannot be trained on, or the loss is no longer finite.
         ArtifactError: the crops are missing or damaged.
     """
-    if (made := _published(plan)) is not None:
+    if (made := published(plan)) is not None:
         return made
+    config = parents.continued(config)
     # These import Keras and its engine, which planning does not wait for.
     with quietly():
-        from facenet_core.training import checkpoints, devices
-        from facenet_core.training.history import EventLog
+        from facenet_core.training import devices, outcome
         from facenet_core.training.trainer import Trainer
 
         devices.prepare(config.gpu_memory_fraction)
+        devices.require_precision(config.mixed_precision)
     schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
-    data = _open_data(plan, config)  # may copy for minutes, while a progress bar is drawn
-    with quietly():
-        trainer = Trainer(data, schedule, config)
+    data = open_data(
+        plan.inputs[0].uri, config
+    )  # may copy for minutes, while a progress bar is drawn
+    with devices.shared(config.data_parallel, config.batch_size):
+        with quietly():
+            trainer = Trainer(data, schedule, config)
+        _go_on(plan, config, trainer)
+        _run(plan, trainer, run_id, progress)
+        if (made := published(plan)) is not None:  # by a run beside this one: it stays as it is
+            return made
+        return outcome.write(plan, trainer)
+
+
+def _run(
+    plan: Plan, trainer: Trainer, run_id: str, progress: Callable[[Step], None] | None
+) -> None:
+    """Take the steps that are left."""
+    from facenet_core.training import checkpoints
+    from facenet_core.training.history import EventLog
+
+    config = trainer.config
+    logs = storage.join(checkpoints.attempt_uri(plan.uri, run_id), LOGS)
+    with EventLog(logs, run_id, trainer.step) as events, closing(trainer.batches()) as batches:
+
+        def end_epoch() -> None:
+            trainer.speed.pause()
+            trainer.end_epoch()
+            _log_epoch(events, trainer)
+
+        def save() -> None:
+            kept, best = config.checkpoints_kept, trainer.best_step
+            checkpoints.save(plan.uri, run_id, trainer.checkpoint(), kept=kept, best=best)
+            events.upload()
+            trainer.speed.pause()
+
+        for batch, labels in batches:
+            trainer.advance(batch, labels)
+            if trainer.ends_window:
+                _log(events, trainer)
+            if trainer.ends_epoch:
+                end_epoch()
+            if trainer.ends_epoch or trainer.step % config.checkpoint_every == 0:
+                save()
+            if progress is not None:
+                progress(_step(trainer))
+            if trainer.ends_epoch and trainer.stopped_early:
+                break
+        if not trainer.history or trainer.history[-1]["step"] != trainer.step:
+            end_epoch()  # the triplets ran out
+            save()
+
+
+def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
+    """Bring the trainer to where an earlier attempt, or the model to resume, has come."""
+    from facenet_core.training import checkpoints
+
     checkpoint = checkpoints.newest(plan.uri, trainer.variables)
     if checkpoint is not None:
         trainer.restore(checkpoint)
-    logs = storage.join(checkpoints.attempt_uri(plan.uri, run_id), LOGS)
-    with EventLog(logs, run_id, trainer.step) as events, closing(trainer.batches()) as batches:
-        for batch, labels in batches:
-            trainer.advance(batch, labels)
-            if trainer.ends_epoch:
-                trainer.speed.pause()
-                trainer.end_epoch()
-            _log(events, trainer)
-            if trainer.ends_epoch or trainer.step % config.checkpoint_every == 0:
-                checkpoints.save(plan.uri, run_id, trainer.checkpoint())
-                events.upload()
-                trainer.speed.pause()
-            if progress is not None:
-                progress(_step(trainer))
-    return _write(plan, trainer)
+    elif config.resume is not None:
+        identities = trainer.data.selection.identities
+        trainer.inherit(parents.checkpoint_of(config.resume, trainer.variables, identities))
+        if trainer.step >= trainer.steps:
+            raise TrainingError(
+                f"resume: the learning rate schedule ends after {trainer.epochs} epochs, and so "
+                "many are done; give a schedule that goes on, or a learning_rate"
+            )
 
 
 def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
-    """Publish the model, and remove all of the attempts but the last checkpoint.
+    """Publish the model, and remove all of the attempts but the last and the best checkpoint.
 
-    The checkpoint has what the model has not: optimizer, centers and classifier.
+    They have what the model has not: optimizer, centers and classifier.
 
     Args:
         run: times and run id, for `run.json`.
@@ -147,108 +210,79 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
     from facenet_core.training import checkpoints
 
     manifest = storage.publish(plan, trained.parts, trained.counts, run, trained.details)
-    kept = checkpoints.uris(plan.uri)[:1]
+    kept = checkpoints.to_keep(plan.uri, trained.details.get("best_step"))
     for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
         if uri not in kept:
             storage.remove(uri)
     return manifest
 
 
-def _published(plan: Plan) -> Trained | None:
-    """The model of a plan that is carried out already."""
-    manifest = storage.finished(plan)
-    return manifest and Trained(manifest.parts, manifest.counts, manifest.details)
+def open_data(crops_uri: str, config: TrainConfig) -> Data:
+    """The crops, and who among them is trained on and held out.
 
+    Raises:
+        ArtifactError: the crops or the model that filters them are missing or damaged.
+        TrainingError: crops that are too small, or too few people.
+    """
+    from facenet_core.training import divergence, filtering
+    from facenet_core.training.feeds import Data
 
-def _open_data(plan: Plan, config: TrainConfig) -> Data:
-    from facenet_core.training.trainer import Data
-
-    crops_uri = plan.inputs[0].uri
-    crops = inputs.open_crops(crops_uri, storage.open_artifact(crops_uri, "align"))
+    manifest = storage.open_artifact(crops_uri, "align")
+    crops = inputs.open_crops(crops_uri, manifest, int(config.crop_cache_gib * 2**30))
+    height, width = crops.decode(0).shape[:2]
+    inputs.require_room((height, width), config.image_size)
+    near = None
+    if config.filter_model is not None and config.filter_percentile < 100:
+        threads = inputs.decoding_threads(config.nrof_preprocess_threads)
+        size, model = (height, width), config.filter_model
+        near = filtering.near_rows(crops, size, model, config.filter_percentile, threads)
     try:
         chosen = selection.select(
             crops.identities,
             crops.identity_of_row,
-            min_nrof_images_per_class=config.min_nrof_images_per_class,
+            filter_min_nrof_images_per_class=config.filter_min_nrof_images_per_class,
             validation_set_split_ratio=config.validation_set_split_ratio,
+            min_nrof_val_images_per_class=config.min_nrof_val_images_per_class,
             seed=config.seed,
+            near=near,
         )
     except TrainingError as error:
         raise TrainingError(f"{crops_uri}: {error}") from None
-    height, width = crops.decode(int(chosen.training[0])).shape[:2]
-    inputs.require_room((height, width), config.image_size)
+    if warning := divergence.center_warning(chosen, config):
+        logger.warning(warning)
     return Data(crops, chosen, (height, width))
 
 
 def _log(events: EventLog, trainer: Trainer) -> None:
-    if trainer.ends_window:
-        events.write(trainer.step, {f"train/{k}": v for k, v in trainer.latest.items()})
-        if trainer.speed.rate is not None:
-            events.write(trainer.step, {"images_per_second": trainer.speed.rate})
-    if trainer.ends_epoch:
-        row = trainer.history[-1]
-        events.write(trainer.step, {"learning_rate": row["learning_rate"]})
-        if row["validation_loss"] is not None:
-            events.write(
-                trainer.step,
-                {
-                    "validation/cross_entropy": row["validation_loss"],
-                    "validation/accuracy": row["validation_accuracy"],
-                },
-            )
+    events.write(trainer.step, {f"train/{k}": v for k, v in trainer.latest.items()})
+    events.write(
+        trainer.step,
+        {"learning_rate": trainer.learning_rate, "images_per_second": trainer.speed.rate},
+    )
+
+
+def _log_epoch(events: EventLog, trainer: Trainer) -> None:
+    row = trainer.history[-1]
+    measured = {k.replace("_", "/", 1): v for k, v in row.items() if k.startswith(_MEASURED)}
+    events.write(trainer.step, measured)
+    images, embeddings = trainer.look_closer()
+    events.write_images(trainer.step, "train/images", images)
+    events.write_histogram(trainer.step, "train/embeddings", embeddings)
+    if trainer.config.log_histograms:
+        for variable in trainer.learner.network.trainable_variables:
+            events.write_histogram(trainer.step, f"weights/{variable.path}", variable.numpy())
 
 
 def _step(trainer: Trainer) -> Step:
-    figures = ("loss", "cross_entropy", "center_loss", "weight_decay", "accuracy")
+    figures = ("loss", "cross_entropy", "triplet_loss", "center_loss", "weight_decay", "accuracy")
+    measured = [r["lfw_accuracy"] for r in trainer.history if r["lfw_accuracy"] is not None]
     return Step(
         step=trainer.step,
         steps=trainer.steps,
         epoch=trainer.epoch,
         epochs=trainer.epochs,
-        learning_rate=trainer.learning_rate(trainer.epoch),
+        learning_rate=trainer.learning_rate,
+        lfw_accuracy=measured[-1] if measured else None,
         images_per_second=trainer.speed.rate,
         **{name: trainer.latest.get(name) for name in figures},
     )
-
-
-def _write(plan: Plan, trainer: Trainer) -> Trained:
-    """Write the model, its history and its logs."""
-    from facenet_core.training import checkpoints
-    from facenet_core.training.history import HISTORY_FILE, write_history
-
-    if (made := _published(plan)) is not None:  # by a run beside this one: it stays as it is
-        return made
-    network = trainer.trained_network()
-    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-        local = Path(folder) / MODEL_FILE
-        network.save(local)
-        storage.copy_file(local, storage.join(plan.uri, MODEL_FILE))
-    write_history(plan.uri, trainer.history, plan.fingerprint)
-    names = []
-    for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
-        if posixpath.basename(posixpath.dirname(uri)) == LOGS:
-            names.append(posixpath.join(LOGS, posixpath.basename(uri)))
-            storage.write_bytes(storage.join(plan.uri, names[-1]), storage.read_bytes(uri))
-    parts = [
-        storage.describe_file(plan.uri, MODEL_FILE),
-        storage.describe_file(plan.uri, HISTORY_FILE, rows=len(trainer.history)),
-        *(storage.describe_file(plan.uri, name) for name in names),
-    ]
-    chosen, config, last = trainer.data.selection, trainer.config, trainer.history[-1]
-    counts = {
-        "identities": len(chosen.identities),
-        "training_images": len(chosen.training),
-        "validation_images": len(chosen.validation),
-        "epochs": trainer.epochs,
-        "steps": trainer.steps,
-    }
-    details = {
-        "model_def": config.model_def,
-        "image_size": config.image_size,
-        "embedding_size": config.embedding_size,
-        "use_fixed_image_standardization": config.use_fixed_image_standardization,
-        "parameters": network.count_params(),
-        "final": {key: last[key] for key in last if key != "images_per_second"},
-        "labels": list(chosen.identities),
-    }
-    return Trained(tuple(parts), counts, details)

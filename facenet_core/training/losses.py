@@ -1,7 +1,8 @@
-"""Losses on prelogits [n, d] and logits [n, classes], in keras.ops."""
+"""Losses on prelogits [n, d] and logits [n, classes], in keras.ops; all in float32."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops
@@ -10,6 +11,68 @@ from keras import ops
 def cross_entropy(logits: Any, labels: Any) -> Any:
     """Softmax cross-entropy [n] of logits [n, classes] and labels int [n]."""
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+def arcface_logits(cosines: Any, labels: Any, scale: float, margin: float) -> Any:
+    """Logits [n, classes] with the margin added to the angle to the own class's direction.
+
+    Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
+    https://arxiv.org/abs/1801.07698. Where the angle would pass π, its cosine goes on falling in a
+    straight line, as in the authors' program.
+
+    Args:
+        cosines: float32 [n, classes], between embeddings and the classes' directions.
+        labels: int [n].
+        scale: s, what unit vectors are multiplied by.
+        margin: m, radians.
+    """
+    # A little less than one: the sine's derivative is infinite there.
+    inside = ops.clip(cosines, -1 + 1e-6, 1 - 1e-6)
+    sines = ops.sqrt(1 - ops.square(inside))
+    turned = inside * math.cos(margin) - sines * math.sin(margin)
+    beyond = inside - margin * math.sin(margin)
+    own = ops.where(inside > math.cos(math.pi - margin), turned, beyond)
+    return scale * ops.where(_is_own(cosines, labels), own, cosines)
+
+
+def cosface_logits(cosines: Any, labels: Any, scale: float, margin: float) -> Any:
+    """Logits [n, classes] with the margin taken from the cosine to the own class's direction.
+
+    Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition",
+    https://arxiv.org/abs/1801.09414. Arguments as of `arcface_logits`; the margin is a cosine.
+    """
+    return scale * ops.where(_is_own(cosines, labels), cosines - margin, cosines)
+
+
+def triplet_distances(prelogits: Any) -> tuple[Any, Any]:
+    """Squared distances [n/3] of unit-length embeddings: anchor–positive and anchor–negative.
+
+    Args:
+        prelogits: float32 [n, d], anchor, positive and negative of each triplet in turn.
+    """
+    embeddings = unit_length(prelogits)
+    anchor, positive, negative = (embeddings[place::3] for place in range(3))
+    return squared_distances(anchor, positive), squared_distances(anchor, negative)
+
+
+def triplet_loss(positive: Any, negative: Any, alpha: float) -> Any:
+    """max(0, positive − negative + alpha) [t], of squared distances [t].
+
+    Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering",
+    https://arxiv.org/abs/1503.03832.
+    """
+    return ops.maximum(positive - negative + alpha, 0.0)
+
+
+def squared_distances(a: Any, b: Any) -> Any:
+    """Squared Euclidean distances [n] of rows [n, d]."""
+    return ops.sum(ops.square(a - b), axis=1)
+
+
+def unit_length(x: Any) -> Any:
+    """Rows [n, d] scaled to length 1, as TensorFlow's `l2_normalize` with epsilon 1e-10."""
+    squared = ops.sum(ops.square(x), axis=1, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squared, 1e-10))
 
 
 def center_loss(prelogits: Any, labels: Any, centers: Any) -> Any:
@@ -44,3 +107,8 @@ def moved_centers(prelogits: Any, labels: Any, centers: Any, alfa: float) -> Any
 def prelogits_norm(prelogits: Any, p: float) -> Any:
     """Mean over the batch of the p-norm of |x| + 0.0001; the term keeps its gradient finite."""
     return ops.mean(ops.sum((ops.abs(prelogits) + 1e-4) ** p, axis=1) ** (1 / p))
+
+
+def _is_own(logits: Any, labels: Any) -> Any:
+    """Bool [n, classes]: true at each row's label."""
+    return ops.equal(ops.arange(logits.shape[1]), ops.cast(labels, "int32")[:, None])

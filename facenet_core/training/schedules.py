@@ -1,4 +1,4 @@
-"""Learning rates by epoch, in the original's file format:
+"""Learning rates: fixed or by epoch, in the original's file format, and how they fade.
 
 # epoch: rate
 0:  0.05
@@ -42,6 +42,48 @@ class Schedule:
     def text(self) -> str:
         """The schedule in the file format, without comments: equal schedules give equal text."""
         return "\n".join(f"{epoch}: {rate!r}" for epoch, rate in self.steps)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rate of every step: a schedule, and what bends it.
+
+    Attributes:
+        schedule: rates by epoch.
+        epoch_steps: steps of an epoch.
+        epochs: how many there are, at the end of which a cosine arrives at zero.
+        cosine: fall along half a cosine, as Loshchilov & Hutter, https://arxiv.org/abs/1608.03983,
+            without restarts, from the end of the warm-up on.
+        warmup_epochs: rise from zero over so many epochs, step by step.
+        decay_epochs, decay_factor: multiply by the factor each time so many epochs are done, as the
+            original's staircase of exponential decay.
+    """
+
+    schedule: Schedule
+    epoch_steps: int
+    epochs: int
+    cosine: bool = False
+    warmup_epochs: float = 0.0
+    decay_epochs: int = 100
+    decay_factor: float = 1.0
+
+    def at(self, step: int) -> float:
+        """The rate with which the step after `step` others is taken.
+
+        Raises:
+            ValueError: the schedule stops before it.
+        """
+        done, epoch = step / self.epoch_steps, step // self.epoch_steps + 1
+        rate = self.schedule.rate(epoch)
+        if rate is None:
+            raise ValueError(f"epoch {epoch} is after the end of the schedule")
+        rate *= self.decay_factor ** ((epoch - 1) // self.decay_epochs)
+        if done < self.warmup_epochs:
+            return rate * (step + 1) / (self.warmup_epochs * self.epoch_steps + 1)
+        if self.cosine:
+            share = (done - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+            rate *= (1 + math.cos(math.pi * share)) / 2
+        return rate
 
 
 def choose(learning_rate: float, schedule_file: str | None) -> Schedule:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,25 +12,29 @@ import numpy as np
 from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.models import registry
-from facenet_core.training import checkpoints, inputs, optimizers, samplers
-from facenet_core.training.augmentation import central_placements, draw_placements
+from facenet_core.training import (
+    augmentation,
+    checkpoints,
+    classifiers,
+    devices,
+    feeds,
+    figures,
+    inputs,
+    optimizers,
+    parents,
+    samplers,
+    stopping,
+)
 from facenet_core.training.checkpoints import Checkpoint
-from facenet_core.training.inputs import CropFile
-from facenet_core.training.learner import Batch, Figures, Learner
-from facenet_core.training.schedules import Schedule
-from facenet_core.training.selection import Selection
+from facenet_core.training.divergence import advice
+from facenet_core.training.feeds import Data
+from facenet_core.training.figures import Figures
+from facenet_core.training.learner import Batch, Learner
+from facenet_core.training.monitor import Monitor
+from facenet_core.training.schedules import Rates, Schedule
 
 # Steps between two looks at the figures: looking makes the host wait for the device.
 WINDOW = 10
-
-
-@dataclass(frozen=True)
-class Data:
-    """The crops, who is on them, and their size (height, width) in pixels."""
-
-    crops: CropFile
-    selection: Selection
-    crop_size: tuple[int, int]
 
 
 class Trainer:
@@ -44,34 +47,43 @@ class Trainer:
         step: steps done, of `steps`; `epochs` of `epoch_steps` each.
         history: a row for each epoch done, see `history.HISTORY`.
         latest: mean figures of the last window; empty before the first.
+        sample: the last batch.
     """
 
     def __init__(self, data: Data, schedule: Schedule, config: TrainConfig) -> None:
-        self.data, self.schedule, self.config = data, schedule, config
+        self.data, self.config = data, config
         nrof_rows = len(data.selection.training)
         self.epoch_steps = samplers.steps_per_epoch(config.epoch_size, config.batch_size, nrof_rows)
         self.epochs = schedule.epochs(config.max_nrof_epochs)
         self.steps = self.epochs * self.epoch_steps
-        self.network = registry.build(
-            config.model_def,
-            image_size=config.image_size,
-            embedding_size=config.embedding_size,
-            keep_probability=config.keep_probability,
-            weight_decay=config.weight_decay,
-            batch_norm_decay=config.batch_norm_decay,
-            seed=config.seed,
+        self.rates = Rates(
+            schedule,
+            self.epoch_steps,
+            self.epochs,
+            cosine=config.learning_rate_cosine,
+            warmup_epochs=config.warmup_epochs,
+            decay_epochs=config.learning_rate_decay_epochs,
+            decay_factor=config.learning_rate_decay_factor,
         )
+        self.network = _build_network(config)
         self.learner = Learner(self.network, len(data.selection.identities), config)
-        self.optimizer = optimizers.build(config.optimizer, self.learning_rate(1))
+        self.optimizer = optimizers.build(config.optimizer, self.rates.at(0), config.weight_decay)
+        if config.mixed_precision == "float16":
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(self.learner.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
         self.learner.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
         self.variables = [*self.learner.variables, *self.optimizer.variables]
+        self.feed = feeds.build(data, config, self.learner)
+        self.monitor = Monitor(config, self.network) if config.lfw_dir is not None else None
         self.step = 0
         self.history: list[dict[str, Any]] = []
-        self.latest: dict[str, float] = {}
+        self.latest: dict[str, float | None] = {}
+        self.sample: Batch | None = None
         self.speed = Speedometer()
         self._sums = Figures()
+        self._rate: float | None = None  # as the optimizer was told
+        self._inherited = 0  # epochs of a model that this one goes on from
 
     @property
     def epoch(self) -> int:
@@ -86,51 +98,84 @@ class Trainer:
     def ends_window(self) -> bool:
         return self.ends_epoch or self.step % WINDOW == 0
 
-    def learning_rate(self, epoch: int) -> float:
-        rate = self.schedule.rate(epoch)
-        if rate is None:
-            raise ValueError(f"epoch {epoch} is after the end of the schedule")
-        return rate
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step done, or of the first one."""
+        return self.rates.at(max(self.step - 1, 0))
+
+    @property
+    def own_history(self) -> list[dict[str, Any]]:
+        return self.history[self._inherited :]
+
+    @property
+    def stopped_early(self) -> bool:
+        config = self.config
+        return stopping.exhausted(self.own_history, config.monitor, config.early_stop)
+
+    @property
+    def best_step(self) -> int | None:
+        """The step after which the monitored figure was best; None where it is not measured."""
+        row = stopping.best(self.own_history, self.config.monitor)
+        return row and row["step"]
 
     def batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
         """The batches of the steps that are left, decoded ahead; close it to end the threads."""
-        threads = inputs.decoding_threads(self.config.nrof_preprocess_threads)
-        return inputs.ahead(self._training_batch, range(self.step, self.steps), threads)
+        if not self.stopped_early:
+            yield from self.feed.batches(self.step, self.steps)
 
     def advance(self, batch: Batch, labels: np.ndarray) -> None:
         """Train one step.
 
         Raises:
-            TrainingError: the loss is no longer finite.
+            TrainingError: the loss is no longer finite, or the device refuses.
         """
         if self.ends_epoch:
-            self.optimizer.learning_rate = self.learning_rate(self.step // self.epoch_steps + 1)
             self.speed = Speedometer()
             self._sums = Figures()
-        self.learner.train_on_batch(batch, labels, return_dict=True)
+        rate = self.rates.at(self.step)
+        if rate != self._rate:
+            self.optimizer.learning_rate = self._rate = rate
+        with devices.explained():
+            self.learner.train_on_batch(batch, labels, return_dict=True)
         self.step += 1
+        self.sample = batch
         if self.ends_window:
-            figures = self.learner.take_figures()
-            if not figures.finite():
-                raise TrainingError(
-                    f"the loss is not finite at step {self.step} (epoch {self.epoch}): training "
-                    "diverged. Lower the learning rate first; center_loss_factor and weight_decay "
-                    "come next, and few images a batch make batch norm unsteady"
-                )
-            self._sums += figures
-            self.latest = figures.means()
+            self._look()
         self.speed.lap(len(labels))
 
+    def _look(self) -> None:
+        found = self.learner.take_figures()
+        if broken := found.not_finite():
+            raise TrainingError(
+                f"the loss is not finite at step {self.step} (epoch {self.epoch}): "
+                + advice(broken, self.data.selection, self.config)
+            )
+        self._sums += found
+        self.latest = figures.shown(found.means(), self.config.loss)
+
     def end_epoch(self) -> dict[str, Any]:
-        """Validate on what is held out, and add the epoch's row to the history."""
-        validation = self._validate()
+        """Validate and measure where it is time to, and add the epoch's row to the history.
+
+        Raises:
+            TrainingError: there was no step, as there was nothing to learn from.
+        """
+        if not self.step:
+            raise TrainingError(
+                "no triplet to train on: every negative is farther than its positive by alpha = "
+                f"{self.config.alpha:g}, or no person has two images; set a larger alpha, or check "
+                "the identities"
+            )
+        if not self.ends_window:
+            self._look()
+        validation = self._validate() if self._due(self.config.validate_every_n_epochs) else {}
         row = {
             "epoch": self.epoch,
             "step": self.step,
-            "learning_rate": self.learning_rate(self.epoch),
-            **self._sums.means(),
-            "validation_loss": validation["cross_entropy"] if validation else None,
-            "validation_accuracy": validation["accuracy"] if validation else None,
+            "learning_rate": self.learning_rate,
+            **figures.shown(self._sums.means(), self.config.loss),
+            "validation_loss": validation.get("cross_entropy"),
+            "validation_accuracy": validation.get("accuracy"),
+            **(self._measure() if self._due(self.config.lfw_every_n_epochs) else NOT_MEASURED),
             "images": self.step * self.config.batch_size,
             "images_per_second": self.speed.rate,
         }
@@ -138,54 +183,93 @@ class Trainer:
         return row
 
     def checkpoint(self) -> Checkpoint:
-        record = {"sums": self._sums.values(), "latest": self.latest, "history": self.history}
-        return Checkpoint(self.step, checkpoints.values(self.variables), record)
+        feed, extra = self.feed.state()
+        record = {
+            "sums": self._sums.values(),
+            "latest": self.latest,
+            "history": self.history,
+            "inherited": self._inherited,
+            "feed": feed,
+        }
+        return Checkpoint(self.step, checkpoints.values(self.variables), record, extra)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from here as if training had never stopped."""
-        for variable, value in zip(self.variables, checkpoint.arrays, strict=True):
-            variable.assign(value)
+        self._assign(checkpoint)
         self.step = checkpoint.step
         self.history = list(checkpoint.record["history"])
         self.latest = dict(checkpoint.record["latest"])
         self._sums = Figures(*checkpoint.record["sums"])
+        self._inherited = checkpoint.record["inherited"]
+        self.feed.restore(checkpoint.record["feed"], checkpoint.extra)
 
-    def trained_network(self) -> keras.Model:
-        """The network with the weights to keep: averaged ones where averages were asked for."""
-        self.network.set_weights(self.learner.trained_weights())
-        return self.network
+    def inherit(self, checkpoint: Checkpoint) -> None:
+        """Go on from the last step of another model's training.
 
-    def _training_batch(self, step: int) -> tuple[Batch, np.ndarray]:
-        config, data = self.config, self.data
-        training = data.selection.training
-        rows = training[samplers.rows_of_step(config.seed, step, config.batch_size, len(training))]
-        placements = draw_placements(
-            config.seed,
-            step,
-            config.batch_size,
-            data.crop_size,
-            config.image_size,
-            random_crop=config.random_crop,
-            random_flip=config.random_flip,
-        )
-        return self._batch(rows, placements)
+        Raises:
+            TrainingError: its epochs had another length.
+        """
+        self.restore(checkpoint)
+        last = self.history[-1]
+        if last["step"] != last["epoch"] * self.epoch_steps:
+            raise TrainingError(
+                f"resume: epoch {last['epoch']} ended at step {last['step']:,}, with epochs of "
+                f"{self.epoch_steps:,} steps as asked for here it ends at "
+                f"{last['epoch'] * self.epoch_steps:,}; leave epoch_size, batch_size and the data "
+                "as they were"
+            )
+        self._inherited = len(self.history)
 
-    def _batch(self, rows: np.ndarray, placements: np.ndarray) -> tuple[Batch, np.ndarray]:
-        images = self.data.crops.decode_rows(rows, self.data.crop_size)
-        return {"images": images, "placements": placements}, self.data.selection.labels[rows]
+    def take_back_to(self, checkpoint: Checkpoint) -> None:
+        """Give the learner the weights it had then; step and history stay."""
+        self._assign(checkpoint)
+
+    def weights(self) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+        """The weights to keep and, where those are moving averages, the raw ones beside them.
+
+        In the order of `keras.Model.weights`. The averages are brought up to date, so ask for them
+        once at the end.
+        """
+        raw = self.learner.network.get_weights()
+        averaged = self.learner.averaged_weights()
+        return (raw, None) if averaged is None else (averaged, raw)
+
+    def look_closer(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the last batch: images uint8 [≤ 8, s, s, 3] as augmented, embeddings [n, d]."""
+        assert self.sample is not None
+        few = {name: values[:8] for name, values in self.sample.items()}
+        shape = augmentation.Augmentation.of(self.config)
+        altered = keras.ops.convert_to_numpy(augmentation.alter(few["images"], few["drawn"], shape))
+        return altered.astype(np.uint8), self.learner.embed(self.sample)
+
+    def _assign(self, checkpoint: Checkpoint) -> None:
+        for variable, value in zip(self.variables, checkpoint.arrays, strict=True):
+            variable.assign(value)
+
+    def _due(self, every: int) -> bool:
+        return self.epoch % every == 0 or self.step == self.steps
+
+    def _measure(self) -> dict[str, float | None]:
+        if self.monitor is None:
+            return NOT_MEASURED
+        raw = self.learner.network.get_weights()
+        if self.learner.average is None:
+            return {**NOT_MEASURED, **self.monitor.measure(raw)}
+        averaged = self.monitor.measure(self.learner.average.values())
+        return {**averaged, "lfw_accuracy_raw": self.monitor.measure(raw)["lfw_accuracy"]}
 
     def _validate(self) -> dict[str, float]:
         """Mean figures of the held-out images, cut to their centres; empty without any."""
         rows, size = self.data.selection.validation, self.config.batch_size
         if not len(rows):
             return {}
-        placements = central_placements(size, self.data.crop_size, self.config.image_size)
+        drawn = augmentation.central(self.learner.augmentation, size, self.data.crop_size)
 
         def load(start: int) -> tuple[Batch, np.ndarray, np.ndarray]:
             # All batches have one shape; what fills the last one weighs nothing.
             places = np.arange(start, start + size)
             weight = (places < len(rows)).astype(np.float32)
-            return *self._batch(rows[places % len(rows)], placements), weight
+            return *self.data.batch(rows[places % len(rows)], drawn), weight
 
         threads = inputs.decoding_threads(self.config.nrof_preprocess_threads)
         sums = Figures()
@@ -193,6 +277,27 @@ class Trainer:
             self.learner.test_on_batch(batch, labels, weight, return_dict=True)
             sums += self.learner.take_figures()
         return sums.means()
+
+
+NOT_MEASURED: dict[str, float | None] = dict.fromkeys(
+    ("lfw_accuracy", "lfw_val_rate", "lfw_auc", "lfw_accuracy_raw")
+)
+
+
+def _build_network(config: TrainConfig) -> keras.Model:
+    network = registry.build(
+        config.model_def,
+        image_size=config.image_size,
+        embedding_size=config.embedding_size,
+        keep_probability=config.keep_probability,
+        weight_decay=classifiers.penalty(config),
+        batch_norm_decay=config.batch_norm_decay,
+        seed=config.seed,
+    )
+    if config.pretrained_model is not None:
+        parents.copy_weights(network, config.pretrained_model)
+    parents.freeze(network, config.freeze)
+    return network
 
 
 class Speedometer:

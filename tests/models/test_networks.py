@@ -10,7 +10,7 @@ import pytest
 from facenet_core.errors import ConfigError
 from facenet_core.models import registry
 
-REFERENCE = {"inception_resnet_v1": 512, "squeezenet": 128}
+REFERENCE = {"inception_resnet_v1": 512, "inception_resnet_v2": 128, "squeezenet": 128}
 TF1_KINDS = {"kernel": "weights", "bias": "biases"}
 
 
@@ -61,6 +61,7 @@ def test_gives_what_the_original_graph_gives_for_the_same_weights(
         ("squeezenet", 128, 1_382_760),
         ("inception_resnet_v1", 128, 22_808_144),
         ("inception_resnet_v1", 512, 23_497_424),
+        ("inception_resnet_v2", 128, 54_533_728),
     ],
 )
 def test_has_as_many_values_as_the_original(model_def, embedding_size, values):
@@ -70,7 +71,12 @@ def test_has_as_many_values_as_the_original(model_def, embedding_size, values):
 
 
 @pytest.mark.parametrize(
-    ("model_def", "smallest"), [("squeezenet", 25), ("inception_resnet_v1", 75)]
+    ("model_def", "smallest"),
+    [
+        ("squeezenet", 25),
+        ("inception_resnet_v1", 75),
+        pytest.param("inception_resnet_v2", 75, marks=pytest.mark.slow),
+    ],
 )
 def test_the_smallest_image_it_says_is_the_smallest_it_takes(model_def, smallest):
     options = {"embedding_size": 2}

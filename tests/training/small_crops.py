@@ -29,13 +29,22 @@ def encode(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def write_crops(root: str, people: Mapping[str, int], size: int = CROP_SIZE, parts: int = 2) -> str:
+def write_crops(
+    root: str,
+    people: Mapping[str, int],
+    size: int = CROP_SIZE,
+    parts: int = 2,
+    wrong: Mapping[str, str] | None = None,
+) -> str:
     """URI of a crops artifact with so many images of each person, dealt out to the parts.
 
-    Each image has a second face too, of which training must not take notice.
+    Each image has a second face too, of which training must not take notice. `wrong` says whom an
+    image shows instead of whom it is filed under.
     """
+    wrong = wrong or {}
+    numbers = {name: number for number, name in enumerate(people)}
     given = [storage.Input("raw", "0" * 16)]
-    config = {"image_size": size, "people": dict(people)}
+    config = {"image_size": size, "people": dict(people), "wrong": dict(wrong)}
     plan = storage.plan_stage(root, "align", "faces", config, given, 1)
     images = [
         (name, person, shot)
@@ -48,6 +57,7 @@ def write_crops(root: str, people: Mapping[str, int], size: int = CROP_SIZE, par
         uri = storage.join(plan.uri, part)
         with records.PartWriter(uri, records.CROPS, plan.fingerprint) as writer:
             for name, person, shot in images[number::parts]:
+                person = numbers[wrong.get(f"{name}/{name}_{shot:04d}.jpg", name)]
                 for face in (0, 1):
                     writer.write(
                         {

@@ -12,7 +12,7 @@ def variables():
 
 
 def write(root, run_id, step, variables):
-    save(root, run_id, Checkpoint(step, values(variables), {"rows": [step, None, 0.1]}))
+    save(root, run_id, Checkpoint(step, values(variables), {"rows": [step, None, 0.1]}), kept=2)
 
 
 def test_gives_back_what_was_saved(root, variables):

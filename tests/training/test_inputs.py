@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from small_crops import draw, write_crops
 from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.errors import ArtifactError, TrainingError
+from facenet_core.training.crop_cache import make_room, touch
 from facenet_core.training.inputs import ahead, open_crops, require_room
 
 
@@ -38,7 +40,6 @@ def test_rows_are_decoded_to_the_pixels_that_were_stored(crops):
 def test_is_copied_once_and_then_reused(crops_uri, crops):
     before = crops.path.stat()
     again = open_crops(crops_uri, storage.open_artifact(crops_uri, "align"))
-    assert again.path.stat().st_mtime_ns == before.st_mtime_ns
     assert again.path.stat().st_ino == before.st_ino
 
 
@@ -85,3 +86,31 @@ def test_no_thread_outlives_its_reader():
     next(batches)
     batches.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_a_damaged_copy_is_made_anew(root):
+    uri = write_crops(root, {"Ann": 3, "Bob": 3})
+    manifest = storage.open_artifact(uri, "align")
+    path = open_crops(uri, manifest).path
+    path.write_bytes(path.read_bytes()[:-300])
+    assert len(open_crops(uri, manifest)) == 6
+
+
+def test_copies_that_were_not_used_for_the_longest_time_make_room(tmp_path):
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        (tmp_path / f"{name}.arrow").write_bytes(bytes(100))
+        os.utime(tmp_path / f"{name}.arrow", (1e9 - age, 1e9 - age))
+    make_room(tmp_path, needed=150, limit=350)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["middle", "newest"]
+    touch(tmp_path / "middle.arrow")
+    make_room(tmp_path, needed=250, limit=350)
+    assert [path.stem for path in tmp_path.iterdir()] == ["middle"]
+
+
+def test_crops_larger_than_the_cache_are_refused_before_anything_is_removed(tmp_path):
+    (tmp_path / "other.arrow").write_bytes(bytes(100))
+    with pytest.raises(TrainingError, match="raise crop_cache_gib"):
+        make_room(tmp_path, needed=400, limit=350)
+    with pytest.raises(TrainingError, match="set XDG_CACHE_HOME"):
+        make_room(tmp_path / "beside", needed=2**60, limit=2**61)
+    assert (tmp_path / "other.arrow").exists()

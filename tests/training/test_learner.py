@@ -4,9 +4,12 @@ import pytest
 from small_crops import tiny
 
 from facenet_core.config import TrainConfig
-from facenet_core.training import devices, losses
-from facenet_core.training.augmentation import central_placements
+from facenet_core.errors import ConfigError, TrainingError
+from facenet_core.training import classifiers, devices, losses
+from facenet_core.training.augmentation import Augmentation, central
+from facenet_core.training.divergence import advice, center_warning
 from facenet_core.training.learner import Learner
+from facenet_core.training.selection import Selection
 
 CONFIG = TrainConfig(
     image_size=32,
@@ -18,24 +21,24 @@ CONFIG = TrainConfig(
 LABELS = np.array([0, 2, 2, 1], np.int32)
 
 
-def build(config=CONFIG):
+def build(config=CONFIG, rate=0.0):
     network = tiny(
         image_size=32,
         embedding_size=4,
         keep_probability=1.0,
-        weight_decay=config.weight_decay,
+        weight_decay=classifiers.penalty(config),
         batch_norm_decay=0.9,
         seed=1,
     )
     learner = Learner(network, 3, config)
-    learner.compile(keras.optimizers.SGD(0.0), jit_compile=keras.backend.backend() == "jax")
+    learner.compile(keras.optimizers.SGD(rate), jit_compile=keras.backend.backend() == "jax")
     return learner
 
 
 @pytest.fixture
 def batch():
     images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), np.uint8)
-    return {"images": images, "placements": central_placements(4, (40, 40), 32)}
+    return {"images": images, "drawn": central(Augmentation(32), 4, (40, 40))}
 
 
 def test_figures_are_sums_over_the_images_of_all_steps(batch):
@@ -48,6 +51,9 @@ def test_figures_are_sums_over_the_images_of_all_steps(batch):
         "accuracy": np.mean(np.argmax(logits, axis=1) == LABELS),
     }
     norm = float(losses.prelogits_norm(prelogits, 1.0))
+    expected["prelogits_norm_loss"] = norm
+    expected["embedding_norm"] = np.linalg.norm(prelogits, axis=1).mean()
+    expected["triplet_loss"] = 0.0
     expected["loss"] = (
         expected["cross_entropy"]
         + 0.1 * expected["center_loss"]
@@ -116,3 +122,79 @@ def test_operations_are_made_repeatable():
 
     devices.prepare(gpu_memory_fraction=1.0)
     assert is_op_determinism_enabled()
+
+
+@pytest.mark.parametrize(
+    ("loss", "mixed_precision"),
+    [("softmax", "bfloat16"), ("arcface", "off"), ("cosface", "bfloat16")],
+)
+def test_every_loss_falls_and_centers_stay_float32(batch, loss, mixed_precision):
+    learner = build(
+        CONFIG.model_copy(
+            update={"loss": loss, "logit_scale": 8.0, "mixed_precision": mixed_precision}
+        ),
+        rate=0.02,
+    )
+    falling = []
+    for _ in range(12):
+        learner.train_on_batch(batch, LABELS)
+        falling.append(learner.take_figures().means()["cross_entropy"])
+    assert falling[-1] < 0.8 * falling[0]
+    assert learner.centers.dtype == "float32"
+
+
+def test_a_decoupled_weight_decay_is_no_part_of_the_loss(batch):
+    learner = build(CONFIG.model_copy(update={"optimizer": "adamw"}))
+    learner.train_on_batch(batch, LABELS)
+    assert learner.take_figures().weight_decay == 0
+
+
+@pytest.mark.parametrize(
+    ("alfa", "batch_size", "expected"),
+    [(0.5, 90, "center_loss_alfa to 0.978 or more"), (0.95, 60, None), (0.5, 6, None)],
+)
+def test_centers_that_would_overshoot_are_warned_of(alfa, batch_size, expected):
+    two_people = np.array([0, 1] * 5, np.int32)
+    selection = Selection(("Ann", "Bob"), two_people, np.arange(10), np.arange(0))
+    config = CONFIG.model_copy(update={"center_loss_alfa": alfa, "batch_size": batch_size})
+    warning = center_warning(selection, config)
+    assert (warning is None) if expected is None else (expected in warning)
+    if warning:
+        assert warning in advice(["loss", "center_loss"], selection, config)
+
+
+@pytest.mark.parametrize(("alfa", "grows"), [(0.5, True), (0.978, False)])
+def test_the_warning_is_true(alfa, grows):
+    features = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    labels = np.array([0, 1] * 45, np.int32)
+    centers = np.zeros((2, 4), np.float32)
+    for _ in range(20):
+        centers = np.asarray(losses.moved_centers(features, labels, centers, alfa))
+    assert (np.abs(centers).max() > 1e6) == grows
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("Failed to get convolution algorithm. This is probably", "Lower gpu_memory_fraction"),
+        ("OOM when allocating tensor with shape[90,64]", "lower batch_size"),
+    ],
+)
+def test_errors_of_the_device_are_explained(text, meaning):
+    with pytest.raises(TrainingError, match=meaning), devices.explained():
+        raise RuntimeError(text)
+    with pytest.raises(ValueError, match="another"), devices.explained():
+        raise ValueError("another")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has it")
+def test_sharing_batches_between_devices_needs_jax():
+    with pytest.raises(ConfigError, match="KERAS_BACKEND=jax"), devices.shared(True, 90):
+        pass
+
+
+def test_float16_is_refused_without_a_gpu():
+    if devices.has_gpu():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="float16 needs a GPU"):
+        devices.require_precision("float16")

@@ -3,29 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
+import training_runs
 from small_crops import draw, write_crops
+from training_runs import Killed, changed, history, kill_at, run, weights
 
 from facenet_core import storage
-from facenet_core.config import TrainConfig
 from facenet_core.errors import ArtifactError, ConfigError, TrainingError
 from facenet_core.models.embedder import Embedder
 from facenet_core.training import loop
 
-SMALL = TrainConfig(
-    model_def="small_crops:tiny",
-    image_size=32,
-    embedding_size=8,
-    batch_size=6,
-    max_nrof_epochs=3,
-    epoch_size=5,
-    optimizer="adam",
-    learning_rate=0.05,
-    batch_norm_decay=0.5,
-    validation_set_split_ratio=0.2,
-    nrof_preprocess_threads=2,
-)
+SMALL = changed(training_runs.SMALL, validation_set_split_ratio=0.2, validate_every_n_epochs=1)
 EVERYTHING = SMALL.model_copy(
     update={
         "keep_probability": 0.8,
@@ -36,37 +24,9 @@ EVERYTHING = SMALL.model_copy(
         "random_crop": True,
         "random_flip": True,
         "checkpoint_every": 3,
+        "checkpoints_kept": 2,
     }
 )
-
-
-def run(root, crops_uri, config, run_id="run", progress=None):
-    """Plan, train and finish; the URI of the model."""
-    plan = loop.plan_train(root, crops_uri, config)
-    trained = loop.train(plan, config, run_id=run_id, progress=progress)
-    loop.finish(plan, trained, {})
-    return plan.uri
-
-
-def weights(model_uri):
-    return Embedder.load(model_uri).network.get_weights()
-
-
-def history(model_uri):
-    table = pq.read_table(storage.join(model_uri, "history.parquet"))
-    return table.drop_columns(["images_per_second"]).to_pylist()
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(step):
-    def progress(now):
-        if now.step == step:
-            raise Killed
-
-    return progress
 
 
 @pytest.fixture(scope="module")
@@ -289,14 +249,14 @@ def test_where_it_runs_does_not_determine_the_model(root, crops_uri):
 
 
 def test_people_with_few_images_are_left_out(root, crops_uri):
-    config = SMALL.model_copy(update={"min_nrof_images_per_class": 3, "max_nrof_epochs": 1})
+    config = SMALL.model_copy(update={"filter_min_nrof_images_per_class": 3, "max_nrof_epochs": 1})
     manifest = storage.open_artifact(run(root, crops_uri, config), "train")
     assert manifest.details["labels"] == ["Ann", "Bob", "Cy"]
 
 
 def test_one_person_alone_is_an_error(root):
     crops = write_crops(root, {"Ann": 9})
-    with pytest.raises(TrainingError, match="a classifier needs two people"):
+    with pytest.raises(TrainingError, match="to tell people apart takes two"):
         run(root, crops, SMALL)
 
 

@@ -7,7 +7,7 @@ from facenet_core.errors import TrainingError
 from facenet_core.training.selection import select
 
 
-def choose(counts, least=1, ratio=0.0, seed=0):
+def choose(counts, least=1, ratio=0.0, seed=0, least_held_out=0, near=None):
     """Select from people p0, p1 … with so many images each, mixed, names in reverse order."""
     names = [f"p{i}" for i in range(len(counts))][::-1]
     people = np.repeat(np.arange(len(counts))[::-1], counts)
@@ -15,9 +15,11 @@ def choose(counts, least=1, ratio=0.0, seed=0):
     chosen = select(
         names,
         people,
-        min_nrof_images_per_class=least,
+        filter_min_nrof_images_per_class=least,
         validation_set_split_ratio=ratio,
+        min_nrof_val_images_per_class=least_held_out,
         seed=seed,
+        near=near,
     )
     return chosen, np.array(names)[people]
 
@@ -59,5 +61,22 @@ def test_what_is_held_out_is_a_function_of_the_seed():
 
 @pytest.mark.parametrize(("counts", "least"), [([5], 1), ([5, 2], 3), ([1, 1], 2)])
 def test_fewer_than_two_people_are_an_error(counts, least):
-    with pytest.raises(TrainingError, match="a classifier needs two people"):
+    with pytest.raises(TrainingError, match="to tell people apart takes two"):
         choose(counts, least)
+
+
+def test_of_people_with_few_images_none_are_held_out():
+    chosen, names = choose([9, 4, 5], ratio=0.3, least_held_out=5)
+    assert set(names[chosen.validation]) == {"p0", "p2"}
+    assert (names[chosen.training] == "p1").sum() == 4
+
+
+def test_images_far_from_their_centre_are_left_out_before_people_are_counted():
+    _, names = choose([3, 4, 5])
+    near = np.ones(12, bool)
+    near[np.flatnonzero(names == "p0")[:2]] = False
+    near[np.flatnonzero(names == "p2")[0]] = False
+    chosen, _ = choose([3, 4, 5], least=2, near=near)
+    assert chosen.identities == ("p1", "p2")
+    assert set(chosen.training) == set(np.flatnonzero(near & (names != "p0")))
+    assert (chosen.labels[~near] == -1).all()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from small_crops import tiny
 
-from facenet_core.training.fused_batch_norm import FusedBatchNormalization, fused
+from facenet_core.training.training_copy import FusedBatchNormalization, training_copy
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's"
@@ -23,7 +23,7 @@ def build():
 
 @tensorflow_only
 def test_trains_as_the_network_it_copies():
-    network, copy = build(), fused(build())
+    network, copy = build(), training_copy(build(), "off")
     copy.set_weights(network.get_weights())
     images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype("float32")
     assert any(isinstance(layer, FusedBatchNormalization) for layer in copy.layers)
@@ -39,5 +39,17 @@ def test_trains_as_the_network_it_copies():
 
 def test_starts_from_the_same_weights():
     network = build()
-    for one, other in zip(network.get_weights(), fused(network).get_weights(), strict=True):
+    for one, other in zip(
+        network.get_weights(), training_copy(network, "off").get_weights(), strict=True
+    ):
         assert np.array_equal(one, other)
+
+
+def test_half_precision_computes_like_float32_and_keeps_its_variables_in_it():
+    network, copy = build(), training_copy(build(), "bfloat16")
+    images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype("float32")
+    assert {v.dtype for v in copy.variables} == {"float32"}
+    assert copy.get_layer("conv1").compute_dtype == "bfloat16"
+    for training in (True, False):
+        one, other = (np.asarray(m(images, training=training), "float32") for m in (network, copy))
+        np.testing.assert_allclose(one, other, atol=0.05)

@@ -1,0 +1,62 @@
+"""What each loss makes of the same images: SqueezeNet with softmax, center loss, ArcFace, CosFace.
+
+    python benchmarks/losses.py CROPS LFW_CROPS PAIRS [--epochs 45] [--storage DIR]
+
+CROPS is a crops artifact to train on (112 pixels), LFW_CROPS one of other people and PAIRS their
+pairs. All trainings have the recipe of configs/real.yaml, and so the same images in the same order.
+Prints accuracy on the pairs, by cosine and with mirrored images, and as the last line JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from facenet_core import config, records, storage
+from facenet_core.config import TrainConfig
+from facenet_core.training import loop
+
+REAL = Path(__file__).parents[1] / "configs" / "real.yaml"
+LOSSES: dict[str, dict[str, Any]] = {
+    "softmax": {"center_loss_factor": 0.0},
+    "softmax + center loss": {"center_loss_factor": 1e-2},
+    "arcface": {"loss": "arcface", "center_loss_factor": 0.0, "logit_scale": 32.0},
+    "cosface": {"loss": "cosface", "center_loss_factor": 0.0, "logit_scale": 32.0},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("crops")
+    parser.add_argument("lfw_crops")
+    parser.add_argument("pairs")
+    parser.add_argument("--epochs", type=int, default=45)
+    parser.add_argument("--storage", default="losses-store")
+    given = parser.parse_args()
+    recipe = config.load(REAL).train.model_dump(exclude_unset=True)
+    recipe |= {"max_nrof_epochs": given.epochs, "lfw_every_n_epochs": given.epochs}
+    recipe |= {"lfw_dir": storage.absolute(given.lfw_crops), "lfw_pairs": given.pairs}
+    recipe |= {"lfw_distance_metric": "cosine", "lfw_use_flipped_images": True}
+    figures = {}
+    for name, fields in LOSSES.items():
+        figures[name] = _train(TrainConfig(**{**recipe, **fields, "name": "losses"}), given)
+        print(f"{name:24} {figures[name]['lfw_accuracy']:.4f}", flush=True)
+    print(json.dumps(figures))
+
+
+def _train(settings: TrainConfig, given: argparse.Namespace) -> dict[str, float]:
+    plan = loop.plan_train(storage.absolute(given.storage), storage.absolute(given.crops), settings)
+
+    def progress(now: loop.Step) -> None:
+        print(f"\r{now.step}/{now.steps} loss {now.loss or 0:.3f}  ", end="", file=sys.stderr)
+
+    loop.finish(plan, loop.train(plan, settings, run_id="benchmark", progress=progress), {})
+    last = records.read_table(storage.join(plan.uri, "history.parquet")).to_pylist()[-1]
+    return {name: last[name] for name in ("lfw_accuracy", "lfw_val_rate", "lfw_auc", "accuracy")}
+
+
+if __name__ == "__main__":
+    main()

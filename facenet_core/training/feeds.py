@@ -1,0 +1,182 @@
+"""What each step is trained on: batches decoded ahead, for classifiers and for triplets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from facenet_core.config import TrainConfig
+from facenet_core.training import augmentation, inputs, samplers, triplets
+from facenet_core.training.augmentation import Augmentation
+from facenet_core.training.inputs import CropFile
+from facenet_core.training.learner import Batch, Learner
+from facenet_core.training.samplers import Groups
+from facenet_core.training.selection import Selection
+
+logger = logging.getLogger(__name__)
+
+# Rounds without a triplet after which there is nothing left to learn from.
+_EMPTY_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Data:
+    """The crops, who is on them, and their size (height, width) in pixels."""
+
+    crops: CropFile
+    selection: Selection
+    crop_size: tuple[int, int]
+
+    def batch(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[Batch, np.ndarray]:
+        """Images of rows, with what `augmentation` drew for them, and their labels int32 [n]."""
+        images = self.crops.decode_rows(rows, self.crop_size)
+        return {"images": images, "drawn": drawn}, self.selection.labels[rows]
+
+
+class Feed(Protocol):
+    """Batches of the steps from one on; what they depend on besides the seed is its state."""
+
+    def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        """The batches of steps first … steps − 1; fewer where there is nothing left to learn."""
+        ...
+
+    def state(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+        """What a checkpoint must hold: JSON values, and arrays."""
+        ...
+
+    def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None: ...
+
+
+class ClassFeed:
+    """Batches for a classifier: functions of seed and step, so there is no state."""
+
+    def __init__(self, data: Data, config: TrainConfig) -> None:
+        self._data, self._config = data, config
+        self._augmentation = Augmentation.of(config)
+        chosen = data.selection
+        training_labels = chosen.labels[chosen.training]
+        self._groups = Groups.of(chosen.training, training_labels, len(chosen.identities))
+
+    def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        threads = inputs.decoding_threads(self._config.nrof_preprocess_threads)
+        return inputs.ahead(self._batch, range(first, steps), threads)
+
+    def state(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+        return {}, {}
+
+    def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        pass
+
+    def _batch(self, step: int) -> tuple[Batch, np.ndarray]:
+        seed, size = self._config.seed, self._config.batch_size
+        if self._config.sampler == "balanced":
+            rows = samplers.balanced_rows_of_step(seed, step, size, self._groups)
+        else:
+            training = self._data.selection.training
+            rows = training[samplers.rows_of_step(seed, step, size, len(training))]
+        drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
+        return self._data.batch(rows, drawn)
+
+
+class TripletFeed:
+    """Batches of triplets, chosen in rounds as davidsandberg/facenet does.
+
+    A round embeds `people_per_batch` · `images_per_person` images with the network as it is, picks
+    triplets among them, and gives them in batches of `batch_size` images; the last batch is filled
+    up from the first. Which triplets a round picked is state, as weights have moved on since.
+    """
+
+    def __init__(self, data: Data, config: TrainConfig, learner: Learner) -> None:
+        self._data, self._config, self._learner = data, config, learner
+        self._augmentation = Augmentation.of(config)
+        chosen = data.selection
+        training_labels = chosen.labels[chosen.training]
+        self._groups = Groups.of(chosen.training, training_labels, len(chosen.identities))
+        self._threads = inputs.decoding_threads(config.nrof_preprocess_threads)
+        self._round = 0  # rounds begun
+        self._done = 0  # batches of this round that were given
+        self._rows = np.empty((0, config.batch_size), np.int64)  # of the round's batches
+
+    def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        step = first
+        while step < steps:
+            if self._done == len(self._rows) and not self._next_round():
+                return
+            left = self._rows[self._done : self._done + steps - step]
+            start = step
+
+            def load(number: int, left: np.ndarray = left, start: int = start) -> Any:
+                return self._batch(start + number, left[number])
+
+            with closing(inputs.ahead(load, range(len(left)), self._threads)) as loaded:
+                for batch in loaded:
+                    self._done += 1
+                    step += 1
+                    yield batch
+
+    def state(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+        return {"round": self._round, "done": self._done}, {"rows": self._rows}
+
+    def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        self._round, self._done, self._rows = record["round"], record["done"], arrays["rows"]
+
+    def _next_round(self) -> bool:
+        """Choose the triplets of a round; false where ten rounds on end had none."""
+        for _ in range(_EMPTY_ROUNDS):
+            rows, labels = samplers.people_of_round(
+                self._config.seed,
+                self._round,
+                self._config.people_per_batch,
+                self._config.images_per_person,
+                self._groups,
+            )
+            chosen = triplets.select(
+                self._embed(rows),
+                labels,
+                self._config.alpha,
+                self._config.triplet_selection,
+                [self._config.seed, self._round, 4],
+            )
+            self._round += 1
+            self._done = 0
+            if len(chosen):
+                size = self._config.batch_size
+                nrof_batches = -(-chosen.size // size)
+                self._rows = np.resize(rows[chosen].ravel(), (nrof_batches, size))
+                return True
+        logger.warning(
+            "no triplet within alpha %g in %d rounds: training ends here",
+            self._config.alpha,
+            _EMPTY_ROUNDS,
+        )
+        return False
+
+    def _embed(self, rows: np.ndarray) -> np.ndarray:
+        """Embeddings [n, d] of the centres of crops, a batch at a time."""
+        size = self._config.batch_size
+        drawn = augmentation.central(self._augmentation, size, self._data.crop_size)
+
+        def load(start: int) -> Batch:
+            # All batches have one shape, so that one program serves them all.
+            part = np.resize(rows[start : start + size], size)
+            return self._data.batch(part, drawn)[0]
+
+        batches = inputs.ahead(load, range(0, len(rows), size), self._threads)
+        return np.concatenate([self._learner.embed(batch) for batch in batches])[: len(rows)]
+
+    def _batch(self, step: int, rows: np.ndarray) -> tuple[Batch, np.ndarray]:
+        seed, size = self._config.seed, self._config.batch_size
+        drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
+        return self._data.batch(rows, drawn)
+
+
+def build(data: Data, config: TrainConfig, learner: Learner) -> Feed:
+    """The feed of a configuration's loss."""
+    if config.loss == "triplet":
+        return TripletFeed(data, config, learner)
+    return ClassFeed(data, config)

@@ -1,0 +1,110 @@
+"""Training that starts from a finished model, or from its weights."""
+
+import numpy as np
+import pytest
+from small_crops import write_crops
+from training_runs import SMALL, Killed, changed, history, kill_at, run, weights
+
+from facenet_core import storage
+from facenet_core.config import TrainConfig
+from facenet_core.errors import ConfigError, TrainingError
+from facenet_core.training import loop
+
+WITH_STATE = changed(
+    SMALL, center_loss_factor=1e-2, keep_probability=0.8, random_crop=True, checkpoint_every=3
+)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory, crops_uri):
+    return run(str(tmp_path_factory.mktemp("store")), crops_uri, WITH_STATE)
+
+
+def assert_equal_weights(one, other):
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_resuming_equals_having_trained_for_longer_at_once(root, crops_uri, parent):
+    longer = run(f"{root}/at-once", crops_uri, changed(WITH_STATE, max_nrof_epochs=5))
+    resume = TrainConfig(resume=parent, max_nrof_epochs=5, checkpoint_every=3)
+    with pytest.raises(Killed):
+        run(root, crops_uri, resume, "first", kill_at(19))
+    seen = []
+    resumed = run(root, crops_uri, resume, "second", lambda now: seen.append(now.step))
+    assert seen == list(range(19, 26))
+    assert_equal_weights(resumed, longer)
+    assert history(resumed) == history(longer)
+
+
+def test_the_manifest_names_the_parent_and_the_whole_configuration(root, crops_uri, parent):
+    plan = loop.plan_train(root, crops_uri, TrainConfig(resume=parent, max_nrof_epochs=5))
+    manifest = storage.open_artifact(parent, "train")
+    assert [given.uri for given in plan.inputs] == [crops_uri, parent]
+    assert plan.config["resume"] == manifest.fingerprint
+    differing = {k for k in plan.config if plan.config[k] != manifest.config.get(k)}
+    assert differing == {"resume", "max_nrof_epochs"}
+
+
+def test_a_rate_that_is_given_replaces_the_parents(root, crops_uri, parent):
+    options = {"resume": parent, "max_nrof_epochs": 5, "learning_rate": 0.001}
+    plan = loop.plan_train(root, crops_uri, TrainConfig(**options))
+    assert plan.config["learning_rate_schedule"] == "1: 0.001"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "was trained for 3 epochs already; ask for more"),
+        ({"max_nrof_epochs": 5, "embedding_size": 9}, "no checkpoint that fits"),
+        ({"max_nrof_epochs": 5, "epoch_size": 4}, r"epoch 3 ended at step 15.* at 12"),
+    ],
+)
+def test_what_cannot_be_resumed_is_said(root, crops_uri, parent, options, message):
+    with pytest.raises((ConfigError, TrainingError), match=message):
+        run(root, crops_uri, TrainConfig(resume=parent, **options))
+
+
+def test_an_imported_model_has_no_training_to_resume(root, crops_uri):
+    plan = storage.plan_stage(root, "train", "imported", {}, [], 1)
+    storage.publish(plan, [], {"parameters": 1}, {})
+    with pytest.raises(ConfigError, match=r"was not trained here.*use --from"):
+        loop.plan_train(root, crops_uri, TrainConfig(resume=plan.uri))
+
+
+def test_other_people_are_for_fine_tuning(root, parent):
+    others = write_crops(root, {"Eve": 6, "Flo": 6})
+    with pytest.raises(TrainingError, match=r"other people.*use --from"):
+        run(root, others, TrainConfig(resume=parent, max_nrof_epochs=5))
+    tuned = run(root, others, changed(SMALL, pretrained_model=parent, learning_rate=1e-9))
+    # At so low a rate the kernels are still the parent's.
+    np.testing.assert_allclose(weights(tuned)[0], weights(parent)[0], atol=1e-6)
+
+
+def test_frozen_layers_stay_to_the_bit(root, crops_uri, parent):
+    config = changed(SMALL, pretrained_model=parent, freeze=("conv1*", "Bottleneck"))
+    tuned = dict(zip(names(parent), weights(run(root, crops_uri, config)), strict=True))
+    before = dict(zip(names(parent), weights(parent), strict=True))
+    moved = {name.split("/")[0] for name in tuned if not np.array_equal(tuned[name], before[name])}
+    assert moved == {"conv2", "Bottleneck.BatchNorm"}
+
+
+def names(model_uri):
+    from facenet_core.models.embedder import Embedder
+
+    return [variable.path for variable in Embedder.load(model_uri).network.weights]
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"), [(("conv9*",), "no layer is called `conv9"), (("*",), "no layer to")]
+)
+def test_patterns_that_make_no_sense_are_refused(root, crops_uri, freeze, message):
+    with pytest.raises(ConfigError, match=message):
+        run(root, crops_uri, changed(SMALL, freeze=freeze))
+
+
+def test_layers_of_another_size_start_anew(root, crops_uri, parent):
+    config = changed(SMALL, pretrained_model=parent, embedding_size=5, learning_rate=1e-9)
+    tuned = weights(run(root, crops_uri, config))
+    np.testing.assert_allclose(tuned[0], weights(parent)[0], atol=1e-6)
+    assert tuned[-1].shape == (5,)
