@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
-import pytest
-
-from flows.cli import main
-
-
-def findings(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, dict]]:
-    status = main(["doctor", "--json", *words])
-    found = json.loads(capsys.readouterr().out)
-    return status, {finding["what"]: finding for finding in found}
+from tiny import facenet
 
 
-@pytest.fixture(autouse=True)
-def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+def findings(*words: object, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    status, output, _ = facenet("doctor", "--json", *words, **environment)
+    return status, {finding["what"]: finding for finding in json.loads(output)}
 
 
-def test_a_machine_that_has_all_it_needs(capsys: pytest.CaptureFixture[str], root: str) -> None:
-    status, found = findings(capsys, "--storage", root)
+def test_a_machine_that_has_all_it_needs(root: str) -> None:
+    status, found = findings("--storage", root, PREFECT_API_URL="")
     assert status == 0
     assert {finding["state"] for finding in found.values()} <= {"ok", "note"}
     assert root in found["storage"]["found"]
     assert "keras" in found["packages"]["found"]
 
 
-def test_what_does_not_answer_or_cannot_be_written_is_named_with_the_remedy(
-    capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+def test_what_does_not_answer_or_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
+    nowhere = "127.0.0.1:9"
     status, found = findings(
-        capsys, "--storage", f"{file}/below", "--dask-address", "tcp://127.0.0.1:9"
+        "--storage",
+        file / "below",
+        "--dask-address",
+        f"tcp://{nowhere}",
+        PREFECT_API_URL=f"http://{nowhere}/api",
     )
     assert status == 1
     failed = {name for name, finding in found.items() if finding["state"] == "failed"}

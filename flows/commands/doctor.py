@@ -136,11 +136,11 @@ def _prefect() -> Iterator[Finding]:
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url
-    if url is None:
+    if not url:
         yield Finding("Prefect", "ok", "no PREFECT_API_URL: each run has a temporary server")
         return
     try:
-        httpx.get(f"{url.rstrip('/')}/health", timeout=10).raise_for_status()
+        httpx.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status()
     except httpx.HTTPError as error:
         remedy = "start it (prefect server start), or mend or unset PREFECT_API_URL"
         yield Finding("Prefect", "failed", f"{url} does not answer: {error}", remedy)
@@ -155,7 +155,7 @@ def _dask(address: str | None) -> Iterator[Finding]:
     from distributed import Client
 
     try:
-        with Client(address, timeout=10, set_as_default=False) as client:
+        with Client(address, timeout=5, set_as_default=False) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError) as error:
         remedy = "start `dask scheduler`, or leave dask_address out"

@@ -97,7 +97,13 @@ def test_killed_while_aligning_and_again_while_training(
     assert [pid for pid in workers if psutil.pid_exists(pid)] == [], "left running"
 
 
-@pytest.mark.parametrize("moment", ["crops/tiny/*/crops/.*", "models/tiny/*/attempts/*/**/*"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "crops/tiny/*/crops/.*",
+        pytest.param("models/tiny/*/attempts/*/**/*", marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_by_the_user_it_ends_soon_with_130_and_leaves_nothing_whole(
     undisturbed: Path, tiny_config: Path, tmp_path: Path, moment: str
 ) -> None:

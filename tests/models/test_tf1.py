@@ -177,7 +177,9 @@ def test_a_graph_whose_variables_are_not_in_it_is_an_error(tmp_path):
     import tensorflow as tf
 
     with tf.Graph().as_default() as graph:
-        tf.compat.v1.get_variable("squeezenet/conv1/weights", [7, 7, 3, 96], use_resource=False)
+        zeros = tf.compat.v1.zeros_initializer()
+        name, shape = "squeezenet/conv1/weights", [7, 7, 3, 96]
+        tf.compat.v1.get_variable(name, shape, initializer=zeros, use_resource=False)
     (tmp_path / "model.pb").write_bytes(graph.as_graph_def().SerializeToString())
     with pytest.raises(ModelError, match="variables are not frozen into it"):
         load(tmp_path / "model.pb")
