@@ -1,0 +1,41 @@
+"""Configuration: one pydantic model a stage, and `PipelineConfig` that holds them all.
+
+Field names are those of davidsandberg/facenet where it has the option. A field marked `where` says
+where or how fast something runs, never what it makes: it stays out of the fingerprint.
+"""
+
+from facenet_core.config.base import (
+    AUTO_PAIRS,
+    GENERATED_PAIRS,
+    SYNTHETIC,
+    Config,
+    build,
+    field_model,
+)
+from facenet_core.config.files import load
+from facenet_core.config.stages import (
+    AlignConfig,
+    ClusterConfig,
+    HoldoutConfig,
+    IngestConfig,
+    PipelineConfig,
+    ValidateConfig,
+)
+from facenet_core.config.training import TrainConfig
+
+__all__ = [
+    "AUTO_PAIRS",
+    "GENERATED_PAIRS",
+    "SYNTHETIC",
+    "AlignConfig",
+    "ClusterConfig",
+    "Config",
+    "HoldoutConfig",
+    "IngestConfig",
+    "PipelineConfig",
+    "TrainConfig",
+    "ValidateConfig",
+    "build",
+    "field_model",
+    "load",
+]

@@ -1,0 +1,87 @@
+"""What all configuration models have in common, and building one from values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from facenet_core.errors import ConfigError
+
+# Words that stand where a path could.
+SYNTHETIC = "synthetic"
+GENERATED_PAIRS = "generate"
+AUTO_PAIRS = "auto"
+
+WHERE = {"where": True}  # marks a field that says where or how fast something runs
+PATH = {"path": True}  # marks a field that holds a path: relative to the file it stands in
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Probability = Annotated[float, Field(gt=0, le=1)]
+Model = TypeVar("Model", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of all configuration: immutable, and unknown fields are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        coerce_numbers_to_str=True,  # a data set may be called 2024
+        populate_by_name=True,
+    )
+
+    def determining(self) -> dict[str, Any]:
+        """The fields that determine what is made, as JSON values (without those marked `where`)."""
+        where = {
+            name
+            for name, field in type(self).model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("where")
+        }
+        return self.model_dump(mode="json", exclude=where)
+
+
+def build(model: type[Model], values: Mapping[str, Any], origin: str) -> Model:
+    """Validate `values` as `model`; `origin` says in the error where they came from.
+
+    Raises:
+        ConfigError: naming each wrong field, and the nearest name of an unknown one.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise ConfigError(f"{origin}: " + "; ".join(lines)) from None
+
+
+def field_model(model: type[Config], path: Sequence[str | int]) -> type[Config] | None:
+    """The configuration model at a dotted path below `model`, or None where there is none."""
+    for part in path:
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias):
+                candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+                nested = [c for c in candidates if isinstance(c, type) and issubclass(c, Config)]
+                break
+        else:
+            return None
+        if not nested:
+            return None
+        model = nested[0]
+    return model
+
+
+def _explain(model: type[Config], problem: Any) -> str:
+    *parents, name = problem["loc"] or ("configuration",)
+    dotted = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "value_error" and not problem["loc"]:
+        return str(problem["ctx"]["error"])  # of fields that do not go together
+    if problem["type"] != "extra_forbidden":
+        return f"{dotted}: {problem['msg']} (got {problem['input']!r})"
+    owner = field_model(model, parents) or model
+    known = [field.alias or key for key, field in owner.model_fields.items()]
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
+    return f"unknown field `{dotted}`; {hint}"

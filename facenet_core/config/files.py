@@ -1,0 +1,99 @@
+"""Reading a configuration file, with overrides from the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from facenet_core.config.base import (
+    AUTO_PAIRS,
+    GENERATED_PAIRS,
+    SYNTHETIC,
+    Config,
+    build,
+    field_model,
+)
+from facenet_core.config.stages import PipelineConfig
+from facenet_core.errors import ConfigError
+
+_WORDS = (SYNTHETIC, GENERATED_PAIRS, AUTO_PAIRS)
+
+
+def load(path: str | Path | None, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a configuration file and apply overrides such as `train.max_nrof_epochs=3`.
+
+    Relative paths in the file are relative to the file's folder; those of overrides to the working
+    folder. Without a path, the defaults.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or a field is unknown or has a wrong value.
+    """
+    values: dict[str, Any] = {}
+    origin = "the command line"
+    if path is not None:
+        origin = str(path)
+        values = _read_yaml(Path(path))
+        _anchor_paths(values, PipelineConfig, Path(path).absolute().parent)
+    for override in overrides:
+        _apply_override(values, override)
+    return build(PipelineConfig, values, origin)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a configuration file: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected sections such as `train:`, found {values!r:.60}")
+    return {
+        key: {} if value is None and key != "storage" else value for key, value in values.items()
+    }
+
+
+def _anchor_paths(values: dict[str, Any], model: type[Config], folder: Path) -> None:
+    """Make relative paths in `values` absolute, in place."""
+    for key, value in values.items():
+        nested = field_model(model, [key])
+        if nested is not None and isinstance(value, dict):
+            _anchor_paths(value, nested, folder)
+            continue
+        field = model.model_fields.get(key)
+        extra = field.json_schema_extra if field is not None else None
+        is_path = isinstance(extra, dict) and extra.get("path")
+        if is_path and isinstance(value, str) and not _is_name(value, folder):
+            values[key] = str((folder / Path(value).expanduser()).absolute())
+
+
+def _is_name(value: str, folder: Path) -> bool:
+    """Whether a value is no path beside the file: absolute, or the bare name of a data set."""
+    if re.fullmatch(r"(newest:|promoted:)?[\w-]+", value) and not (folder / value).exists():
+        return True
+    return "://" in value or value in _WORDS or Path(value).is_absolute()
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    dotted, separator, text = override.partition("=")
+    if not separator or not dotted.strip():
+        raise ConfigError(f"--set {override}: expected section.field=value")
+    *parents, name = dotted.strip().replace("-", "_").split(".")
+    for parent in parents:
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: `{parent}` is not a section")
+    try:
+        values[name] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: not a valid value: {error}") from None

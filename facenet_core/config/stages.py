@@ -1,0 +1,252 @@
+"""Configuration of ingest, align, validate, the cluster, and the pipeline that holds them all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from facenet_core import addresses
+from facenet_core.config.base import (
+    AUTO_PAIRS,
+    PATH,
+    SYNTHETIC,
+    WHERE,
+    Config,
+    Name,
+    Probability,
+)
+from facenet_core.config.training import TrainConfig
+
+
+class IngestConfig(Config):
+    """Photographs into raw shards."""
+
+    source: Annotated[str, AfterValidator(addresses.remember)] = Field(
+        SYNTHETIC,
+        description="A data set's name (`facenet datasets` lists them), or a folder, archive, URL, "
+        "s3://, Parquet, .rec or list of photographs, or `synthetic`: faces drawn here.",
+        json_schema_extra=PATH,
+    )
+    name: Name | None = Field(None, description="Name of the data set; default: from the source.")
+    shards: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
+        "auto", description="Shards to aim at; one shard is one task and the unit of retry."
+    )
+    identity_pattern: str | None = Field(
+        None,
+        description="Regular expression that finds the identity in an image's path: its group "
+        "`identity`, or its first; default: the folder the image lies in.",
+    )
+    image_column: str | None = Field(
+        None, description="Parquet: column of pictures; default: the one that holds bytes."
+    )
+    identity_column: str | None = Field(
+        None, description="Parquet: who it is; default: identity, label, person, name …"
+    )
+    drop_duplicates: bool = Field(
+        False, description="Skip an image whose bytes came before; default: counted and kept."
+    )
+    max_image_bytes: int = Field(
+        64 * 2**20, ge=1, description="Files above this many bytes are skipped as `too_many_bytes`."
+    )
+    max_image_pixels: int = Field(
+        170_000_000,
+        ge=1,
+        description="Images whose header says more are skipped as `too_many_pixels`.",
+    )
+    max_ratio: float = Field(
+        200.0, gt=0, description="Members that unpack to more than this times their size: skipped."
+    )
+    max_total_bytes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="The most one source may unpack to; auto: 16 GiB and 20 times its size.",
+        json_schema_extra=WHERE,
+    )
+    max_members: int = Field(
+        50_000_000, ge=1, description="The most files of one source.", json_schema_extra=WHERE
+    )
+    strict: bool = Field(
+        False,
+        description="Refuse a source with any member that would be skipped, other files than "
+        "images excepted.",
+        json_schema_extra=WHERE,
+    )
+    catalogue: str | None = Field(
+        None,
+        description="A YAML file with data sets of your own; default: $FACENET_CATALOGUE.",
+        json_schema_extra={**WHERE, **PATH},
+    )
+    keep_download: bool = Field(
+        True,
+        description="Keep what was downloaded, under `downloads/` of the storage root.",
+        json_schema_extra=WHERE,
+    )
+    identities: int = Field(100, ge=1, description="Synthetic only: how many people.")
+    images_per_identity: int = Field(10, ge=1, description="Synthetic only: images of each.")
+    first_identity: int = Field(0, ge=0, description="Synthetic only: number of the first person.")
+    seed: int = Field(0, ge=0, description="Synthetic only: seed of the drawings.")
+
+
+class AlignConfig(Config):
+    """Raw shards into face crops."""
+
+    image_size: int = Field(160, ge=16, le=2048, description="Side of the square crop, pixels.")
+    crop: Literal["original", "similarity"] = Field(
+        "original",
+        description="The detected box with its margin, or five-point alignment to ArcFace's "
+        "template, which has no margin.",
+    )
+    margin: int = Field(
+        32, ge=0, description="Added to the box's width and height, half on each side, pixels."
+    )
+    detect_multiple_faces: bool = Field(
+        False, description="Crop every face; default: the large, central one."
+    )
+    minsize: int = Field(20, ge=12, description="Smallest face looked for, pixels.")
+    thresholds: tuple[Probability, Probability, Probability] = Field(
+        (0.6, 0.7, 0.7), description="Score thresholds of P-Net, R-Net and O-Net."
+    )
+    factor: float = Field(0.709, gt=0.1, lt=1, description="Step of the image pyramid.")
+    exif: Literal["apply", "ignore"] = Field(
+        "apply", description="Turn photographs as EXIF says; the original did not."
+    )
+    tolerate_truncated: bool = Field(
+        False, description="Take photographs that end early, with the missing part grey."
+    )
+    max_pixels: int = Field(
+        120_000_000, ge=1, description="Photographs with more pixels are rejects (`too_large`)."
+    )
+    scale_above: int = Field(
+        40_000_000,
+        ge=10_000,
+        description="Photographs with more pixels are scaled down to it, by a whole factor, "
+        "before faces are looked for.",
+    )
+    detector_engine: Literal["auto", "openvino", "tensorflow"] = Field(
+        "auto",
+        description="What runs the detector's networks; auto: OpenVINO where it is installed (the "
+        "extra `cpu` brings it), else TensorFlow, which also runs on GPUs.",
+    )
+    image_format: Literal["jpeg", "png"] = Field("jpeg", description="Encoding of the crops.")
+    jpeg_quality: int = Field(95, ge=1, le=100, description="Quality of JPEG crops (4:4:4).")
+    progress_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds in which a worker must decode an image or detect a batch, or it is "
+        "taken for hung and replaced.",
+        json_schema_extra=WHERE,
+    )
+
+    def determining(self) -> dict[str, Any]:
+        unused = {"margin"} if self.crop == "similarity" else set()
+        return {name: v for name, v in super().determining().items() if name not in unused}
+
+
+class ValidateConfig(Config):
+    """A model on pairs of faces: the LFW protocol."""
+
+    name: Name | None = Field(None, description="Name of the report; default: that of the model.")
+    pairs: str = Field(
+        AUTO_PAIRS,
+        description="A pairs file (LFW, CALFW, CPLFW, AgeDB-30, CFP's folder Split/FP, CSV, "
+        "Parquet), or `generate`: drawn from the crops; auto: those that the crops bring, else "
+        "drawn.",
+        json_schema_extra=PATH,
+    )
+    lfw_nrof_folds: int = Field(10, ge=2, description="Folds of the cross-validation.")
+    pairs_per_fold: int = Field(
+        50, ge=1, description="Generated pairs: as many of the same person as of two, in each fold."
+    )
+    pairs_seed: int = Field(0, ge=0, description="Seed of generated pairs.")
+    missing: Literal["skip", "error", "centre-crop"] = Field(
+        "skip",
+        description="A pair whose image gave no crop: left out and counted, an error, or decided "
+        "by the middle of the photograph.",
+    )
+    distance_metric: Literal["euclidean", "cosine"] = Field(
+        "euclidean", description="Squared Euclidean distance, or angle/π."
+    )
+    use_flipped_images: bool = Field(
+        False, description="Join the embedding of the mirrored image to each embedding."
+    )
+    subtract_mean: bool = Field(False, description="Subtract the training folds' mean embedding.")
+    far_target: float = Field(1e-3, gt=0, lt=1, description="False accept rate of VAL@FAR.")
+    bootstrap_replicates: int = Field(
+        1000, ge=0, le=100_000, description="Replicates behind 95 % intervals; 0: no intervals."
+    )
+    identification: bool = Field(
+        False, description="Embed all crops, and find people in a gallery of one image each."
+    )
+    groups: str | None = Field(
+        None,
+        description="A CSV of attributes (sex, age …) by image_id or identity: figures by group.",
+        json_schema_extra=PATH,
+    )
+    min_accuracy: Probability | None = Field(
+        None,
+        description="Gate: a model that reaches this accuracy is promoted, one that does not fails "
+        "the run; default: no gate, and no promotion.",
+    )
+    lfw_batch_size: int = Field(
+        100, ge=1, description="Images embedded at a time.", json_schema_extra=WHERE
+    )
+
+
+class HoldoutConfig(Config):
+    """People that training never sees, for validation."""
+
+    ingest: IngestConfig
+    align: AlignConfig | None = Field(None, description="Default: as the training photographs.")
+
+
+class ClusterConfig(Config):
+    """Where shards are worked on. Never changes what is made."""
+
+    workers: int | None = Field(None, ge=1, description="Local Dask workers; default: the cores.")
+    dask_address: str | None = Field(None, description="An existing scheduler, tcp://host:8786.")
+    memory_limit: str = Field("auto", description="Memory limit of one local worker.")
+    cluster_class: str | None = Field(
+        None,
+        pattern=r"^\w+(\.\w+)+$",
+        description="A Dask cluster to start instead of local workers, such as "
+        "dask_kubernetes.operator.KubeCluster; `workers` scales it.",
+    )
+    cluster_options: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of cluster_class."
+    )
+    adapt: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="Fewest and most workers of cluster_class, as the work demands."
+    )
+    worker_timeout: float = Field(
+        600.0, gt=0, description="Seconds to wait for the first worker of a cluster."
+    )
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        if self.cluster_class is not None and self.dask_address is not None:
+            raise ValueError("give either dask_address or cluster_class, not both")
+        if self.cluster_class is None and (self.cluster_options or self.adapt):
+            raise ValueError("cluster_options and adapt are for a cluster_class, which is missing")
+        if self.adapt is not None and self.workers is not None:
+            raise ValueError("give either workers or adapt, not both")
+        if self.adapt is not None and self.adapt[0] > self.adapt[1]:
+            raise ValueError("adapt takes the fewest, then the most workers")
+        return self
+
+
+class PipelineConfig(Config):
+    """The whole pipeline, as a YAML file holds it."""
+
+    storage: str | None = Field(
+        None,
+        description="Storage root, a folder or URI; default: $FACENET_STORAGE or ./facenet-store.",
+        json_schema_extra=PATH,
+    )
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    ingest: IngestConfig = Field(default_factory=IngestConfig)
+    align: AlignConfig = Field(default_factory=AlignConfig)
+    holdout: HoldoutConfig | None = Field(None, description="Photographs for validation only.")
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    validation: ValidateConfig = Field(
+        default_factory=ValidateConfig, alias="validate", description="Section `validate`."
+    )
