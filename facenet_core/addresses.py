@@ -10,7 +10,7 @@ import re
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 _SECRET_NAMES = re.compile(
-    r"sig|token|key|secret|cred|passw|pwd|auth|expires|policy|hash|hmac|jwt|session|^x-|^s[eprtv]$"
+    r"sig|token|key|secret|cred|passw|pwd|auth(?!or)|expires|policy|hash|hmac|jwt|session|^x-|^s[eprtv]$"
     r"|^sk[a-z]*$|^spr$",
     re.IGNORECASE,
 )

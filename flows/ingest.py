@@ -40,6 +40,7 @@ def ingest(
     files = _fetch(root, config)
     plan = core.plan_ingest(root, config)
     if found := already_made(plan, run):
+        core.check_accepted(plan.inputs[0].uri, found.counts, config)
         return found
     if config.source == SYNTHETIC:
         written = _draw(plan, root, where)

@@ -93,9 +93,9 @@ class Cluster:
                 self._client = dask_clusters.start(self._config)
                 if self._client.cluster is None:
                     _look_at_scheduler(self._client)
-                self._deadline = time.monotonic() + self._config.worker_timeout
             if self._probe is None or self._probe.status not in ("pending", "finished"):
                 self._probe = _submit_probe(self._client)  # its worker may have died of something
+                self._deadline = time.monotonic() + self._config.worker_timeout
             return self._client, self._probe
 
     def _wait_for_workers(self, probe: Future) -> None:

@@ -108,3 +108,10 @@ def test_where_something_runs_does_not_determine_what_it_makes() -> None:
     one = config.TrainConfig(gpu_memory_fraction=0.5, checkpoint_every=10)
     assert one.determining() == config.TrainConfig().determining()
     assert config.TrainConfig(seed=1).determining() != config.TrainConfig().determining()
+
+
+def test_addresses_that_differ_in_secret_parameters_only_are_no_two_data_sets() -> None:
+    sources = [f"https://host/faces.tgz?token={number}" for number in (1, 2)]
+    values = {"ingest": {"source": sources[0]}, "holdout": {"ingest": {"source": sources[1]}}}
+    with pytest.raises(ConfigError, match="cannot be told apart"):
+        config.build(config.PipelineConfig, values, "test")

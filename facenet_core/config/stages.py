@@ -250,3 +250,14 @@ class PipelineConfig(Config):
     validation: ValidateConfig = Field(
         default_factory=ValidateConfig, alias="validate", description="Section `validate`."
     )
+
+    @model_validator(mode="after")
+    def _two_addresses(self) -> Self:
+        source = self.ingest.source
+        hidden = addresses.whole(source) != source
+        if hidden and self.holdout is not None and self.holdout.ingest.source == source:
+            raise ValueError(
+                f"the addresses of ingest and holdout are both {source} but for parameters that "
+                "are kept secret, which cannot be told apart; ingest one of them by itself first"
+            )
+        return self

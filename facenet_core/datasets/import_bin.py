@@ -24,6 +24,8 @@ from facenet_core.datasets import verification_bin
 from facenet_core.datasets.verification_bin import VerificationSet
 from facenet_core.storage import Input, Manifest, Part, Plan
 
+_MOST_PIXELS = 2**22  # of an image: these are aligned faces
+
 STAGE_FORMAT = 1
 _IMAGES_A_SHARD = 4096
 _UNDECODABLE = (
@@ -103,6 +105,9 @@ def _row(name: str, data: bytes) -> dict[str, Any]:
     key = {"image_id": name, "identity": ""}
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                detail = f"{image.width}x{image.height} pixels, at most {_MOST_PIXELS}"
+                return {**key, "reason": "too_large", "detail": detail}
             image.convert("RGB")
             width, height = image.size
     except _UNDECODABLE as error:

@@ -98,14 +98,30 @@ def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = sil
 
     Raises:
         SourceError: the source is damaged, over a limit, or holds no image; with `strict`, also
-            where anything but a file that is no image would be skipped. Nothing of it is left.
+            where anything but a file that is no image would be skipped.
     """
     with _without_credentials():
-        try:
-            return _stream(root, plan, config, progress)
-        except SourceError:
-            storage.remove(plan.uri)
-            raise
+        return _stream(root, plan, config, progress)
+
+
+def check_accepted(source: str, counts: Mapping[str, int], config: IngestConfig) -> None:
+    """Hold what was ingested before against limits that do not determine what is made.
+
+    Raises:
+        SourceError: `strict`, and members were skipped; or there are more than `max_members`.
+    """
+    if counts["seen"] > config.max_members:
+        raise _too_many(source, config)
+    reasons = [
+        name.removeprefix("skipped.")
+        for name, count in counts.items()
+        if count and name.startswith("skipped.") and name != "skipped.not_an_image"
+    ]
+    if config.strict and reasons:
+        raise SourceError(
+            f"{source}: refused: members were skipped when it was ingested "
+            f"({', '.join(sorted(reasons))}); without --strict the rest is taken"
+        )
 
 
 def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> Written:
@@ -129,10 +145,7 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
         for row in maker.rows(nested.items(source, origin.shown, _limits(config, before))):
             counts["seen"] += 1
             if counts["seen"] > config.max_members:
-                raise SourceError(
-                    f"{origin.shown}: more than {config.max_members:,} files; if that is right, "
-                    "allow more with --max-members"
-                )
+                raise _too_many(origin.shown, config)
             if isinstance(row, Skip):
                 counts["skipped"] += 1
                 counts[f"skipped.{row.reason}"] += 1
@@ -287,6 +300,13 @@ def _limits(config: IngestConfig, found: Fingerprint) -> Limits:
     return Limits(config.max_image_bytes, total, config.max_ratio)
 
 
+def _too_many(source: str, config: IngestConfig) -> SourceError:
+    return SourceError(
+        f"{source}: more than {config.max_members:,} files; if that is right, allow more with "
+        "--max-members"
+    )
+
+
 def _refuse_if_strict(config: IngestConfig, source: str, skip: Skip) -> None:
     if config.strict and skip.reason != "not_an_image":
         raise SourceError(
@@ -303,6 +323,12 @@ def _shards(config: IngestConfig, wanted: float) -> int:
 
 def _require_outside(root: str, source: str) -> None:
     """A root inside the source would be ingested with it, and change it."""
+    if "://" in source and "://" in root:
+        inside = f"{storage.absolute(root)}/".startswith(f"{storage.absolute(source)}/")
+        if inside:
+            raise SourceError(
+                f"{source}: the storage root {root} lies inside it; choose another with --storage"
+            )
     folder = Path(source)
     if folder.is_dir() and storage.is_local(root):
         place = Path(storage.file_system(root)[1]).resolve()

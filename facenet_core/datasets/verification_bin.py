@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -136,8 +137,17 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 class _Unpickler(pickle._Unpickler):
     """Resolves no name but those of `_KNOWN`, and each to code of this module.
 
-    It is the one in Python: that in C allocates a table as long as a number in the file says.
+    It is the one in Python: that in C allocates a table as long as a number in the file says. Of
+    a bytearray the one in Python does so, too.
     """
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         try:

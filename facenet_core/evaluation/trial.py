@@ -120,3 +120,8 @@ def _rejects(uri: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
         table = records.read_table(part, ["image_id", "reason", "detail"])
         for image_id, reason, detail in zip(*(c.to_pylist() for c in table.columns), strict=True):
             yield image_id, f"{reason}: {detail}" if detail else reason
+
+
+def pairs_content(uri: str) -> str:
+    """What a pairs file, or CFP's folder of lists, is known by in a fingerprint."""
+    return pairs_files.content_of(uri)

@@ -48,6 +48,7 @@ _OF_TRAINING = re.compile(
     r"|/(Adam|RMSProp|Adadelta)(_1)?$|/(Adagrad|Momentum)$|/avg$|/(local_step|biased)$"
 )
 # From the models of 2018 on; those before were trained on images standardised one by one.
+_LARGEST_EMBEDDING = 2**14  # dimensions; a graph may claim any
 _FIRST_FIXED_YEAR = 2018
 
 
@@ -170,9 +171,10 @@ def recognise(variables: Variables) -> _Graph:
         )
     bottleneck = f"{found[0]}/Bottleneck/weights"
     shape = variables.shapes.get(bottleneck)
-    if shape is None or len(shape) != 2:
+    if shape is None or len(shape) != 2 or not 0 < shape[1] <= _LARGEST_EMBEDDING:
         raise ModelError(
-            f"{variables.source}: {bottleneck} is missing, so the size of the embedding is unknown"
+            f"{variables.source}: {bottleneck} is missing or of no size that an embedding has "
+            f"({'missing' if shape is None else list(shape)})"
         )
     return _Graph(found[0], shape[1])
 

@@ -147,7 +147,8 @@ def choose_examples(faces: Faces, min_images: int) -> tuple[np.ndarray, list[str
             "the photographs are of nobody: expected folders by person, Name/Name_0001.jpg"
         )
     left_out = sorted(name for name, count in counts.items() if not name or count < min_images)
-    rows = [row for row, name in enumerate(faces.identities) if name not in set(left_out)]
+    few = set(left_out)
+    rows = [row for row, name in enumerate(faces.identities) if name not in few]
     return np.array(rows, int), left_out
 
 

@@ -68,11 +68,13 @@ def embed_rows(
 
     Args:
         rows: from `photographs.read_rows`.
-        every_face: all faces of a photograph, not only the one that it is of.
+        every_face: all faces of a photograph, not only the one that it is of; of crops, too.
         aligned: the rows are crops: they are embedded as they are.
     """
     config = embedder.alignment.model_copy(update={"detect_multiple_faces": every_face})
     size = embedder.network.image_size
+    if not every_face:
+        rows = (row for row in rows if not row.get("face_index"))
     batches = _batches(rows, _BATCH)
     if aligned:
         found = _ahead(_as_they_are(batch, size) for batch in batches)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facenet_core import records, storage
@@ -105,13 +106,24 @@ def rejects_of(uri: str) -> str:
     return uri.removesuffix(".parquet") + "-rejects.parquet"
 
 
-def read(uri: str) -> Faces:
+def read(uri: str, *, every_face: bool = True) -> Faces:
     """The embeddings of a table that `write` made, or of a report's `embeddings.parquet`.
+
+    Those of a report may join two embeddings; here all are of unit length.
+
+    Args:
+        every_face: not only the one that a photograph is of.
 
     Raises:
         ArtifactError: it is damaged, or no such table.
     """
-    table = records.read_table(uri, ["image_id", "identity", "embedding"])
+    table = records.read_table(uri)
+    missing = {"image_id", "identity", "embedding"} - set(table.column_names)
+    if missing or table["embedding"].null_count:
+        what = f"no column {', '.join(sorted(missing))}" if missing else "rows without an embedding"
+        raise ArtifactError(f"{uri}: {what}; expected a table that `facenet embed` made")
+    if not every_face and "face_index" in table.column_names:
+        table = table.filter(pc.equal(table["face_index"], 0))
     if not len(table):
         raise ArtifactError(f"{uri}: no faces in it")
     column = table["embedding"].combine_chunks()
@@ -119,6 +131,8 @@ def read(uri: str) -> Faces:
     if len(lengths) != 1:
         raise ArtifactError(f"{uri}: embeddings of {len(lengths)} sizes in one table")
     vectors = np.asarray(column.flatten(), np.float32).reshape(len(table), lengths[0])
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
     metadata = table.schema.metadata or {}
     return Faces(
         tuple(table["image_id"].to_pylist()),

@@ -127,6 +127,7 @@ class TripletFeed:
 
     def _next_round(self) -> bool:
         """Choose the triplets of a round; false where ten rounds on end had none."""
+        begun = self._round
         for _ in range(_EMPTY_ROUNDS):
             rows, labels = samplers.people_of_round(
                 self._config.seed,
@@ -149,6 +150,7 @@ class TripletFeed:
                 nrof_batches = -(-chosen.size // size)
                 self._rows = np.resize(rows[chosen].ravel(), (nrof_batches, size))
                 return True
+        self._round, self._done = begun, len(self._rows)  # asked again, the answer is the same
         logger.warning(
             "no triplet within alpha %g in %d rounds: training ends here",
             self._config.alpha,

@@ -88,12 +88,14 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
 
 def _pairs_that_decide(config: TrainConfig) -> dict[str, str]:
     """The content of the pairs and crops that early stop or keep_best go by."""
+    from facenet_core.evaluation.trial import pairs_content
+
     assert config.lfw_dir is not None
     pairs = config.lfw_pairs
     if pairs not in (AUTO_PAIRS, GENERATED_PAIRS):
         if not storage.exists(pairs):
             raise PairsError(f"lfw_pairs: {pairs}: no such pairs file")
-        pairs = f"sha256:{storage.sha256(pairs)}"
+        pairs = pairs_content(pairs)
     crops = storage.open_artifact(config.lfw_dir, "align")
     return {"lfw_dir": crops.fingerprint, "lfw_pairs": pairs}
 
@@ -265,9 +267,10 @@ def _log_epoch(events: EventLog, trainer: Trainer) -> None:
     row = trainer.history[-1]
     measured = {k.replace("_", "/", 1): v for k, v in row.items() if k.startswith(_MEASURED)}
     events.write(trainer.step, measured)
-    images, embeddings = trainer.look_closer()
-    events.write_images(trainer.step, "train/images", images)
-    events.write_histogram(trainer.step, "train/embeddings", embeddings)
+    if trainer.sample is not None:  # none where a resumed epoch had come to its last step
+        images, embeddings = trainer.look_closer()
+        events.write_images(trainer.step, "train/images", images)
+        events.write_histogram(trainer.step, "train/embeddings", embeddings)
     if trainer.config.log_histograms:
         for variable in trainer.learner.network.trainable_variables:
             events.write_histogram(trainer.step, f"weights/{variable.path}", variable.numpy())

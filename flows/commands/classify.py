@@ -77,7 +77,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
 def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.recognition import classify
 
-    faces = _faces(options, settings)
+    # Others on a photograph of somebody's are not that person.
+    faces = _faces(options, settings, every_face=False)
     rows, left_out = classify.choose_examples(faces, options.min_nrof_images_per_class)
     chosen = faces.take(rows)
     how = classify.ClassifierSettings(
@@ -131,7 +132,7 @@ def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.recognition.classify import FaceClassifier
 
     classifier = FaceClassifier.load(storage.absolute(options.classifier))
-    faces = _faces(options, settings)
+    faces = _faces(options, settings, every_face=True)
     if faces.model and classifier.settings.model and faces.model != classifier.settings.model:
         raise ConfigError(
             f"{options.classifier}: made with the model {classifier.settings.model}, the faces are "
@@ -180,13 +181,13 @@ def _write(uri: str, answers: list[dict[str, Any]]) -> None:
         (csv.write_csv if uri.endswith(".csv") else parquet.write_table)(table, path)
 
 
-def _faces(options: argparse.Namespace, settings: PipelineConfig) -> Faces:
+def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face: bool) -> Faces:
     """The faces with their embeddings: out of a table, or embedded now."""
     from facenet_core.recognition import tables
     from facenet_core.recognition.stream import Embedded
 
     if len(options.sources) == 1 and tables.is_table(options.sources[0]):
-        return tables.read(options.sources[0])
+        return tables.read(options.sources[0], every_face=every_face)
     if not options.model:
         raise ConfigError("classify: --model is needed to embed photographs")
     embedder = recognition.load(options, settings)

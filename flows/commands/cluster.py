@@ -66,7 +66,9 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         raise ConfigError(f"{options.folders}: not empty; name a new folder")
     embedder = recognition.load(options, settings)
     # One pair of two people in a thousand already chains their clusters, hence the strict one.
-    distance = options.max_distance or embedder.decision.chord() or core.DEFAULT_DISTANCE
+    distance = options.max_distance
+    if distance is None:
+        distance = embedder.decision.chord() or core.DEFAULT_DISTANCE
     with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
         faces, rejected = _spool(options, settings, embedder, Path(folder))
         if not faces:
@@ -82,7 +84,9 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         if options.folders:
             _write_folders(Path(options.folders), faces, labels)
     names = [face["identity"] for face in faces]
-    agreed = core.agreement(labels, names) if len(set(names)) > 1 else None
+    named = [row for row, name in enumerate(names) if name]  # single photographs have no name
+    known = [names[row] for row in named]
+    agreed = core.agreement(labels[named], known) if len(set(known)) > 1 else None
     counts = {
         "faces": len(faces),
         "rejects": rejected,

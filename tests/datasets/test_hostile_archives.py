@@ -19,6 +19,8 @@ from photographs import files, jpeg, write_tar, write_zip
 from PIL import Image
 
 from facenet_core import storage
+from facenet_core.config import IngestConfig
+from facenet_core.datasets import ingest
 from facenet_core.errors import SourceError
 
 
@@ -114,13 +116,13 @@ def test_a_total_over_its_limit_fails_the_ingest(root: str, tmp_path: Path, kind
         path = write_zip(tmp_path / "outer.zip", {"faces.tgz": path.read_bytes()})
     with pytest.raises(SourceError, match="--max-total-bytes"):
         run(root, path, max_total_bytes=1_000_000)
-    assert storage.list_files(root) == []
+    assert manifests(root) == []
 
 
 def test_too_many_members_fail_the_ingest(root: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="--max-members"):
         run(root, write_tar(tmp_path / "faces.tgz", files()), max_members=5)
-    assert storage.list_files(root) == []
+    assert manifests(root) == []
 
 
 def test_a_hundred_thousand_empty_files_stay_small(root: str, tmp_path: Path) -> None:
@@ -250,6 +252,48 @@ def test_strict_refuses_what_would_be_skipped(root: str, tmp_path: Path, name: s
         with pytest.raises(SourceError, match="without --strict"):
             run(strict, path, strict=True)
         assert manifests(strict) == []
+
+
+def test_strict_refuses_what_was_ingested_with_skips(root: str, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "faces.tgz", {**files(), "Ann/empty.jpg": b""})
+    plan, manifest = run(root, path)
+    strict = IngestConfig(source=str(path), strict=True)
+    assert ingest.plan_ingest(root, strict).fingerprint == plan.fingerprint
+    with pytest.raises(SourceError, match=r"refused.*\(empty\)"):
+        ingest.check_accepted(str(path), manifest.counts, strict)
+    ingest.check_accepted(str(path), manifest.counts, IngestConfig(source=str(path)))
+
+
+def test_a_refusal_leaves_what_another_run_made(root: str, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "faces.tgz", {**files(), "Ann/empty.jpg": b""})
+    plan, _ = run(root, path)
+    with pytest.raises(SourceError, match="refused"):
+        ingest.stream(root, plan, IngestConfig(source=str(path), strict=True))
+    assert storage.is_whole(plan.uri)
+
+
+@pytest.mark.parametrize("extra", [b"\1\0\0\0", b"\1\0\x08\0\0\0\0", b"\1\0\x08\0" + b"\xff" * 8])
+def test_a_64_bit_field_that_is_cut_or_mad_is_an_error(
+    root: str, tmp_path: Path, extra: bytes
+) -> None:
+    entry = zipfile.ZipInfo("faces/Ann/1.jpg")
+    entry.extra = extra
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(entry, jpeg(1))
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02") + 42  # the offset of the member
+    data[place : place + 4] = b"\xff" * 4
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="damaged"):
+        run(root, path)
+
+
+def test_the_total_is_that_of_all_nested_archives(root: str, tmp_path: Path) -> None:
+    inner = write_tar(tmp_path / "a.tgz", {"Ann/1.jpg": jpeg(1) + bytes(60_000)}).read_bytes()
+    path = write_zip(tmp_path / "outer.zip", {f"{n}.tgz": inner for n in range(20)})
+    with pytest.raises(SourceError, match="--max-total-bytes"):
+        run(root, path, max_total_bytes=600_000)
 
 
 def test_duplicates_are_counted_and_dropped_on_demand(root: str, tmp_path: Path) -> None:

@@ -159,11 +159,25 @@ def test_a_table_with_columns_of_other_names(root: str, tmp_path: Path) -> None:
 
 def test_rows_without_a_picture_or_an_identity_are_skipped(root: str, tmp_path: Path) -> None:
     path = tmp_path / "faces.parquet"
-    table = {"image": [None, jpeg(1), jpeg(2)], "label": ["Ann", None, "Ann"]}
+    table = {"image": [None, jpeg(1), jpeg(2), jpeg(3)], "label": ["Ann", None, "Ann", ""]}
     pq.write_table(pa.table(table), path)
     artifact = run(root, path)
     assert list(identities(artifact).values()) == ["Ann"]
-    assert sorted(skipped(artifact).values()) == ["no_content", "no_identity"]
+    assert sorted(skipped(artifact).values()) == ["no_content", "no_identity", "no_identity"]
+
+
+def test_numbers_may_be_the_ids_of_a_table(root: str, tmp_path: Path) -> None:
+    path = tmp_path / "faces.parquet"
+    table = {"image_id": [1, 2], "image": [jpeg(1), jpeg(2)], "label": ["Ann", "Bob"]}
+    pq.write_table(pa.table(table), path)
+    assert identities(run(root, path)) == {"1": "Ann", "2": "Bob"}
+
+
+def test_a_column_without_pictures_is_refused(root: str, tmp_path: Path) -> None:
+    path = tmp_path / "faces.parquet"
+    pq.write_table(pa.table({"url": ["https://x"], "label": ["Ann"]}), path)
+    with pytest.raises(ConfigError, match="column url holds string, no pictures"):
+        run(root, path, image_column="url")
 
 
 def test_raw_shards_can_be_ingested_again(root: str, folder: Path) -> None:

@@ -98,6 +98,7 @@ def test_other_pickles_are_refused(tmp_path, content, message):
         b"\x80\x02Nr\xff\xff\xff\xff.",  # remember this as number 4294967295
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes, 2^63 of them
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a frame of as many
+        b"\x80\x05\x96" + (2**36).to_bytes(8, "little") + b".",  # a bytearray of 64 GiB
     ],
 )
 def test_large_numbers_in_a_file_take_no_memory(tmp_path, content):

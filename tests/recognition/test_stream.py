@@ -8,7 +8,7 @@ import pandas
 import pyarrow.parquet as pq
 import pytest
 
-from facenet_core.errors import SourceError
+from facenet_core.errors import ArtifactError, SourceError
 from facenet_core.recognition import tables
 from facenet_core.recognition.photographs import read_rows
 from facenet_core.recognition.stream import embed_rows
@@ -110,3 +110,32 @@ def test_the_commands_on_photographs_work_together(photographs, files, model, tm
     assert main([*gather, "--folders", str(folders)]) == 0
     assert len(list((folders / "0000").iterdir())) == 6
     assert pandas.read_parquet(table).cluster.tolist() == [0] * 6
+
+
+def test_of_crops_with_several_faces_the_first_is_taken_unless_all_are_wanted(embedder, files):
+    photograph = Path(files[0]).read_bytes()
+    rows = [
+        {"image_id": "a", "identity": "Ann", "face_index": n, "image": {"bytes": photograph}}
+        for n in range(3)
+    ]
+    first = list(embed_rows(rows, embedder, aligned=True))
+    assert [face.face_index for face in first] == [0]
+    every = list(embed_rows(rows, embedder, aligned=True, every_face=True))
+    assert [face.face_index for face in every] == [0, 1, 2]
+
+
+def test_embeddings_of_a_table_come_at_unit_length(tmp_path):
+    table = pandas.DataFrame(
+        {
+            "image_id": ["a", "a", "b"],
+            "identity": ["Ann", "Ann", "Bob"],
+            "face_index": [0, 1, 0],
+            "embedding": [[1.0, 1.0], [3.0, 4.0], [0.0, 2.0]],
+        }
+    )
+    table.to_parquet(tmp_path / "faces.parquet")
+    faces = tables.read(str(tmp_path / "faces.parquet"), every_face=False)
+    np.testing.assert_allclose(faces.vectors, [[0.5**0.5, 0.5**0.5], [0, 1]], atol=1e-6)
+    table.drop(columns="identity").to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(ArtifactError, match="no column identity"):
+        tables.read(str(tmp_path / "other.parquet"))

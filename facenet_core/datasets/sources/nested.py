@@ -14,7 +14,19 @@ def items(source: Source, name: str, limits: Limits) -> Iterator[Item]:
 
     `train.tar.gz` with `n000001/0001_01.jpg` gives `train/n000001/0001_01.jpg`, so that names of
     several archives do not meet. An archive inside that one stays a `Nested`.
+
+    Raises:
+        SourceError: the members of all archives together are over the limit on the total.
     """
+    taken = 0
+    for item in _all(source, name, limits):
+        if isinstance(item, Member):
+            taken += len(item.data)
+            limits.check_total(name, taken)
+        yield item
+
+
+def _all(source: Source, name: str, limits: Limits) -> Iterator[Item]:
     for item in source.items(limits):
         if isinstance(item, Nested):
             yield from _expanded(item, f"{name}: {item.path}", limits)

@@ -81,6 +81,9 @@ def _choose(schema: pa.Schema, source: ParquetFiles, file: str) -> Columns:
     """
     pictures = [field.name for field in schema if _holds_pictures(field.type)]
     image = _named(source.image_column, pictures, schema, file, "image_column")
+    if image not in pictures:
+        kind = schema.field(image).type
+        raise ConfigError(f"{file}: column {image} holds {kind}, no pictures")
     people = [name for name in _IDENTITY_COLUMNS if name in schema.names][:1]
     identity = source.identity_column
     if identity is not None or people:
@@ -130,7 +133,8 @@ def _item(row: dict[str, Any], columns: Columns, number: int, limits: Limits) ->
         path = picture.get("path") or ""
         picture = picture["bytes"]
     who = _identity(row.get(columns.identity) if columns.identity else None, columns.labels)
-    name = row[columns.id] if columns.id else path if "/" in path else None
+    given = row[columns.id] if columns.id else None
+    name = str(given) if given is not None else path if "/" in path else None
     if name is None or clean_path(name)[1]:  # a bare file name need not be unique
         suffix = extension(picture) if picture else ""
         name = f"{clean_path(who or '')[0] or 'row'}/{number:08d}{suffix}"
@@ -138,7 +142,7 @@ def _item(row: dict[str, Any], columns: Columns, number: int, limits: Limits) ->
         return Unreadable(name, "no_content", "the row has no bytes")
     if len(picture) > limits.image_bytes:
         return Unreadable(name, "too_many_bytes", f"{len(picture)} bytes")
-    if columns.identity and who is None:
+    if columns.identity and not who:
         return Unreadable(name, "no_identity", f"row {number} has no {columns.identity}")
     return Member(name, picture, who)
 

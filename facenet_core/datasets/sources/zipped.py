@@ -142,7 +142,7 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int, int]:
         locator = file.read(_LOCATOR_64.size)
         if locator.startswith(b"PK\x06\x07"):
             end = _LOCATOR_64.unpack(locator)[2]
-            file.seek(end)
+            _seek(file, end)
             record = file.read(_END_64.size)
             if len(record) < _END_64.size or not record.startswith(b"PK\x06\x06"):
                 raise Damaged("its 64-bit directory is missing")
@@ -159,11 +159,20 @@ def _zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int,
     while place + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, place)
         if kind == 1:
-            values = iter(struct.iter_unpack("<Q", extra[place + 4 :][: length // 8 * 8]))
-            given = [next(values)[0] if v == 0xFFFFFFFF else v for v in (size, packed, offset)]
+            field = extra[place + 4 : place + 4 + length]
+            values = [value for (value,) in struct.iter_unpack("<Q", field[: len(field) // 8 * 8])]
+            if len(values) < (size, packed, offset).count(0xFFFFFFFF):
+                raise Damaged("a 64-bit field of its directory is cut short")
+            given = [values.pop(0) if v == 0xFFFFFFFF else v for v in (size, packed, offset)]
             return given[0], given[1], given[2]
         place += 4 + length
     return size, packed, offset
+
+
+def _seek(file: BinaryIO, offset: int) -> None:
+    if offset >= 2**63:
+        raise Damaged("an offset of its directory lies beyond any file")
+    file.seek(offset)
 
 
 def _name(name: bytes, utf8: bool) -> str:
@@ -192,7 +201,7 @@ def _content(file: BinaryIO, entry: Entry) -> bytes:
 
 def _blocks(file: BinaryIO, entry: Entry, most: int | None = None) -> Iterator[bytes]:
     """A member's content in blocks, at most about `most` bytes of it."""
-    file.seek(entry.offset)
+    _seek(file, entry.offset)
     fixed = file.read(_LOCAL.size)
     if len(fixed) < _LOCAL.size or not fixed.startswith(b"PK\x03\x04"):
         raise Damaged(f"{entry.name}: its header is missing")
