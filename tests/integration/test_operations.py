@@ -215,6 +215,7 @@ def test_another_configuration_is_another_result(stories: dict[str, Story], site
     assert remembered == {Path(story.crops).name}
 
 
+@pytest.mark.slow
 def test_retry_of_the_pipeline_does_the_failed_stage_and_what_was_lost(
     site: Site, worker: object, undisturbed: Path, tmp_path: Path
 ) -> None:
