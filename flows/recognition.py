@@ -46,6 +46,15 @@ def add_sources(parser: argparse.ArgumentParser, help: str = SOURCES) -> None:
     )
 
 
+def add_every_face(parser: argparse.ArgumentParser) -> None:
+    """Whether a photograph is of one person or of all that are on it."""
+    parser.add_argument(
+        "--detect-multiple-faces",
+        action="store_true",
+        help="every face; default: the large, central one",
+    )
+
+
 def root_of(options: argparse.Namespace, settings: PipelineConfig) -> str:
     """The storage root."""
     return storage.absolute(options.storage or settings.storage or storage.default_root())

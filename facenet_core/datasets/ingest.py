@@ -325,14 +325,13 @@ def _require_outside(root: str, source: str) -> None:
     """A root inside the source would be ingested with it, and change it."""
     if "://" in source and "://" in root:
         inside = f"{storage.absolute(root)}/".startswith(f"{storage.absolute(source)}/")
-        if inside:
-            raise SourceError(
-                f"{source}: the storage root {root} lies inside it; choose another with --storage"
-            )
-    folder = Path(source)
-    if folder.is_dir() and storage.is_local(root):
-        place = Path(storage.file_system(root)[1]).resolve()
-        if place.is_relative_to(folder.resolve()):
-            raise SourceError(
-                f"{source}: the storage root {root} lies inside it; choose another with --storage"
-            )
+    else:
+        inside = (
+            Path(source).is_dir()
+            and storage.is_local(root)
+            and Path(storage.file_system(root)[1]).resolve().is_relative_to(Path(source).resolve())
+        )
+    if inside:
+        raise SourceError(
+            f"{source}: the storage root {root} lies inside it; choose another with --storage"
+        )

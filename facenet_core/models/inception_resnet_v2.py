@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from facenet_core.models.inception_blocks import block8, block17, block35, reduction_a, reduction_b
 from facenet_core.models.layers import (
     CHANNELS_LAST,
     Layers,
@@ -18,7 +19,6 @@ from facenet_core.models.layers import (
     global_average,
     image_input,
     max_pool,
-    residual,
 )
 
 SMALLEST_IMAGE = 75
@@ -51,14 +51,15 @@ def inception_resnet_v2(
     x = max_pool(x, 3, "MaxPool_5a_3x3")
     x = _mixed_5b(layers, x, "Mixed_5b")
     for number in range(1, 11):
-        x = _block35(layers, x, 0.17, f"Repeat.block35_{number}")
-    x = _reduction_a(layers, x, "Mixed_6a")
+        x = block35(layers, x, 0.17, f"Repeat.block35_{number}", branch_2=(32, 48, 64))
+    x = reduction_a(layers, x, "Mixed_6a", branch_1=(256, 256, 384))
     for number in range(1, 21):
-        x = _block17(layers, x, 0.10, f"Repeat_1.block17_{number}")
-    x = _reduction_b(layers, x, "Mixed_7a")
+        name = f"Repeat_1.block17_{number}"
+        x = block17(layers, x, 0.10, name, branch_0=192, branch_1=(128, 160, 192))
+    x = reduction_b(layers, x, "Mixed_7a", last=(384, 288, 320), between=288)
     for number in range(1, 10):
-        x = _block8(layers, x, 0.20, f"Repeat_2.block8_{number}")
-    x = _block8(layers, x, 1.0, "Block8", activation=False)
+        x = block8(layers, x, 0.20, f"Repeat_2.block8_{number}", branch_1=(192, 224, 256))
+    x = block8(layers, x, 1.0, "Block8", branch_1=(192, 224, 256), activation=False)
     x = layers.conv(x, 1536, 1, "Conv2d_7b_1x1")
     x = global_average(x, "AvgPool_1a_8x8")
     x = layers.dropout(x, keep_probability)
@@ -78,57 +79,3 @@ def _mixed_5b(layers: Layers, x: Any, name: str) -> Any:
     )(x)
     branch_3 = layers.conv(branch_3, 64, 1, f"{name}.Branch_3.Conv2d_0b_1x1")
     return concatenate([branch_0, branch_1, branch_2, branch_3], f"{name}.concat")
-
-
-def _block35(layers: Layers, x: Any, scale: float, name: str) -> Any:
-    """Inception-ResNet-A; the sizes in the names are the paper's, for images of 299 pixels."""
-    branch_0 = layers.conv(x, 32, 1, f"{name}.Branch_0.Conv2d_1x1")
-    branch_1 = layers.conv(x, 32, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
-    branch_1 = layers.conv(branch_1, 32, 3, f"{name}.Branch_1.Conv2d_0b_3x3")
-    branch_2 = layers.conv(x, 32, 1, f"{name}.Branch_2.Conv2d_0a_1x1")
-    branch_2 = layers.conv(branch_2, 48, 3, f"{name}.Branch_2.Conv2d_0b_3x3")
-    branch_2 = layers.conv(branch_2, 64, 3, f"{name}.Branch_2.Conv2d_0c_3x3")
-    return residual(layers, x, [branch_0, branch_1, branch_2], scale, name)
-
-
-def _block17(layers: Layers, x: Any, scale: float, name: str) -> Any:
-    """Inception-ResNet-B."""
-    branch_0 = layers.conv(x, 192, 1, f"{name}.Branch_0.Conv2d_1x1")
-    branch_1 = layers.conv(x, 128, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
-    branch_1 = layers.conv(branch_1, 160, (1, 7), f"{name}.Branch_1.Conv2d_0b_1x7")
-    branch_1 = layers.conv(branch_1, 192, (7, 1), f"{name}.Branch_1.Conv2d_0c_7x1")
-    return residual(layers, x, [branch_0, branch_1], scale, name)
-
-
-def _block8(layers: Layers, x: Any, scale: float, name: str, activation: bool = True) -> Any:
-    """Inception-ResNet-C."""
-    branch_0 = layers.conv(x, 192, 1, f"{name}.Branch_0.Conv2d_1x1")
-    branch_1 = layers.conv(x, 192, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
-    branch_1 = layers.conv(branch_1, 224, (1, 3), f"{name}.Branch_1.Conv2d_0b_1x3")
-    branch_1 = layers.conv(branch_1, 256, (3, 1), f"{name}.Branch_1.Conv2d_0c_3x1")
-    return residual(layers, x, [branch_0, branch_1], scale, name, activation)
-
-
-def _reduction_a(layers: Layers, x: Any, name: str) -> Any:
-    """Halves height and width: [n, h, w, 320] -> [n, h/2, w/2, 1088]."""
-    branch_0 = layers.conv(x, 384, 3, f"{name}.Branch_0.Conv2d_1a_3x3", strides=2, padding="valid")
-    branch_1 = layers.conv(x, 256, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
-    branch_1 = layers.conv(branch_1, 256, 3, f"{name}.Branch_1.Conv2d_0b_3x3")
-    branch_1 = layers.conv(
-        branch_1, 384, 3, f"{name}.Branch_1.Conv2d_1a_3x3", strides=2, padding="valid"
-    )
-    pooled = max_pool(x, 3, f"{name}.Branch_2.MaxPool_1a_3x3")
-    return concatenate([branch_0, branch_1, pooled], f"{name}.concat")
-
-
-def _reduction_b(layers: Layers, x: Any, name: str) -> Any:
-    """Halves height and width: [n, h, w, 1088] -> [n, h/2, w/2, 2080]."""
-    branches = []
-    for number, filters in enumerate([384, 288, 320]):
-        branch = layers.conv(x, 256, 1, f"{name}.Branch_{number}.Conv2d_0a_1x1")
-        if number == 2:
-            branch = layers.conv(branch, 288, 3, f"{name}.Branch_2.Conv2d_0b_3x3")
-        last = f"{name}.Branch_{number}.Conv2d_1a_3x3"
-        branches.append(layers.conv(branch, filters, 3, last, strides=2, padding="valid"))
-    branches.append(max_pool(x, 3, f"{name}.Branch_3.MaxPool_1a_3x3"))
-    return concatenate(branches, f"{name}.concat")

@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     recognition.add_sources(parser)
     recognition.add_model(parser)
-    parser.add_argument(
-        "--detect-multiple-faces",
-        action="store_true",
-        help="every face; default: the large, central one",
-    )
+    recognition.add_every_face(parser)
     parser.add_argument(
         "--method",
         choices=["dbscan", "hdbscan"],

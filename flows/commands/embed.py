@@ -18,11 +18,7 @@ from flows import recognition
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     recognition.add_sources(parser)
     recognition.add_model(parser)
-    parser.add_argument(
-        "--detect-multiple-faces",
-        action="store_true",
-        help="every face; default: the large, central one",
-    )
+    recognition.add_every_face(parser)
     parser.add_argument(
         "--output",
         default="embeddings.parquet",
