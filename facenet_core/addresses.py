@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
+from facenet_core.errors import ConfigError
+
 _SECRET_NAMES = re.compile(
     r"sig|token|key|secret|cred|passw|pwd|auth(?!or)|expires|policy|hash|hmac|jwt|session|^x-|^s[eprtv]$"
     r"|^sk[a-z]*$|^spr$",
@@ -33,6 +35,23 @@ def public(address: str) -> str:
     ]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, urlencode(query), ""))
+
+
+def refuse_credentials(uri: str) -> None:
+    """Object stores take their credentials from the environment, where nothing records them.
+
+    Raises:
+        ConfigError: `s3://key:secret@bucket` and the like; the message doesn't repeat them.
+    """
+    parts = _split(uri)
+    if parts is None or parts.scheme in ("http", "https", "ftp", "sftp"):
+        return
+    user, _, rest = parts.netloc.rpartition("@")
+    if ":" in user or (user and parts.scheme in ("s3", "s3a")):
+        raise ConfigError(
+            f"{parts.scheme}://…@{rest}{parts.path}: credentials don't belong into a URI, which is "
+            "logged and stored; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
 
 
 def remember(address: str) -> str:

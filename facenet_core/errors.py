@@ -27,6 +27,12 @@ class StorageError(FacenetError):
     retryable = True
 
 
+class AccessError(StorageError):
+    """Storage that says no and would again: wrong credentials, no permission, no such bucket."""
+
+    retryable = False
+
+
 class ArtifactError(FacenetError):
     """A stage's output is missing, unfinished, damaged or of another kind."""
 

@@ -9,6 +9,7 @@ the one of this name that was finished last, and `promoted:NAME` for the model i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -140,16 +141,22 @@ def _latest(root: str, name: str) -> str:
 def _read_latest(root: str, name: str) -> Mapping[str, Any] | None:
     place = _latest(root, name)
     try:
-        return json.loads(storage.read_bytes(place))
+        latest = json.loads(storage.read_bytes(place))
+        # It becomes part of a path.
+        if not re.fullmatch(r"[0-9a-f]{16}", latest["fingerprint"]):
+            raise ValueError(f"its fingerprint is {latest['fingerprint']!r:.40}")
+        return {**latest, "finished": str(latest["finished"])}
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ArtifactError(f"{place}: not JSON ({error}); remove it and validate again") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ArtifactError(
+            f"{place}: cannot be understood ({error!r}); remove it and validate again"
+        ) from None
 
 
 def _finished(uri: str) -> str:
     """When an artifact was finished: ISO 8601 in UTC, which sorts as text."""
     try:
         return str(json.loads(storage.read_bytes(storage.join(uri, storage.RUN)))["finished"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return ""

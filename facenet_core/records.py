@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +23,9 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _FINGERPRINT = b"facenet:fingerprint"
 _FEATURES = b"huggingface"
 
-# pyarrow says so of a damaged footer or page, now one way, now the other.
-_DAMAGED = (pa.ArrowException, OSError)
+# pyarrow says so of a damaged footer, page or name, now one way, now the other.
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
+_REMEDY = "remove it and run the same command again, which remakes it"
 
 ROW_GROUP_ROWS = 64
 ROW_GROUP_BYTES = 8 * 2**20
@@ -120,6 +122,7 @@ class PartWriter:
                 leaf: "NONE" if leaf == "image.bytes" else "ZSTD" for leaf in _leaves(self._schema)
             },
             use_dictionary=["identity", "reason"],
+            write_page_checksum=True,  # without, a flipped bit of a picture is just another picture
             write_statistics=["image_id", "identity"],
         )
         return self
@@ -160,7 +163,8 @@ def write_table(uri: str, table: pa.Table, fingerprint: str) -> None:
     """Write a small table, such as pairs or embeddings, as one part."""
     metadata = {**(table.schema.metadata or {}), _FINGERPRINT: fingerprint.encode()}
     with storage.new_file(uri) as path:
-        pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
+        table = table.replace_schema_metadata(metadata)
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def part_is_current(uri: str, fingerprint: str) -> bool:
@@ -169,7 +173,7 @@ def part_is_current(uri: str, fingerprint: str) -> bool:
         with storage.open_input(uri) as file:
             try:
                 metadata = pq.read_schema(file).metadata or {}
-            except _DAMAGED:
+            except DAMAGED:
                 return False
     except FileNotFoundError:
         return False
@@ -192,12 +196,40 @@ def read_row_groups(uri: str, columns: Sequence[str] | None = None) -> Iterator[
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    with _parquet(uri) as parquet:
+    with _parquet(uri, ahead=_ahead(columns)) as parquet:
         for number in range(parquet.num_row_groups):
-            try:
-                yield parquet.read_row_group(number, columns=columns)
-            except _DAMAGED as error:
-                raise ArtifactError(f"{uri}: row group {number} is damaged: {error}") from error
+            with _damage_told(uri, number):
+                table = _sound(parquet.read_row_group(number, columns=columns))
+            yield table
+
+
+def footer(uri: str) -> pq.FileMetaData:
+    """What a part's footer says of its row groups: rows, bytes, where they lie.
+
+    Raises:
+        ArtifactError: the part is missing or damaged.
+    """
+    with _parquet(uri) as parquet:
+        return parquet.metadata
+
+
+def read_row_group(
+    uri: str, number: int, columns: Sequence[str], metadata: pq.FileMetaData
+) -> pa.Table:
+    """One row group of a part whose footer is known, in as few requests as there are gaps.
+
+    Raises:
+        ArtifactError: the part is missing or damaged.
+    """
+    try:
+        with storage.open_input(uri) as file:
+            parquet = pq.ParquetFile(
+                file, metadata=metadata, pre_buffer=True, page_checksum_verification=True
+            )
+            with _damage_told(uri, number):
+                return _sound(parquet.read_row_group(number, columns=columns))
+    except FileNotFoundError:
+        raise ArtifactError(f"{uri}: no such part; run its stage again") from None
 
 
 def read_rows(uri: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -210,23 +242,47 @@ def read_rows(uri: str, numbers: Sequence[int], columns: Sequence[str]) -> list[
             behind = first + parquet.metadata.row_group(group).num_rows
             here = [number - first for number in wanted if first <= number < behind]
             if here:
-                rows += parquet.read_row_group(group, columns=columns).take(here).to_pylist()
+                with _damage_told(uri, group):
+                    table = _sound(parquet.read_row_group(group, columns=columns))
+                rows += table.take(here).to_pylist()
             first = behind
     return rows
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole part. Only for columns that are small, such as ids."""
-    with _parquet(uri) as parquet:
-        return parquet.read(columns=columns)
+    with _parquet(uri) as parquet, _damage_told(uri):
+        return _sound(parquet.read(columns=columns))
+
+
+def _sound(table: pa.Table) -> pa.Table:
+    """The table, its offsets and text checked: pyarrow believes a file until values are used."""
+    table.validate(full=True)
+    return table
+
+
+@contextmanager
+def _damage_told(uri: str, group: int | None = None) -> Iterator[None]:
+    """Say which part it is that cannot be read."""
+    try:
+        yield
+    except DAMAGED as error:
+        place = "damaged" if group is None else f"row group {group} is damaged"
+        raise ArtifactError(f"{uri}: {place} ({error}); {_REMEDY}") from error
+
+
+def _ahead(columns: Sequence[str] | None) -> int:
+    """Who reads the pictures reads all of a part."""
+    pictures = columns is None or any(name.split(".")[0] == "image" for name in columns)
+    return ROW_GROUP_BYTES if pictures else storage.AHEAD
 
 
 class _parquet:
     """Context of an open part; a missing or damaged one is an ArtifactError."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, ahead: int = storage.AHEAD) -> None:
         self._uri = uri
-        self._input = storage.open_input(uri)
+        self._input = storage.open_input(uri, ahead)
 
     def __enter__(self) -> pq.ParquetFile:
         try:
@@ -234,12 +290,10 @@ class _parquet:
         except FileNotFoundError:
             raise ArtifactError(f"{self._uri}: no such part; run its stage again") from None
         try:
-            return pq.ParquetFile(file)
-        except _DAMAGED as error:
+            return pq.ParquetFile(file, page_checksum_verification=True)
+        except DAMAGED as error:
             file.close()
-            raise ArtifactError(
-                f"{self._uri}: damaged ({error}); run its stage again to remake it"
-            ) from error
+            raise ArtifactError(f"{self._uri}: damaged ({error}); {_REMEDY}") from error
 
     def __exit__(self, *exception: Any) -> None:
         self._input.__exit__(*exception)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import logging
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ from facenet_core import addresses
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
 from flows import commands as tools
+from flows.printable import printable
 
 STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
     "ingest": (
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"facenet: {error}", file=sys.stderr)
         return error.exit_status
     _prepare_environment(options.verbose)
+    warnings = _show_warnings()
     try:
         settings = conf.load(options.config, options.overrides)
         if options.command in (found := tools.find()):
@@ -80,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # nobody should meet a traceback without asking for it
         _print_error(error, options.debug)
         return 1
+    finally:
+        logging.getLogger("facenet_core").removeHandler(warnings)
     return 0
 
 
@@ -94,6 +99,7 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     cluster = settings.cluster.model_dump() | given
     where = conf.build(conf.ClusterConfig, cluster, "the command line")
     root = options.storage or settings.storage
+    addresses.refuse_credentials(root or "")  # Prefect would record it as the flow's parameter
     start_temporary_server()
     if options.command == "run":
         from flows.pipeline import pipeline
@@ -209,7 +215,7 @@ def _value(text: str) -> Any:
     """An option's text as YAML would read it, so that the command line and files agree."""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except conf.NOT_YAML:
         return text
     return value if isinstance(value, int | float | bool) or value is None else text
 
@@ -241,11 +247,20 @@ def _prepare_environment(verbose: bool) -> None:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
+def _show_warnings() -> logging.Handler:
+    """Let the library's warnings reach the terminal; returns what does it."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("facenet: %(message)s"))
+    logging.getLogger("facenet_core").addHandler(handler)
+    return handler
+
+
 def _print_error(error: Exception, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     name = "" if isinstance(error, FacenetError) else f"{type(error).__name__}: "
-    print(f"facenet: {name}{error}", file=sys.stderr)
+    print(f"facenet: {printable(f'{name}{error}')}", file=sys.stderr)
     if not isinstance(error, FacenetError) and not debug:
         print("facenet: run it with --debug for the traceback", file=sys.stderr)
 

@@ -64,7 +64,7 @@ def export_crops(crops: str, folder: str) -> str:
 
 def show_outcome(summary: StageSummary, name: str) -> None:
     """What became of the photographs, as a table; samples of crops and rejects, as pictures."""
-    images = summary.counts["images"]
+    images = summary.counts["images"] or 1  # none where all were of people who were forgotten
     outcomes = {"aligned": summary.counts["aligned"]} | {
         key.removeprefix("rejects."): count
         for key, count in summary.counts.items()

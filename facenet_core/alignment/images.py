@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from typing import Literal
 
@@ -20,13 +19,11 @@ import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from facenet_core.errors import FacenetError
+from facenet_core.picture_formats import picture_formats
 
 MIN_SIDE = 12  # pixels: in a smaller image not one window of the detector fits
 
 _STRIP_PIXELS = 2**20  # of a large image are converted at a time
-
-# Formats that photographs come in. Others that Pillow knows stay shut: some run other programs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -177,7 +174,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Of many pixels, and of EXIF that it cannot read: neither is the user's concern here.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(BytesIO(data), formats=_formats()) as image:
+            with Image.open(BytesIO(data), formats=picture_formats()) as image:
                 yield image
     except UndecodableImage:
         raise
@@ -187,12 +184,6 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise UndecodableImage("too_large", _reproducible(error)) from error
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         raise UndecodableImage("undecodable", _reproducible(error)) from error
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(f for f in _FORMATS if f in Image.OPEN)  # AVIF is new in Pillow 11.3
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

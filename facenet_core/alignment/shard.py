@@ -17,25 +17,33 @@ from typing import Any
 
 import pyarrow as pa
 
-from facenet_core import records, storage
+from facenet_core import forgotten, records, storage
 from facenet_core.alignment import faces, isolation, sheets
 from facenet_core.alignment.watchdog import Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import AccountingError, FacenetError, ShardError
+from facenet_core.forgotten import CONFIG_KEY, REDACTED
 from facenet_core.storage import Input, Manifest, Part, Plan
 
-STAGE_FORMAT = 2
+STAGE_FORMAT = 3
 
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What became of one raw shard. `rejected` counts images by reason."""
+    """What became of one raw shard.
+
+    Attributes:
+        images: those that were not left out.
+        rejected: images by reason.
+        redacted: images of people who were forgotten.
+    """
 
     number: int
     images: int
     faces: int
     rejected: Mapping[str, int]
     parts: tuple[Part, Part]
+    redacted: int = 0
 
 
 def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
@@ -47,7 +55,7 @@ def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
     raw = storage.open_artifact(raw_uri, "ingest")
     given = Input(raw_uri, raw.fingerprint)
     determining = config.determining() | {"detector_engine": faces.resolve_engine(config)}
-    return storage.plan_stage(root, "align", raw.name, determining, [given], STAGE_FORMAT)
+    return forgotten.plan_stage(root, "align", raw.name, determining, [given], STAGE_FORMAT)
 
 
 def raw_parts(raw_uri: str) -> list[str]:
@@ -83,6 +91,7 @@ def align_shard(
     crops_uri, rejects_uri = (storage.join(plan.uri, name) for name in _part_names(number))
     if not all(records.part_is_current(u, plan.fingerprint) for u in (crops_uri, rejects_uri)):
         crashed = isolation.find_crashing(raw_part, config) if isolate else {}
+        left_out = forgotten.of_plan(plan).covers
         with (
             Watchdog(config.progress_timeout if supervised else None) as watchdog,
             records.PartWriter(crops_uri, records.CROPS, plan.fingerprint) as crop_rows,
@@ -90,7 +99,9 @@ def align_shard(
         ):
             columns = ["image_id", "identity", "image"]
             for group in _read_ahead(records.read_row_groups(raw_part, columns)):
-                rows = group.to_pylist()
+                rows = [row for row in group.to_pylist() if not left_out(row["identity"])]
+                if not rows:
+                    continue
                 with _naming(rows):
                     for row in faces.align(rows, config, watchdog, crashed):
                         (reject_rows if "reason" in row else crop_rows).write(row)
@@ -104,8 +115,11 @@ def finish(
 
     Raises:
         AccountingError: it does not close.
+        ArtifactError: somebody was forgotten meanwhile, or a part is gone.
     """
-    images = storage.open_artifact(raw_uri, "ingest").counts["images"]
+    forgotten.of_plan(plan)
+    redacted = sum(summary.redacted for summary in summaries)
+    images = storage.open_artifact(raw_uri, "ingest").counts["images"] - redacted
     reasons: Counter[str] = Counter()
     for summary in summaries:
         reasons.update(summary.rejected)
@@ -116,6 +130,8 @@ def finish(
         "rejects": sum(reasons.values()),
         **{f"rejects.{reason}": count for reason, count in reasons.items()},
     }
+    if redacted:
+        counts[REDACTED] = redacted
     _close(plan.uri, images, counts["aligned"], counts["rejects"])
     parts = [part for summary in summaries for part in summary.parts]
     parts += sheets.draw(plan.uri, parts, raw_parts(raw_uri))
@@ -154,13 +170,27 @@ def _summarise(plan: Plan, raw_part: str, number: int) -> ShardSummary:
     cropped = records.read_table(storage.join(plan.uri, crops_name), ["image_id"])["image_id"]
     reasons = records.read_table(storage.join(plan.uri, rejects_name), ["reason"])["reason"]
     rejected = Counter(reasons.to_pylist())
-    count = records.count_rows(raw_part)
+    redacted = _redacted(plan, raw_part)
+    count = records.count_rows(raw_part) - redacted
     _close(raw_part, count, len(cropped.unique()), sum(rejected.values()))
     parts = (
         records.describe_part(plan.uri, crops_name),
         records.describe_part(plan.uri, rejects_name),
     )
-    return ShardSummary(number, count, len(cropped), dict(sorted(rejected.items())), parts)
+    reasons_counted = dict(sorted(rejected.items()))
+    return ShardSummary(number, count, len(cropped), reasons_counted, parts, redacted)
+
+
+def _redacted(plan: Plan, raw_part: str) -> int:
+    """How many photographs of a raw shard are of people who were forgotten."""
+    if CONFIG_KEY not in plan.config:
+        return 0
+    left_out = forgotten.of_plan(plan).covers
+    return sum(
+        row["counts"]
+        for row in records.read_table(raw_part, ["identity"])["identity"].value_counts().to_pylist()
+        if left_out(row["values"])
+    )
 
 
 def _close(place: str, images_in: int, aligned: int, rejected: int) -> None:

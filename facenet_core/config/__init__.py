@@ -7,6 +7,7 @@ where or how fast something runs, never what it makes: it stays out of the finge
 from facenet_core.config.base import (
     AUTO_PAIRS,
     GENERATED_PAIRS,
+    NOT_YAML,
     SYNTHETIC,
     Config,
     build,
@@ -26,6 +27,7 @@ from facenet_core.config.training import TrainConfig
 __all__ = [
     "AUTO_PAIRS",
     "GENERATED_PAIRS",
+    "NOT_YAML",
     "SYNTHETIC",
     "AlignConfig",
     "ClusterConfig",

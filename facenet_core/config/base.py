@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facenet_core.errors import ConfigError
@@ -14,6 +15,9 @@ from facenet_core.errors import ConfigError
 SYNTHETIC = "synthetic"
 GENERATED_PAIRS = "generate"
 AUTO_PAIRS = "auto"
+
+# What reading YAML raises: also for numbers and dates that cannot be, and for endless nesting.
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 WHERE = {"where": True}  # marks a field that says where or how fast something runs
 PATH = {"path": True}  # marks a field that holds a path: relative to the file it stands in

@@ -12,6 +12,7 @@ import yaml
 from facenet_core.config.base import (
     AUTO_PAIRS,
     GENERATED_PAIRS,
+    NOT_YAML,
     SYNTHETIC,
     Config,
     build,
@@ -50,7 +51,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a configuration file: {error}") from None
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if values is None:
         return {}
@@ -95,5 +96,5 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: `{parent}` is not a section")
     try:
         values[name] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"--set {override}: not a valid value: {error}") from None

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from facenet_core import config, storage
-from facenet_core.config import Config
+from facenet_core.config import NOT_YAML, Config
 from facenet_core.errors import ConfigError
 
 _FILE = "catalogue.yaml"
@@ -68,6 +68,8 @@ def read_catalogue(own: str | None = None) -> dict[str, Entry]:
             entries |= _parse(storage.read_bytes(place).decode(), place)
         except FileNotFoundError:
             raise ConfigError(f"{place}: no such catalogue file") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{place}: not a text file in UTF-8: {error}") from None
     return entries
 
 
@@ -79,7 +81,7 @@ def _built_in() -> dict[str, Entry]:
 def _parse(text: str, place: str) -> dict[str, Entry]:
     try:
         values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{place}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{place}: expected names of data sets, found {values!r:.60}")

@@ -17,26 +17,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facenet_core import addresses, records, storage
+from facenet_core import addresses, forgotten, records, storage
 from facenet_core.config import SYNTHETIC, IngestConfig
 from facenet_core.datasets.landing import Stored, stored
 from facenet_core.datasets.members import Fingerprint, Limits, Member, Source
 from facenet_core.datasets.origin import Origin, locate
-from facenet_core.datasets.rows import EXTENSIONS, RowMaker, Rules, Skip, compile_identity_pattern
+from facenet_core.datasets.rows import (
+    EXTENSIONS,
+    Redacted,
+    RowMaker,
+    Rules,
+    Skip,
+    compile_identity_pattern,
+)
 from facenet_core.datasets.sources import nested
 from facenet_core.datasets.sources.archive import Archive
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import AccountingError, FacenetError, SourceError
+from facenet_core.forgotten import REDACTED
 from facenet_core.progress import Progress, silent
 from facenet_core.storage import Input, Manifest, Part, Plan
 
-STAGE_FORMAT = 1
+STAGE_FORMAT = 2
 SHARD_BYTES = 32 * 2**20
 FEWEST_SHARDS, MOST_SHARDS = 16, 256
 _SYNTHETIC_FIELDS = ("identities", "images_per_identity", "first_identity", "seed")
 _DETERMINING = ("max_image_bytes", "max_image_pixels", "max_ratio", "drop_duplicates")
 _TOTAL_BASE, _TOTAL_FACTOR = 16 * 2**30, 20
-_SKIPPED_ROWS = 4096  # of a row group; they hold no pictures
+SKIPPED_ROWS = 4096  # of a row group; they hold no pictures
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def _plan(root: str, config: IngestConfig) -> Plan:
                 resolved[key] = getattr(config, key)
         if origin.identity_pattern is not None:
             resolved["identity_pattern"] = origin.identity_pattern
-    return storage.plan_stage(root, "ingest", name, resolved, [given], STAGE_FORMAT)
+    return forgotten.plan_stage(root, "ingest", name, resolved, [given], STAGE_FORMAT)
 
 
 def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = silent) -> Written:
@@ -136,16 +144,21 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
             config.max_image_pixels,
             config.drop_duplicates,
             plan.config.get("identity_pattern"),
+            forgotten.of_plan(plan).covers,
         )
     )
     counts: Counter[str] = Counter(seen=0, images=0, bytes=0, skipped=0)
     skipped = f"skipped/{records.part_name(0)}"
 
-    def taken(table: records.PartWriter) -> Iterator[dict[str, Any]]:
+    def taken(table: records.PartWriter) -> Iterator[dict[str, Any] | Redacted]:
         for row in maker.rows(nested.items(source, origin.shown, _limits(config, before))):
             counts["seen"] += 1
             if counts["seen"] > config.max_members:
                 raise _too_many(origin.shown, config)
+            if isinstance(row, Redacted):
+                counts[REDACTED] += 1
+                yield row
+                continue
             if isinstance(row, Skip):
                 counts["skipped"] += 1
                 counts[f"skipped.{row.reason}"] += 1
@@ -158,9 +171,9 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
             yield row
 
     uri = storage.join(plan.uri, skipped)
-    with records.PartWriter(uri, records.SKIPPED, plan.fingerprint, _SKIPPED_ROWS) as table:
+    with records.PartWriter(uri, records.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table:
         names = _write_shards(plan, taken(table))
-    if not counts["images"]:
+    if not counts["images"] and not counts.get(REDACTED):
         raise SourceError(
             f"{origin.shown}: no images among {counts['seen']} files; expected a layout such as "
             f"Name/Name_0001.jpg, with one of {' '.join(sorted(EXTENSIONS))}"
@@ -169,7 +182,7 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
     counts["identities"] = maker.identities
     counts["duplicates"] = maker.duplicates
     parts = tuple(records.describe_part(plan.uri, name) for name in (*names, skipped))
-    if counts["seen"] != sum(part.rows for part in parts):
+    if counts["seen"] != sum(part.rows for part in parts) + counts.get(REDACTED, 0):
         raise AccountingError(f"{plan.uri}: {counts['seen']} files were seen, and not all are here")
     return Written(parts, dict(counts))
 
@@ -191,30 +204,40 @@ def draw_shard(plan: Plan, number: int) -> Part:
             start=images * number // config["shards"],
             stop=images * (number + 1) // config["shards"],
         )
-        maker = RowMaker(Rules(plan.name, wrapped=False, max_pixels=2**62))
+        left_out = forgotten.of_plan(plan).covers
+        rules = Rules(plan.name, wrapped=False, max_pixels=2**62, forgotten=left_out)
+        maker = RowMaker(rules)
         with records.PartWriter(uri, records.RAW, plan.fingerprint) as writer:
             for row in maker.rows(Member(image_id, data) for image_id, _, data in faces):
-                assert isinstance(row, dict)  # what is drawn here is an image
-                writer.write(row)
+                if isinstance(row, dict):
+                    writer.write(row)
     return records.describe_part(plan.uri, name)
 
 
 def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
     """All shards of synthetic faces, once each is drawn."""
+    from facenet_core.datasets.synthetic import identity_name
+
     name = f"skipped/{records.part_name(0)}"
     with records.PartWriter(storage.join(plan.uri, name), records.SKIPPED, plan.fingerprint):
         pass
     images = sum(part.rows for part in parts)
-    expected = plan.config["identities"] * plan.config["images_per_identity"]
+    first, people = plan.config["first_identity"], plan.config["identities"]
+    left_out = forgotten.of_plan(plan).covers
+    people -= sum(left_out(identity_name(first + number)) for number in range(people))
+    seen = plan.config["identities"] * plan.config["images_per_identity"]
+    expected = people * plan.config["images_per_identity"]
     if images != expected:
         raise AccountingError(f"{plan.uri}: {images} faces were drawn of {expected}")
     counts = {
-        "seen": images,
+        "seen": seen,
         "images": images,
         "bytes": sum(part.bytes for part in parts),
-        "identities": plan.config["identities"],
+        "identities": people,
         "skipped": 0,
     }
+    if seen != images:
+        counts[REDACTED] = seen - images
     return Written((*parts, records.describe_part(plan.uri, name)), counts)
 
 
@@ -225,7 +248,11 @@ def finish(
 
     Args:
         files: what was downloaded for it; the manifest says from where.
+
+    Raises:
+        ArtifactError: somebody was forgotten meanwhile, or a part is gone.
     """
+    forgotten.of_plan(plan)
     shown = [
         {"url": file.url, "bytes": file.bytes, "sha256": file.sha256, "uri": file.uri}
         for file in files
@@ -259,13 +286,19 @@ def _require_same(found: Fingerprint, plan: Plan, origin: Origin) -> None:
         raise SourceError(f"{origin.shown}: changed while it was read; run again when it is whole")
 
 
-def _write_shards(plan: Plan, rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Write rows to `images/part-…`, a new part whenever one is full."""
+def _write_shards(plan: Plan, rows: Iterable[dict[str, Any] | Redacted]) -> list[str]:
+    """Write rows to `images/part-…`, a new part whenever one is full.
+
+    What is redacted fills parts as if it were there: they are cut where they were before.
+    """
     names: list[str] = []
     filled = 0
     writer: records.PartWriter | None = None
     with ExitStack() as current:
         for row in rows:
+            size = row.bytes if isinstance(row, Redacted) else len(row["image"]["bytes"])
+            if not size:
+                continue  # of a file that would not become a row
             if not filled:
                 names.append(f"images/{records.part_name(len(names))}")
                 uri = storage.join(plan.uri, names[-1])
@@ -273,9 +306,9 @@ def _write_shards(plan: Plan, rows: Iterable[dict[str, Any]]) -> list[str]:
                 if not records.part_is_current(uri, plan.fingerprint):
                     part = records.PartWriter(uri, records.RAW, plan.fingerprint)
                     writer = current.enter_context(part)
-            if writer is not None:
+            if writer is not None and not isinstance(row, Redacted):
                 writer.write(row)
-            filled += len(row["image"]["bytes"])
+            filled += size
             if filled >= _capacity(plan.config, len(names)):
                 current.close()  # publishes the part
                 filled = 0

@@ -39,7 +39,7 @@ def stored(wanted: Wanted) -> Stored | None:
     """The stored file where it is whole, and has the digest that is known."""
     try:
         note = Stored(**json.loads(storage.read_bytes(_note(wanted.uri))))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return None
     if storage.size(wanted.uri) != note.bytes:
         return None
@@ -158,7 +158,7 @@ class _Local(Landing):
                 note["last_modified"],
                 note["total"],
             )
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             file.truncate(0)
             return
         file.seek(0)

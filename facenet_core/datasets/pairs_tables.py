@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from facenet_core.datasets.pairs import Pairs, with_folds
 from facenet_core.errors import PairsError
+from facenet_core.records import DAMAGED
 
 COLUMNS = ("fold", "image_id_a", "image_id_b", "same")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False, "-1": False}
@@ -25,9 +26,9 @@ def parse_csv(text: str, origin: str, nrof_folds: int) -> Pairs:
         PairsError: naming file and line, and what was expected there.
     """
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    _require(reader.fieldnames or (), origin)
     rows = []
     try:
+        _require(reader.fieldnames or (), origin)
         for row in reader:
             place = f"{origin}, line {reader.line_num}"
             rows.append(_row(row, place))
@@ -46,11 +47,12 @@ def parse_parquet(content: bytes, origin: str, nrof_folds: int) -> Pairs:
     """
     try:
         table = pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
+        _require(table.column_names, origin)
+        table = table.select([name for name in COLUMNS if name in table.column_names])
+        found = table.to_pylist()
+    except DAMAGED as error:
         raise PairsError(f"{origin}: not a Parquet file that can be read: {error}") from None
-    _require(table.column_names, origin)
-    table = table.select([name for name in COLUMNS if name in table.column_names])
-    rows = [_row(row, f"{origin}, row {n}") for n, row in enumerate(table.to_pylist(), 1)]
+    rows = [_row(row, f"{origin}, row {n}") for n, row in enumerate(found, 1)]
     return _pairs(rows, "fold" in table.column_names, origin, nrof_folds)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import regex
 
 from facenet_core.datasets.members import Item, Member, Nested, Unreadable
 from facenet_core.datasets.picture_header import picture_size
@@ -22,6 +24,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0
 _PLAIN = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}/){0,9}[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}"
 )
+_PATTERN_SECONDS = 5.0  # for one path, which usually takes microseconds
 _LONGEST_PATH = 4096  # characters, as file systems have it
 
 
@@ -32,6 +35,18 @@ class Skip:
     path: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A file of a person who was forgotten. `bytes` is 0 where it would not become a raw row."""
+
+    bytes: int
+
+
+def nobody(identity: str) -> bool:
+    """The rule of a storage root where nobody was forgotten."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class Rules:
         max_pixels: pictures whose header says more are skipped.
         drop_duplicates: skip a picture whose bytes came before.
         identity_pattern: finds the identity in an image's path; default: the folder it lies in.
+        forgotten: whether a person is left out.
     """
 
     name: str
@@ -52,6 +68,7 @@ class Rules:
     max_pixels: int
     drop_duplicates: bool = False
     identity_pattern: str | None = None
+    forgotten: Callable[[str], bool] = nobody
 
 
 class RowMaker:
@@ -65,23 +82,37 @@ class RowMaker:
         self._contents = Seen()
         self._identities = Seen()
         self._last_identity: str | None = None
+        self._last_forgotten: tuple[str, bool] = ("", False)
         self.duplicates = 0
 
     @property
     def identities(self) -> int:
         return self._identities.count
 
-    def rows(self, items: Iterable[Item]) -> Iterator[dict[str, Any] | Skip]:
-        """A row or a Skip for every item, in order.
+    def rows(self, items: Iterable[Item]) -> Iterator[dict[str, Any] | Skip | Redacted]:
+        """A row, a Skip or a Redacted for every item, in order.
 
         Every member with an image's extension or signature becomes a row, however broken: whether
         its pixels decode is the alignment's word.
         """
         with self._names, self._contents, self._identities:
             for item in items:
-                yield self._row(item)
+                row = self._row(item)
+                if isinstance(row, Skip) and self._names_forgotten(row.path):
+                    row = Redacted(0)
+                yield row
 
-    def _row(self, item: Item) -> dict[str, Any] | Skip:
+    def _names_forgotten(self, path: str) -> bool:
+        return self._rules.forgotten is not nobody and names_forgotten(
+            path, self._rules.name, self._pattern, self._rules.forgotten
+        )
+
+    def _is_forgotten(self, identity: str) -> bool:
+        if identity != self._last_forgotten[0]:
+            self._last_forgotten = (identity, self._rules.forgotten(identity))
+        return self._last_forgotten[1]
+
+    def _row(self, item: Item) -> dict[str, Any] | Skip | Redacted:
         path, problem = clean_path(item.path)
         if problem:
             return Skip(path, "unsafe_name", problem)
@@ -98,7 +129,7 @@ class RowMaker:
             return Skip(path, "too_many_pixels", f"{size[0]}x{size[1]}")
         return self._taken(path, item)
 
-    def _taken(self, path: str, item: Member) -> dict[str, Any] | Skip:
+    def _taken(self, path: str, item: Member) -> dict[str, Any] | Skip | Redacted:
         image_id = self._unwrapped(path)
         identity = item.identity or self._identity(image_id)
         if identity is None:
@@ -110,6 +141,10 @@ class RowMaker:
             self.duplicates += 1
             if self._rules.drop_duplicates:
                 return Skip(path, "duplicate_content", content.hexdigest())
+        # Last of all: what becomes of other people's photographs is not to depend on who was asked
+        # to be forgotten.
+        if self._is_forgotten(identity):
+            return Redacted(len(item.data))
         if identity != self._last_identity:
             self._identities.add(identity.encode())
             self._last_identity = identity
@@ -127,17 +162,48 @@ class RowMaker:
         return path.removeprefix(self._top)
 
     def _identity(self, image_id: str) -> str | None:
-        if self._pattern is None:
-            folder = image_id.rpartition("/")[0]
-            return folder.rpartition("/")[2] or self._rules.name
-        found = self._pattern.search(image_id)
-        if found is None:
-            return None
-        group = "identity" if "identity" in self._pattern.groupindex else 1
-        return found[group] or None
+        return identity_of(image_id, self._rules.name, self._pattern)
 
 
-def compile_identity_pattern(pattern: str | None) -> re.Pattern[str] | None:
+def identity_of(image_id: str, name: str, pattern: regex.Pattern[str] | None) -> str | None:
+    """Who is on an image: its folder, or what the pattern finds in its path (None: nothing).
+
+    Args:
+        name: the identity of images that lie in no folder.
+        pattern: from `compile_identity_pattern`.
+
+    Raises:
+        ConfigError: the search of the pattern does not end.
+    """
+    if pattern is None:
+        folder = image_id.rpartition("/")[0]
+        return folder.rpartition("/")[2] or name
+    try:
+        found = pattern.search(image_id, timeout=_PATTERN_SECONDS)
+    except TimeoutError:
+        raise ConfigError(
+            f"identity_pattern: {pattern.pattern!r} takes more than {_PATTERN_SECONDS:g} s on the "
+            f"path {image_id!r:.200}; avoid repetitions inside repetitions, such as `(a+)+`"
+        ) from None
+    if found is None:
+        return None
+    group = "identity" if "identity" in pattern.groupindex else 1
+    return found[group] or None
+
+
+def names_forgotten(
+    path: str, name: str, pattern: regex.Pattern[str] | None, forgotten: Callable[[str], bool]
+) -> bool:
+    """Whether the path of a skipped file is that of a person who was forgotten.
+
+    An archive may wrap its paths in one more folder, so the path without its first name is held
+    against them, too.
+    """
+    identities = (identity_of(p, name, pattern) for p in (path, path.partition("/")[2]) if p)
+    return any(identity is not None and forgotten(identity) for identity in identities)
+
+
+def compile_identity_pattern(pattern: str | None) -> regex.Pattern[str] | None:
     """The expression of `--identity-pattern`.
 
     Raises:
@@ -146,8 +212,9 @@ def compile_identity_pattern(pattern: str | None) -> re.Pattern[str] | None:
     if pattern is None:
         return None
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        # Not `re`: paths come from strangers, and its searches can neither be limited nor stopped.
+        compiled = regex.compile(pattern)
+    except (regex.error, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"identity_pattern: {pattern!r} is no regular expression: {error}"
         ) from None

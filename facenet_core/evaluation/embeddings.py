@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from facenet_core import records, storage
 from facenet_core.errors import ArtifactError
 from facenet_core.models.embedder import Embedder, fit
+from facenet_core.picture_formats import picture_formats
 
 _DECODING_THREADS = 4
 _COLUMNS = ("image_id", "identity", "face_index", "image", "box", "score")
@@ -190,7 +191,7 @@ def decode(crop: Crop) -> np.ndarray:
         ArtifactError: they cannot be decoded.
     """
     try:
-        with Image.open(io.BytesIO(crop.data)) as image:
+        with Image.open(io.BytesIO(crop.data), formats=picture_formats()) as image:
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ArtifactError(

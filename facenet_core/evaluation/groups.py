@@ -79,7 +79,10 @@ def read_attributes(uri: str) -> Attributes:
     except UnicodeDecodeError as error:
         raise PairsError(f"{uri}: not a text file in UTF-8: {error}") from None
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    columns = list(reader.fieldnames or ())
+    try:
+        columns = list(reader.fieldnames or ())
+    except csv.Error as error:
+        raise PairsError(f"{uri}, line 1: not CSV: {error}") from None
     key = next((name for name in _KEYS if name in columns), None)
     attributes = [name for name in columns if name and name not in _KEYS]
     if key is None or not attributes:

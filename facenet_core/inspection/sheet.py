@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facenet_core import records, storage
 from facenet_core.inspection.overview import TABLES
+from facenet_core.picture_formats import picture_formats
 from facenet_core.storage import Manifest
 
 SAMPLES = 40
@@ -56,7 +57,7 @@ def _samples(uri: str, manifest: Manifest, samples: int) -> Iterator[tuple[bytes
 def _thumbnail(data: bytes) -> Image.Image | None:
     """The picture in a tile's size, or None where it does not decode."""
     try:
-        with Image.open(BytesIO(data)) as picture:
+        with Image.open(BytesIO(data), formats=picture_formats()) as picture:
             if picture.width * picture.height > _PIXELS:
                 return None
             picture.draft("RGB", (_TILE, _TILE))  # JPEGs decode at a fraction of their size

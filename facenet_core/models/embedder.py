@@ -13,7 +13,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.engine import quietly
-from facenet_core.errors import ArtifactError
+from facenet_core.errors import ArtifactError, FacenetError
 from facenet_core.models import keras_file
 
 if TYPE_CHECKING:
@@ -146,5 +146,7 @@ def load_network(uri: str) -> keras.Model:
             return keras.saving.load_model(local, compile=False, safe_mode=True)
     except FileNotFoundError:
         raise ArtifactError(f"{uri}: no such model; train it again") from None
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except FacenetError:
+        raise
+    except Exception as error:  # Keras, zipfile and h5py raise nearly anything on broken files
         raise ArtifactError(f"{uri}: not a Keras model that can be read: {error}") from error

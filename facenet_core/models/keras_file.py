@@ -24,7 +24,7 @@ def check(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
         raise ModelError(
             f"{name}: not a Keras model that can be read: no zip archive, or cut short; expected "
             "a file that Keras 3 wrote"

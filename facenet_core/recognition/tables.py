@@ -60,7 +60,10 @@ def is_table(uri: str) -> bool:
     if not uri.endswith(".parquet") or storage.size(uri) is None:
         return False
     with storage.open_input(uri) as file:
-        return "embedding" in pq.read_schema(file).names
+        try:
+            return "embedding" in pq.read_schema(file).names
+        except records.DAMAGED as error:
+            raise ArtifactError(f"{uri}: not a Parquet file that can be read: {error}") from None
 
 
 def write(
@@ -138,7 +141,7 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
         tuple(table["image_id"].to_pylist()),
         tuple(table["identity"].to_pylist()),
         vectors,
-        metadata.get(_MODEL, b"").decode(),
+        metadata.get(_MODEL, b"").decode(errors="replace"),
     )
 
 

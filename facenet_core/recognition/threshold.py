@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from facenet_core import storage
+from facenet_core.errors import ArtifactError
 from facenet_core.evaluation.distances import Metric
 from facenet_core.storage import Manifest
 
@@ -56,7 +58,7 @@ def find_reports(root: str, fingerprint: str) -> list[tuple[str, Manifest]]:
         manifest = storage.read_manifest(uri)
         if (
             manifest is not None
-            and "threshold" in manifest.details.get("metrics", {})
+            and _metrics(manifest).get("threshold") is not None
             and any(given.fingerprint == fingerprint for given in manifest.inputs)
         ):
             found.append((fs.modified(place), uri, manifest))
@@ -70,16 +72,27 @@ def validated_threshold(reports: Sequence[tuple[str, Manifest]]) -> Threshold:
     Validations that subtracted a mean are left out: the mean is that of their pairs.
     """
     for uri, manifest in reports:
-        metrics = manifest.details["metrics"]
-        if not metrics["subtract_mean"]:
-            return Threshold(
-                metrics["threshold"],
-                float(np.mean([fold["val_threshold"] for fold in metrics["folds"]])),
-                metrics["distance_metric"],
-                metrics["use_flipped_images"],
-                uri,
-            )
+        metrics = _metrics(manifest)
+        try:
+            if not metrics["subtract_mean"]:
+                return Threshold(
+                    float(metrics["threshold"]),
+                    float(np.mean([fold["val_threshold"] for fold in metrics["folds"]])),
+                    metrics["distance_metric"],
+                    metrics["use_flipped_images"],
+                    uri,
+                )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{uri}: its manifest has no threshold that can be used ({error!r}); validate the "
+                "model again"
+            ) from None
     return Threshold()
+
+
+def _metrics(report: Manifest) -> Mapping[str, Any]:
+    metrics = report.details.get("metrics")
+    return metrics if isinstance(metrics, Mapping) else {}
 
 
 def root_of(model_uri: str) -> str | None:

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = "attempts"
 _EXTRA = "extra-"
 _NAME = re.compile(r"/checkpoints/step-(\d{9})\.npz$")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, EOFError)
+_DAMAGE += (NotImplementedError, RuntimeError, OSError)  # of members that claim what no zip has
 
 
 @dataclass(frozen=True)

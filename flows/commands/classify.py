@@ -18,6 +18,7 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from flows import recognition
+from flows.printable import printable
 
 if TYPE_CHECKING:
     from facenet_core.recognition.classify import ClassifierSettings
@@ -125,7 +126,7 @@ def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
     worst = [(name, right, count) for name, (right, count) in ranked if right < count][:_WORST]
     if worst:
         listed = ", ".join(f"{name} {right}/{count}" for name, right, count in worst)
-        print(f"Worst: {listed}")
+        print(printable(f"Worst: {listed}"))
 
 
 def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
@@ -169,7 +170,8 @@ def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
     for answer in answers:
         sure = f"{answer['probability']:.3f}, distance {answer['distance']:.3f}"
         hint = "" if answer["name"] == answer["nearest"] else f", nearest {answer['nearest']}"
-        print(f"{answer['image_id']}\t{answer['name']}\t{sure}{hint}")
+        name = str(answer["image_id"]).replace("\t", " ").replace("\n", " ")
+        print(printable(f"{name}\t{answer['name']}\t{sure}{hint}"))
 
 
 def _write(uri: str, answers: list[dict[str, Any]]) -> None:
@@ -198,7 +200,8 @@ def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face:
                 kept.append(face)
             else:
                 rejected += 1
-                print(f"{face.image_id}: {face.reason}, {face.detail}", file=sys.stderr)
+                told = f"{face.image_id}: {face.reason}, {face.detail}"
+                print(printable(told), file=sys.stderr)
             report(len(kept) + rejected, None)
     if not kept:
         raise ConfigError("no faces were found in the photographs")

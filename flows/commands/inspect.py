@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from facenet_core.config import PipelineConfig
+from flows.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,16 +69,17 @@ def _show(found: Overview) -> None:
     manifest = found.manifest
     console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
     console.print(
-        f"[bold]{manifest.name}[/bold], made by `{manifest.stage}`, {manifest.fingerprint}"
+        f"[bold]{_plain(manifest.name)}[/bold], made by `{_plain(manifest.stage)}`, "
+        f"{_plain(manifest.fingerprint)}"
     )
     versions = [f"{name} {version}" for name, version in manifest.made_by.items()]
-    console.print(f"made with {', '.join(versions)}")
+    console.print(printable(f"made with {', '.join(versions)}"), markup=False)
     console.print(
         f"{len(manifest.parts):,} files, {found.bytes / 1e6:,.1f} MB"
         + (f", [bold]{len(found.damaged)} of them damaged[/bold]" if found.damaged else "")
     )
     for name in found.damaged[:10]:
-        console.print(f"  damaged or missing: {name}")
+        console.print(printable(f"  damaged or missing: {name}"), markup=False)
     for title, values in (
         ("counts", manifest.counts),
         ("figures", figures(manifest)),
@@ -86,14 +88,15 @@ def _show(found: Overview) -> None:
         if values:
             table = Table(title=title, show_header=False, title_justify="left")
             for name, value in values.items():
-                table.add_row(name, _shown(value))
+                table.add_row(_plain(name), _plain(_shown(value)))
             console.print(table)
     if found.lineage:
         console.print("made from")
         for given in found.lineage:
             indent = "  " * given.depth
             state = "" if given.state == "source" else f"  ({given.state})"
-            console.print(f"{indent}{given.stage or 'source'}  {given.uri}{state}", markup=False)
+            line = f"{indent}{given.stage or 'source'}  {given.uri}{state}"
+            console.print(printable(line), markup=False)
     if found.people is not None:
         _show_people(console, found.people)
 
@@ -108,7 +111,14 @@ def _show_people(console: Console, people: People) -> None:
         bar = "█" * -(-count * _BAR // most) if most else ""
         console.print(f"  {label:>9} images  {count:>8,}  {bar}")
     largest = ", ".join(f"{name} ({count:,})" for name, count in people.largest)
-    console.print(f"most images: {largest}", markup=False)
+    console.print(printable(f"most images: {largest}"), markup=False)
+
+
+def _plain(text: str) -> str:
+    """A name for rich: without markup of its own, and fit for a terminal."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def _shown(value: object) -> str:

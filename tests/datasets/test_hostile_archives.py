@@ -269,7 +269,7 @@ def test_a_refusal_leaves_what_another_run_made(root: str, tmp_path: Path) -> No
     plan, _ = run(root, path)
     with pytest.raises(SourceError, match="refused"):
         ingest.stream(root, plan, IngestConfig(source=str(path), strict=True))
-    assert storage.is_whole(plan.uri)
+    assert storage.open_artifact(plan.uri, "ingest")
 
 
 @pytest.mark.parametrize("extra", [b"\1\0\0\0", b"\1\0\x08\0\0\0\0", b"\1\0\x08\0" + b"\xff" * 8])

@@ -63,3 +63,12 @@ def test_the_content_names_the_artifact_not_the_place(root, bin_file, tmp_path):
     assert plan_import(root, str(moved)).fingerprint == plan.fingerprint
     moved.write_bytes(pickle.dumps(([image(1), image(2)], [True])))
     assert plan_import(root, str(moved)).fingerprint != plan.fingerprint
+
+
+def test_a_picture_that_another_program_would_read_is_a_reject(root, tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "EPS")  # which Pillow hands to Ghostscript
+    place = tmp_path / "set.bin"
+    place.write_bytes(pickle.dumps(([image(1), stream.getvalue()], [False])))
+    plan = plan_import(root, str(place))
+    assert import_set(plan, str(place), {}).counts["rejects"] == 1

@@ -320,6 +320,12 @@ def test_a_list_may_lie_elsewhere(root: str, folder: Path, tmp_path: Path, path:
     assert not image.startswith(("/", "."))
 
 
+def test_a_line_of_a_list_without_its_path_is_an_error(root: str, folder: Path) -> None:
+    (folder / "list.csv").write_text("identity,path\nAnn\n")
+    with pytest.raises(SourceError, match="line 2: 1 columns, expected 2"):
+        run(root, folder / "list.csv")
+
+
 def test_a_list_may_name_files_anywhere(
     root: str, folder: Path, tmp_path: Path, bucket: str
 ) -> None:

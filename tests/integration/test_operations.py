@@ -174,7 +174,7 @@ class TestRetry:
         after = written(story.crops)
         changed = {name for name, time in after.items() if story.written_first.get(name) != time}
         assert {int(name[-13:-8]) for name in changed} == set(BROKEN)
-        assert storage.is_whole(story.crops)
+        assert storage.open_artifact(story.crops, "align")
 
     def test_a_shards_log_says_what_it_found(
         self, stories: dict[str, Story], kind: str, site: Site
@@ -197,7 +197,7 @@ def test_parts_that_were_deleted_behind_prefects_back_are_made_again(
         "align", story.raw, "--image-size", 64, "--storage", crops.parents[2], "--workers", 1
     )
     assert status == 0, errors
-    assert storage.is_whole(story.crops)
+    assert storage.open_artifact(story.crops, "align")
     changed = {name for name, time in written(story.crops).items() if before[name] != time}
     assert {int(name[-13:-8]) for name in changed} == {5, 7}
 
@@ -240,6 +240,6 @@ def test_retry_of_the_pipeline_does_the_failed_stage_and_what_was_lost(
     assert "not promoted" in again["state"]["message"]
     states = [stage["state_type"] for stage in site.stages(run)[len(first) :]]
     assert states == ["COMPLETED"] * 5 + ["FAILED"]
-    assert storage.is_whole(str(held))
+    assert storage.open_artifact(str(held), "align")
     changed = {file for file, time in times(root).items() if before.get(file) != time}
     assert {Path(file).parts[:2] for file in changed} == {("crops", "tiny-holdout")}

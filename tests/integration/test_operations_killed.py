@@ -68,7 +68,7 @@ def test_the_process_of_a_run_is_killed_and_retry_goes_on_where_it_was(
     after = parts(tmp_path)
     assert len(after) == SHARDS
     assert before.items() <= after.items(), "a shard was done twice"
-    assert all(storage.is_whole(str(raw)) for raw in tmp_path.glob("raw/*/*"))
+    assert all(storage.open_artifact(str(raw), "ingest") for raw in tmp_path.glob("raw/*/*"))
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -87,4 +87,4 @@ def test_the_prefect_worker_is_killed_and_the_run_ends_once(
     assert site.call("GET", f"flow_runs/{run}")["run_count"] == 1
     names = sorted(task["name"] for task in site.task_runs(run))
     assert names == sorted(f"draw shard {number + 1}/{SHARDS}" for number in range(SHARDS))
-    assert all(storage.is_whole(str(raw)) for raw in tmp_path.glob("raw/*/*"))
+    assert all(storage.open_artifact(str(raw), "ingest") for raw in tmp_path.glob("raw/*/*"))

@@ -66,7 +66,7 @@ def read(file: BinaryIO, name: str, limits: Limits) -> Iterator[Item]:
     def passed(unpacked: int) -> None:
         limits.check_total(name, unpacked)
 
-    with _named(name):
+    with named(name):
         counted = Counted(file)
         buffered = io.BufferedReader(counted, 2**16)
         start = buffered.peek(512)[:512]
@@ -85,7 +85,7 @@ def is_nested(path: str) -> bool:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
     """Turn what decompressors raise into a SourceError."""
     try:
         yield

@@ -39,7 +39,7 @@ class Bucket:
         batch: dict[str, int] = {}
         for path, (size, _) in self._files().items():
             if size > limits.image_bytes or is_nested(path):
-                yield from self._fetch(list(batch))
+                yield from self._fetch(batch)
                 batch = {}
                 if is_nested(path):
                     with storage.open_input(storage.join(self.uri, path)) as stream:
@@ -50,21 +50,14 @@ class Bucket:
             total += size
             limits.check_total(self.uri, total)
             if len(batch) == _TOGETHER or sum(batch.values()) + size > _TOGETHER_BYTES:
-                yield from self._fetch(list(batch))
+                yield from self._fetch(batch)
                 batch = {}
             batch[path] = size
-        yield from self._fetch(list(batch))
+        yield from self._fetch(batch)
 
-    def _fetch(self, paths: list[str]) -> Iterator[Member]:
-        fs, base = storage.file_system(self.uri)
-        places = [posixpath.join(base, path) for path in paths]
-        try:
-            found = fs.cat(places, on_error="raise") if places else {}
-        except Exception as error:  # every store has its own kinds
-            raise StorageError(f"{self.uri}: cannot be read: {error!r}") from error
-        by_place = {fs._strip_protocol(place): data for place, data in found.items()}
-        for path, place in zip(paths, places, strict=True):
-            yield Member(path, by_place[fs._strip_protocol(place)])
+    def _fetch(self, sizes: dict[str, int]) -> Iterator[Member]:
+        for path, data in zip(sizes, storage.read_files(self.uri, sizes), strict=True):
+            yield Member(path, data)
 
     def _files(self) -> dict[str, tuple[int, str]]:
         """Size and token of every file by its path below the prefix, sorted."""

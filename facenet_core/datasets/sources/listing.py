@@ -83,12 +83,13 @@ class Listed:
                             continue
                         columns = (0, 1)
                     path, identity = columns
-                    if len(cells) <= max(columns) and len(cells) != 1:
+                    if len(cells) <= max(columns) and (path or len(cells) != 1):
                         raise SourceError(
                             f"{self.uri}, line {reader.line_num}: {len(cells)} columns, expected "
                             f"{max(columns) + 1}"
                         )
-                    yield cells[path].strip(), cells[identity].strip() if len(cells) > 1 else ""
+                    who = cells[identity].strip() if len(cells) > 1 else ""
+                    yield cells[path].strip(), who
             except (csv.Error, UnicodeDecodeError) as error:
                 raise SourceError(
                     f"{self.uri}: not a list of path{'⇥' if tabs else ','}identity: {error}"

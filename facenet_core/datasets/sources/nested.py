@@ -47,9 +47,11 @@ def _expanded(nested: Nested, name: str, limits: Limits) -> Iterator[Item]:
 
 
 def _inside(stream: BinaryIO, path: str, name: str, limits: Limits) -> Iterator[Item]:
-    if path.lower().endswith(".rec"):
-        return recordio.read(stream, name, limits)
-    return archive.read(stream, name, limits)
+    if not path.lower().endswith(".rec"):
+        yield from archive.read(stream, name, limits)
+        return
+    with archive.named(name):  # the archive around the records may be what is damaged
+        yield from recordio.read(stream, name, limits)
 
 
 def _stem(path: str) -> str:

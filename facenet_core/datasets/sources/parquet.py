@@ -15,6 +15,7 @@ from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unr
 from facenet_core.datasets.rows import clean_path, extension
 from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
 from facenet_core.errors import ConfigError, SourceError
+from facenet_core.records import DAMAGED
 
 _IDENTITY_COLUMNS = ("identity", "label", "labels", "person", "celebrity", "name", "target")
 _ROWS = 64
@@ -52,6 +53,7 @@ class ParquetFiles:
                     wanted = [columns.image, columns.identity, columns.id]
                     names = [name for name in wanted if name is not None]
                     for batch in parquet.iter_batches(_ROWS, columns=names):
+                        batch.validate(full=True)
                         for row in batch.to_pylist():
                             item = _item(row, columns, number, limits)
                             number += 1
@@ -59,7 +61,7 @@ class ParquetFiles:
                                 total += len(item.data)
                                 limits.check_total(self.uri, total)
                             yield item
-                except (pa.ArrowException, OSError) as error:
+                except DAMAGED as error:
                     raise SourceError(f"{file}: damaged, or no Parquet file: {error}") from error
 
 

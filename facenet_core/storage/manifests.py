@@ -1,7 +1,6 @@
-"""Where artifacts live: URIs, file systems, whole-or-nothing writes, fingerprints and manifests.
+"""Artifacts: a plan says where one belongs, a manifest that it is finished.
 
-A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a plain local path. An
-artifact is a folder with a `manifest.json`, which is written last: a folder without one is
+An artifact is a folder with a `manifest.json`, which is written last: a folder without one is
 unfinished and nobody reads it.
 """
 
@@ -9,25 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import posixpath
-import shutil
 import socket
-import tempfile
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
-from facenet_core.errors import ArtifactError, StorageError
+from facenet_core.errors import ArtifactError
+from facenet_core.storage.files import (
+    file_sizes,
+    join,
+    read_bytes,
+    sha256,
+    size,
+    sweep,
+    write_bytes,
+)
 
 MANIFEST = "manifest.json"
 RUN = "run.json"
@@ -83,192 +81,6 @@ class Manifest:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-# --- URIs and files ---------------------------------------------------------------------------
-
-
-def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a URI and the path within it.
-
-    Raises:
-        StorageError: the protocol is unknown or its package is not installed.
-    """
-    try:
-        return fsspec.core.url_to_fs(uri)
-    except (ValueError, ImportError) as error:
-        raise StorageError(f"{uri}: cannot be used as storage: {error}") from None
-
-
-def is_local(uri: str) -> bool:
-    return isinstance(file_system(uri)[0], LocalFileSystem)
-
-
-def join(uri: str, *names: str) -> str:
-    return posixpath.join(uri, *names)
-
-
-def exists(uri: str) -> bool:
-    fs, path = file_system(uri)
-    return fs.exists(path)
-
-
-def size(uri: str) -> int | None:
-    """Bytes of a file, or None where there is none."""
-    fs, path = file_system(uri)
-    try:
-        return int(fs.info(path)["size"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def read_bytes(uri: str) -> bytes:
-    """The whole file.
-
-    Raises:
-        FileNotFoundError: there is none.
-        StorageError: it cannot be read.
-    """
-    fs, path = file_system(uri)
-    with _reported(uri, "read"):
-        return fs.cat_file(path)
-
-
-@contextmanager
-def open_input(uri: str) -> Iterator[Any]:
-    """A binary, seekable file object of `uri`."""
-    fs, path = file_system(uri)
-    with _reported(uri, "read"), fs.open(path, "rb") as file:
-        yield file
-
-
-@contextmanager
-def new_file(uri: str) -> Iterator[Path]:
-    """A local path to write; `uri` appears, whole, when the block ends without an exception.
-
-    On local storage the file is renamed into place, elsewhere uploaded. Either way a reader never
-    sees half of it, and an exception or a killed process leaves `uri` as it was.
-
-    Raises:
-        StorageError: the place cannot be written.
-    """
-    fs, path = file_system(uri)
-    if isinstance(fs, LocalFileSystem):
-        target = Path(path)
-        with _reported(uri, "written"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.parent / f".{target.name}.{_writer()}.{uuid.uuid4().hex}.tmp"
-            try:
-                yield temporary
-                with temporary.open("rb") as written:
-                    os.fsync(written.fileno())
-                os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return
-    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-        temporary = Path(folder) / posixpath.basename(path)
-        yield temporary
-        with _reported(uri, "written"):
-            fs.put_file(str(temporary), path)
-
-
-def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file whole or not at all. Raises StorageError where it cannot be written."""
-    with new_file(uri) as path:
-        path.write_bytes(data)
-
-
-def copy_file(source: Path, uri: str) -> None:
-    """Copy a local file into storage, whole or not at all."""
-    with new_file(uri) as path:
-        shutil.copyfile(source, path)
-
-
-def list_files(uri: str) -> list[str]:
-    """URIs of all finished files below a folder, sorted; empty where there is no folder."""
-    fs, path = file_system(uri)
-    fs.invalidate_cache()
-    if not fs.exists(path):
-        return []
-    names = (posixpath.relpath(found, path) for found in fs.find(path))
-    return sorted(join(uri, name) for name in names if not name.endswith(".tmp"))
-
-
-def remove(uri: str) -> None:
-    """Remove a file or a folder with all that it holds; nothing happens where there is none."""
-    fs, path = file_system(uri)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
-
-
-def absolute(uri: str) -> str:
-    """The URI with a local path made absolute, and no slash at its end."""
-    if "://" in uri:
-        return uri.rstrip("/")
-    return str(Path(uri).expanduser().absolute())
-
-
-def default_root() -> str:
-    """$FACENET_STORAGE, or the folder `facenet-store` in the working folder."""
-    return absolute(os.environ.get("FACENET_STORAGE") or "facenet-store")
-
-
-def check_writable(root: str) -> None:
-    """Fail early, before hours of work.
-
-    Raises:
-        StorageError: nothing can be written below `root`.
-    """
-    probe = join(root, f".probe-{uuid.uuid4().hex}")
-    try:
-        write_bytes(probe, b"facenet")
-        remove(probe)
-    except Exception as error:  # object stores raise their own kinds: no bucket, no credentials
-        message = str(error) if isinstance(error, StorageError) else f"{root}: {error!r}"
-        raise StorageError(f"{message}. Choose another storage root with --storage.") from None
-
-
-def _writer() -> str:
-    """Who writes a temporary file: host and process."""
-    return f"{socket.gethostname().replace('.', '-')}.{os.getpid()}"
-
-
-def sweep(uri: str) -> None:
-    """Remove the temporary files that processes of this host left when they were killed."""
-    if not is_local(uri):
-        return
-    for file in Path(file_system(uri)[1]).rglob(".*.tmp"):
-        *_, host, process, _, _ = ("", "", *file.name.split("."))
-        if host == _writer().split(".")[0] and process.isdigit() and not _alive(int(process)):
-            file.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
-
-
-@contextmanager
-def _reported(uri: str, verb: str) -> Iterator[None]:
-    """Turn what file systems raise into a StorageError; a missing file stays FileNotFoundError."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if isinstance(error, NotADirectoryError) and verb == "read":
-            raise FileNotFoundError(uri) from error
-        reason = error.strerror or str(error) or type(error).__name__
-        raise StorageError(f"{uri}: cannot be {verb}: {reason}") from error
-
-
-# --- Fingerprints -----------------------------------------------------------------------------
-
-
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -277,15 +89,6 @@ def canonical_json(value: Any) -> str:
 def fingerprint(value: Any) -> str:
     """16 hex digits of SHA-256 over the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
-
-
-def sha256(uri: str) -> str:
-    """SHA-256 of a file, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with open_input(uri) as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def plan_stage(
@@ -317,9 +120,6 @@ def plan_stage(
     return Plan(stage, name, uri, digest, dict(config), tuple(inputs))
 
 
-# --- Manifests --------------------------------------------------------------------------------
-
-
 def read_manifest(uri: str) -> Manifest | None:
     """The manifest of an artifact, or None where it is unfinished or not there.
 
@@ -331,7 +131,7 @@ def read_manifest(uri: str) -> Manifest | None:
         content = json.loads(read_bytes(place))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{place}: not JSON ({error}); remove the folder and rerun") from None
     try:
         if content["format"] != FORMAT:
@@ -341,9 +141,22 @@ def read_manifest(uri: str) -> Manifest | None:
             )
         content["inputs"] = tuple(Input(**given) for given in content["inputs"])
         content["parts"] = tuple(Part(**part) for part in content["parts"])
-        return Manifest(**content)
+        manifest = Manifest(**content)
+        for value in (manifest, *manifest.inputs, *manifest.parts):
+            _require_types(value)
+        return manifest
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{place}: not a manifest ({error}); rerun the stage") from None
+
+
+def _require_types(value: Manifest | Input | Part) -> None:
+    """Raises TypeError where a field holds no text, whole number or mapping, as it should."""
+    kinds = {"str": str, "int": int, "Mapping": Mapping, "tuple": tuple}
+    for spec in fields(value):
+        kind = kinds[str(spec.type).partition("[")[0]]
+        found = getattr(value, spec.name)
+        if not isinstance(found, kind) or isinstance(found, bool):
+            raise TypeError(f"{spec.name} is {found!r:.40}, expected {spec.type}")
 
 
 def open_artifact(uri: str, stage: str) -> Manifest:
@@ -374,20 +187,9 @@ def damaged_parts(uri: str, manifest: Manifest) -> list[str]:
     return wrong_parts(uri, manifest.parts)
 
 
-def is_whole(uri: str) -> bool:
-    """Whether a finished artifact lies here, with all its parts in full size."""
-    manifest = read_manifest(uri)
-    return manifest is not None and not damaged_parts(uri, manifest)
-
-
 def wrong_parts(uri: str, parts: Sequence[Part]) -> list[str]:
     """Names of those among the parts that are not below `uri` in the size they should have."""
-    fs, path = file_system(uri)
-    fs.invalidate_cache()
-    sizes = {
-        posixpath.relpath(found, path): info["size"]
-        for found, info in fs.find(path, detail=True).items()
-    }
+    sizes = file_sizes(uri)
     return [part.name for part in parts if sizes.get(part.name) != part.bytes]
 
 

@@ -1,0 +1,284 @@
+"""What may go from a storage root, and why the rest stays.
+
+verdicts = judge(inventory, rules, now)       # pure
+carry_out(inventory, verdicts)
+
+Unfinished folders go once their newest object is older than a limit: a run that still writes is
+never touched. Finished artifacts go only when they are named, or with an age; never a report, a
+model in use, or what these were made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from facenet_core import storage
+from facenet_core.housekeeping import inventory as inventories
+from facenet_core.housekeeping import objects
+from facenet_core.housekeeping.inventory import Artifact, Beside, Inventory
+from facenet_core.housekeeping.lineage import Lineage
+from facenet_core.housekeeping.objects import Object
+
+UNFINISHED_AFTER = timedelta(days=7)  # whoever is to go on with a training may be on holiday
+
+# What a run of each stage reads while it writes an unfinished folder.
+_READS = {"ingest": (), "align": ("ingest",), "train": ("align", "train"),
+          "validate": ("align", "train")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked for.
+
+    Attributes:
+        named: artifacts that are to go whatever their age.
+        older_than: finished artifacts that were done longer ago go; None: none for its age.
+        unfinished_after: age of the newest object from which on unfinished folders, temporary files
+            and what Prefect remembers go.
+    """
+
+    named: frozenset[Artifact] = frozenset()
+    older_than: timedelta | None = None
+    unfinished_after: timedelta = UNFINISHED_AFTER
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of something in a root.
+
+    Attributes:
+        label: its path below the root.
+        remove: whether it goes.
+        why: of either.
+        refused: it was named, and stays.
+        names: the objects that go, below `label`; empty for all.
+        folder: whether it is one.
+    """
+
+    label: str
+    remove: bool
+    why: str
+    bytes: int
+    objects: int
+    refused: bool = False
+    names: tuple[str, ...] = ()
+    folder: bool = True
+
+
+def judge(inventory: Inventory, rules: Rules, now: datetime) -> list[Verdict]:
+    """A verdict on everything in a root, in the order of the inventory."""
+    lineage = Lineage(inventory)
+    kept_for = _protected(inventory, lineage)
+    at_work = _at_work(inventory, rules, now)
+    going = _going(inventory, lineage, rules, now, set(kept_for) | set(at_work))
+    verdicts: list[Verdict] = []
+    for artifact in inventory.artifacts:
+        why_not = kept_for.get(artifact) or at_work.get(artifact)
+        verdicts.append(_verdict(artifact, going.get(artifact), why_not, lineage, rules, now))
+        if artifact not in going and (leftovers := _leftovers(artifact, rules, now)):
+            verdicts.append(leftovers)
+    kept = {a.fingerprint: a for a in inventory.artifacts if a not in going}
+    for beside in inventory.beside:
+        verdicts.append(_beside(beside, kept, rules, now))
+    return verdicts
+
+
+def carry_out(inventory: Inventory, verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Remove what is to go; the manifest of an artifact before the rest of it.
+
+    A folder that was written to since it was looked at stays.
+
+    Returns:
+        The verdicts as they turned out.
+
+    Raises:
+        StorageError: something cannot be removed.
+    """
+    done = []
+    seen = {artifact.label: artifact for artifact in inventory.artifacts}
+    order = list(verdicts)
+    for verdict in reversed(order):  # reports, models, crops, raw: users before what they use
+        if verdict.remove:
+            artifact = seen.get(verdict.label)
+            if artifact is not None and not verdict.names and _came_alive(artifact):
+                why = "was written to just now; see again later"
+                verdict = Verdict(verdict.label, False, why, verdict.bytes, verdict.objects)
+            else:
+                _remove(inventory.root, verdict)
+        done.append(verdict)
+    return done[::-1]
+
+
+def age(span: timedelta) -> str:
+    """`3 days`, `5 h`, `12 min`: the largest unit alone."""
+    seconds = max(span.total_seconds(), 0)
+    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length or (unit == "min" and seconds >= 60):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _protected(inventory: Inventory, lineage: Lineage) -> dict[Artifact, str]:
+    """What never goes, and why."""
+    kept: dict[Artifact, str] = {}
+    for artifact in inventory.artifacts:
+        if artifact.stage == "validate" and artifact.state != "unfinished":
+            kept[artifact] = "a report"
+        elif artifact.promoted:
+            kept[artifact] = "a model in use (latest.json)"
+    for ancestor, of in lineage.ancestors(list(kept)).items():
+        kept.setdefault(ancestor, f"{of.label} was made from it")
+    return kept
+
+
+def _at_work(inventory: Inventory, rules: Rules, now: datetime) -> dict[Artifact, str]:
+    """What runs that still write their output may be reading.
+
+    An unfinished folder does not say what it is made from. Crops have the name of their raw
+    artifact; a model or report may be made from any crops and models.
+    """
+    reading: dict[Artifact, str] = {}
+    for writer in inventory.artifacts:
+        if writer.state != "unfinished" or now - writer.newest > rules.unfinished_after:
+            continue
+        for artifact in inventory.artifacts:
+            same = writer.stage != "align" or artifact.name == writer.name
+            if artifact.stage in _READS[writer.stage] and same and artifact.state != "unfinished":
+                reading[artifact] = f"{writer.label} is being made, perhaps from it"
+    return reading
+
+
+def _going(
+    inventory: Inventory,
+    lineage: Lineage,
+    rules: Rules,
+    now: datetime,
+    protected: Collection[Artifact],
+) -> dict[Artifact, str]:
+    """The artifacts that go, and why."""
+    going: dict[Artifact, str] = {}
+    for artifact in inventory.artifacts:
+        still = now - artifact.newest
+        if artifact.state == "unfinished":
+            if still > rules.unfinished_after:
+                going[artifact] = f"unfinished, nothing written for {age(still)}"
+        elif artifact in protected:
+            continue
+        elif artifact in rules.named:
+            going[artifact] = "named"
+        elif rules.older_than is not None and (old := now - _done(artifact)) > rules.older_than:
+            going[artifact] = f"{artifact.state} {age(old)} ago"
+    while True:  # what goes for its age alone stays as long as something that stays needs it
+        needed = {
+            artifact
+            for artifact in going
+            if artifact.state != "unfinished"
+            and artifact not in rules.named
+            and any(user not in going for user in lineage.users(artifact))
+        }
+        if not needed:
+            return going
+        going = {artifact: why for artifact, why in going.items() if artifact not in needed}
+
+
+def _done(artifact: Artifact) -> datetime:
+    return artifact.finished or artifact.newest
+
+
+def _verdict(
+    artifact: Artifact,
+    going: str | None,
+    protected: str | None,
+    lineage: Lineage,
+    rules: Rules,
+    now: datetime,
+) -> Verdict:
+    size: Any = (artifact.bytes, artifact.objects)
+    if going is not None:
+        return Verdict(artifact.label, True, going, *size)
+    refused = artifact in rules.named
+    if artifact.state == "unfinished":
+        why = f"unfinished, last written {age(now - artifact.newest)} ago"
+    elif protected is not None:
+        why = protected
+    elif rules.older_than is None:
+        why = f"{artifact.state}; goes only if named or with --older-than"
+    elif now - _done(artifact) <= rules.older_than:
+        why = f"{artifact.state} {age(now - _done(artifact))} ago"
+    else:
+        why = f"{lineage.users(artifact)[0].label} was made from it"
+    return Verdict(artifact.label, False, why, *size, refused=refused)
+
+
+def _leftovers(artifact: Artifact, rules: Rules, now: datetime) -> Verdict | None:
+    """Old temporary files, and checkpoints that a finished model does not keep."""
+    found = [(one, "temporary files") for one in artifact.temporary]
+    if artifact.stage == "train" and artifact.state == "finished" and artifact.attempts:
+        found += [(one, "superseded checkpoints") for one in _superseded(artifact)]
+    old = [(one, what) for one, what in found if now - one.modified > rules.unfinished_after]
+    if not old:
+        return None
+    why = " and ".join(dict.fromkeys(what for _, what in old))
+    names = tuple(dict.fromkeys(one.name for one, _ in old))
+    return Verdict(
+        artifact.label, True, why, sum(one.bytes for one, _ in old), len(names), names=names
+    )
+
+
+def _superseded(artifact: Artifact) -> list[Object]:
+    """All of a model's attempts but the checkpoints that it keeps: the last and the best."""
+    manifest = inventories.open_manifest(artifact)
+    best = manifest.details.get("best_step") if manifest is not None else None
+    found = [one for one in objects.below(artifact.uri) if one.name.startswith("attempts/")]
+    steps = {one.name: _step(one.name) for one in found}
+    last = max((name for name in steps if steps[name] >= 0), key=lambda n: steps[n], default=None)
+    chosen = [name for name, step in steps.items() if best is not None and step == best][:1]
+    return [one for one in found if one.name not in {last, *chosen}]
+
+
+def _step(name: str) -> int:
+    """The step of a checkpoint's file, -1 of anything else."""
+    stem = name.rsplit("/", 1)[-1].removeprefix("step-").removesuffix(".npz")
+    return int(stem) if "/checkpoints/step-" in name and stem.isdigit() else -1
+
+
+def _beside(beside: Beside, kept: dict[str, Artifact], rules: Rules, now: datetime) -> Verdict:
+    size: Any = (beside.bytes, beside.objects)
+    still = now - beside.newest
+    if beside.kind == "temporary":
+        if still > rules.unfinished_after:
+            why = f"a temporary file, {age(still)} old"
+            return Verdict(beside.label, True, why, *size, folder=False)
+        return Verdict(beside.label, False, f"being written, {age(still)} ago", *size)
+    if beside.kind == "results":
+        artifact = kept.get(beside.label.rsplit("/", 1)[-1])
+        if artifact is not None and artifact.state == "unfinished":
+            return Verdict(beside.label, False, "its artifact is being made", *size)
+        if still > rules.unfinished_after:
+            why = "remembered for retries of a run that is over"
+            return Verdict(beside.label, True, why, *size)
+        return Verdict(beside.label, False, f"remembered {age(still)} ago", *size)
+    why = "a kept download" if beside.kind == "downloads" else "not of this program"
+    return Verdict(beside.label, False, why, *size)
+
+
+def _came_alive(artifact: Artifact) -> bool:
+    """Whether a folder was written to, or finished, since the inventory."""
+    found = list(objects.below(artifact.uri))
+    finished = any(one.name == storage.MANIFEST for one in found)
+    newest = max((one.modified for one in found), default=artifact.newest)
+    return newest > artifact.newest or (finished and artifact.state == "unfinished")
+
+
+def _remove(root: str, verdict: Verdict) -> None:
+    place = storage.join(root, verdict.label)
+    if verdict.names:
+        objects.remove(place, verdict.names)
+    elif verdict.folder:
+        objects.remove_folder(place)
+    else:
+        folder, _, name = verdict.label.rpartition("/")
+        objects.remove(storage.join(root, folder) if folder else root, [name])

@@ -1,0 +1,304 @@
+"""What a storage root holds: its artifacts with their state, and everything beside them.
+
+One listing for each data set, model or report name, and only sums of it are kept: a root may hold
+thousands of artifacts of hundreds of thousands of objects.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError, FacenetError, StorageError
+from facenet_core.forgotten import FORGOTTEN
+from facenet_core.housekeeping import objects
+from facenet_core.housekeeping.objects import Object
+from facenet_core.promotion import LATEST
+from facenet_core.storage import Input, Manifest
+
+State = Literal["finished", "unfinished", "damaged"]
+ATTEMPTS = "attempts/"
+RESULTS = ".prefect"
+DOWNLOADS = "downloads"
+STAGES = {folder: stage for stage, folder in storage.STAGE_FOLDERS.items()}
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_TEMPORARY = re.compile(r"(?:.*/)?\..+\.tmp|\.probe-[0-9a-f]{32}")
+_THREADS = 16  # manifests that are read at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A folder `{root}/{stage folder}/{name}/{fingerprint}`.
+
+    Attributes:
+        stage: `ingest`, `align`, `train` or `validate`.
+        state: `finished`; `unfinished` without a manifest; `damaged` where the manifest cannot be
+            understood or a part is not there in full size.
+        why: what is damaged.
+        bytes, objects: of all files in the folder.
+        attempts: bytes of checkpoints and logs of single tries.
+        newest: when the newest object was written.
+        finished: when the stage said that it was done; None where it is not.
+        inputs: what it was made from.
+        promoted: a model in use: `latest.json` names it.
+    """
+
+    stage: str
+    name: str
+    fingerprint: str
+    uri: str
+    state: State
+    why: str
+    bytes: int
+    objects: int
+    attempts: int
+    newest: datetime
+    finished: datetime | None
+    counts: Mapping[str, int]
+    inputs: tuple[Input, ...]
+    temporary: tuple[Object, ...]
+    promoted: bool = False
+
+    @property
+    def label(self) -> str:
+        """How tables call it: `crops/lfw/01688960e6010560`."""
+        return f"{storage.STAGE_FOLDERS[self.stage]}/{self.name}/{self.fingerprint}"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies in a root and is no artifact.
+
+    Attributes:
+        kind: `results` (what Prefect remembers of shards), `downloads`, `temporary`, or `other`.
+        label: its path below the root.
+    """
+
+    kind: Literal["results", "downloads", "temporary", "other"]
+    label: str
+    bytes: int
+    objects: int
+    newest: datetime
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All that a root holds.
+
+    Attributes:
+        links: paths of links, which are not followed.
+    """
+
+    root: str
+    artifacts: tuple[Artifact, ...]
+    beside: tuple[Beside, ...]
+    links: tuple[str, ...]
+
+    def of(self, stage: str, fingerprint: str) -> list[Artifact]:
+        return [a for a in self.artifacts if (a.stage, a.fingerprint) == (stage, fingerprint)]
+
+
+def take(root: str) -> Inventory:
+    """Look at everything below a root.
+
+    Raises:
+        StorageError: it cannot be read.
+        ArtifactError: there is nothing at all.
+    """
+    try:
+        return _take(storage.absolute(root))
+    except OSError as error:
+        raise StorageError(f"{root}: cannot be listed: {error}") from error
+
+
+def _take(root: str) -> Inventory:
+    folders, files = objects.children(root)
+    if not folders and not files:
+        raise ArtifactError(f"{root}: nothing is stored here; choose another root with --storage")
+    artifacts: list[Artifact] = []
+    beside: list[Beside] = []
+    links: list[str] = []
+    with ThreadPoolExecutor(_THREADS) as readers:
+        for folder in folders:
+            place = storage.join(root, folder)
+            if folder not in STAGES:
+                beside += _grouped(folder, objects.below(place))
+                continue
+            names, loose = objects.children(place)
+            beside += _loose(folder, loose, links)
+            for name in names:
+                found, others = _of_name(root, folder, name, links)
+                artifacts += readers.map(lambda one: _artifact(root, *one), found)
+                beside += others
+    beside += _loose("", files, links)
+    return Inventory(root, tuple(_marked(root, artifacts)), tuple(beside), tuple(links))
+
+
+def named(inventory: Inventory, uris: Sequence[str]) -> list[Artifact]:
+    """The artifacts of these URIs (or labels such as `crops/lfw/01688960e6010560`).
+
+    Raises:
+        ArtifactError: one is not an artifact of this root.
+    """
+    found = {a.uri: a for a in inventory.artifacts} | {a.label: a for a in inventory.artifacts}
+    chosen = []
+    for uri in uris:
+        known = found.get(uri.rstrip("/")) or found.get(storage.absolute(uri))
+        if known is None:
+            raise ArtifactError(
+                f"{uri}: no artifact of {inventory.root}; `facenet storage ls` lists them, and "
+                "--storage chooses another root"
+            )
+        chosen.append(known)
+    return list(dict.fromkeys(chosen))
+
+
+def open_manifest(artifact: Artifact) -> Manifest | None:
+    """Its manifest, or None where there is none that can be understood."""
+    try:
+        return storage.read_manifest(artifact.uri)
+    except ArtifactError:
+        return None
+
+
+Found = tuple[str, str, str, dict[str, int], list[Object]]
+
+
+def _of_name(
+    root: str, folder: str, name: str, links: list[str]
+) -> tuple[list[Found], list[Beside]]:
+    """The artifact folders of a data set, model or report, and what lies beside them."""
+    place = storage.join(root, folder, name)
+    listed: dict[str, list[Object]] = defaultdict(list)
+    others: list[Object] = []
+    for found in objects.below(place):
+        fingerprint, slash, inner = found.name.partition("/")
+        if found.link:
+            links.append(f"{folder}/{name}/{found.name}")
+        if slash and _FINGERPRINT.fullmatch(fingerprint):
+            listed[fingerprint].append(Object(inner, found.bytes, found.modified, found.link))
+        elif found.name != LATEST:
+            others.append(found)
+    artifacts = [
+        (folder, name, fingerprint, {o.name: o.bytes for o in inside if not o.link}, inside)
+        for fingerprint, inside in sorted(listed.items())
+    ]
+    return artifacts, _grouped(f"{folder}/{name}", others)
+
+
+def _artifact(
+    root: str, folder: str, name: str, fingerprint: str, sizes: dict[str, int], inside: list[Object]
+) -> Artifact:
+    uri = storage.join(root, folder, name, fingerprint)
+    state: State = "unfinished"
+    why, finished = "", None
+    manifest: Manifest | None = None
+    if storage.MANIFEST in sizes:
+        state, why = "finished", ""
+        try:
+            manifest = storage.read_manifest(uri)
+        except FacenetError as error:
+            state, why = "damaged", str(error)
+        if manifest is not None:
+            wrong = [p.name for p in manifest.parts if sizes.get(p.name) != p.bytes]
+            if manifest.fingerprint != fingerprint or manifest.stage != STAGES[folder]:
+                state, why = "damaged", "its manifest is that of another artifact"
+            elif wrong:
+                more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+                state, why = "damaged", f"missing or cut: {', '.join(wrong[:3])}{more}"
+            finished = _finished(uri)
+    return Artifact(
+        STAGES[folder],
+        name,
+        fingerprint,
+        uri,
+        state,
+        why,
+        sum(found.bytes for found in inside),
+        len(inside),
+        sum(found.bytes for found in inside if found.name.startswith(ATTEMPTS)),
+        max(found.modified for found in inside),
+        finished,
+        manifest.counts if manifest else {},
+        manifest.inputs if manifest else (),
+        tuple(found for found in inside if is_temporary(found.name)),
+    )
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a writer gave a file this name for the time that it takes to write it."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def _finished(uri: str) -> datetime | None:
+    try:
+        run: Mapping[str, Any] = json.loads(storage.read_bytes(storage.join(uri, storage.RUN)))
+        return datetime.fromisoformat(run["finished"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _marked(root: str, artifacts: Sequence[Artifact]) -> Iterator[Artifact]:
+    """In the order of the pipeline, with the models in use marked."""
+    names = {artifact.name for artifact in artifacts if artifact.stage == "train"}
+    in_use = {(name, latest) for name in names if (latest := _in_use(root, name)) is not None}
+    stages = list(storage.STAGE_FOLDERS)
+    for a in sorted(artifacts, key=lambda a: (stages.index(a.stage), a.name, a.fingerprint)):
+        yield replace(a, promoted=a.stage == "train" and (a.name, a.fingerprint) in in_use)
+
+
+def _in_use(root: str, name: str) -> str | None:
+    """The fingerprint that `latest.json` names.
+
+    Raises:
+        ArtifactError: it cannot be read. Nobody knows then which model is in use.
+    """
+    place = storage.join(root, storage.STAGE_FOLDERS["train"], name, LATEST)
+    try:
+        return str(json.loads(storage.read_bytes(place))["fingerprint"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(
+            f"{place}: does not say which model is in use; remove it and validate again"
+        ) from None
+
+
+def _loose(folder: str, found: Sequence[Object], links: list[str]) -> list[Beside]:
+    """Files and links right in the root or in a stage's folder."""
+    links += [f"{folder}/{one.name}".lstrip("/") for one in found if one.link]
+    return _grouped(folder, [one for one in found if not one.link and one.name != FORGOTTEN])
+
+
+def _grouped(folder: str, found: Iterator[Object] | Sequence[Object]) -> list[Beside]:
+    """Objects beside the artifacts, summed up by what they are."""
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for one in found:
+        parts = one.name.split("/")
+        kind = "other"
+        label = f"{folder}/{one.name}".lstrip("/")
+        if folder == RESULTS and len(parts) == 4 and parts[0] == "shards":
+            kind, label = "results", "/".join([folder, *parts[:3]])
+        elif folder == DOWNLOADS:
+            kind, label = "downloads", "/".join([folder, *parts[:1]])
+        if is_temporary(one.name) or (folder == DOWNLOADS and _is_part(one.name)):
+            kind, label = "temporary", f"{folder}/{one.name}".lstrip("/")
+        sums = groups.setdefault((kind, label), [0, 0, one.modified])
+        sums[0] += one.bytes
+        sums[1] += 1
+        sums[2] = max(sums[2], one.modified)
+    return [Beside(kind, label, *sums) for (kind, label), sums in groups.items()]  # type: ignore
+
+
+def _is_part(name: str) -> bool:
+    """Whether this is a download that did not come to its end, or the note of one."""
+    last = name.rsplit("/", 1)[-1]
+    return last.startswith(".") and last.endswith((".part", ".part.json"))

@@ -1,0 +1,88 @@
+"""Who was made from whom, among the artifacts of a root."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from facenet_core.housekeeping.inventory import Artifact, Inventory
+from facenet_core.storage import Input
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A line of the tree: an artifact, and how deep it stands."""
+
+    depth: int
+    artifact: Artifact
+
+
+class Lineage:
+    """Looks up what artifacts were made from, and what was made from them.
+
+    An input is found by where it lies, or, in a root that was moved or copied, by its fingerprint.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._by_uri = {artifact.uri: artifact for artifact in inventory.artifacts}
+        self._by_fingerprint: dict[str, list[Artifact]] = defaultdict(list)
+        for artifact in inventory.artifacts:
+            self._by_fingerprint[artifact.fingerprint].append(artifact)
+        self._made_from = {a.uri: tuple(self._inputs(a)) for a in inventory.artifacts}
+        self._users: dict[str, list[Artifact]] = defaultdict(list)
+        for artifact in inventory.artifacts:
+            for given in self._made_from[artifact.uri]:
+                self._users[given.uri].append(artifact)
+
+    def made_from(self, artifact: Artifact) -> tuple[Artifact, ...]:
+        """The artifacts of this root among its inputs."""
+        return self._made_from[artifact.uri]
+
+    def users(self, artifact: Artifact) -> list[Artifact]:
+        """What was made from it."""
+        return self._users.get(artifact.uri, [])
+
+    def ancestors(self, artifacts: Iterable[Artifact]) -> Mapping[Artifact, Artifact]:
+        """All that these were made from, directly or not; the values say for which of them."""
+        found: dict[str, tuple[Artifact, Artifact]] = {}
+        for first in artifacts:
+            waiting = [first]
+            while waiting:
+                for given in self.made_from(waiting.pop()):
+                    if given.uri not in found:
+                        found[given.uri] = (given, first)
+                        waiting.append(given)
+        return dict(found.values())
+
+    def tree(self, artifacts: Collection[Artifact]) -> list[Leaf]:
+        """All artifacts, each below the last of its inputs: crops below raw, reports below models.
+
+        What is made from itself, as only a manifest that was edited can say, is left out.
+        """
+        lines: list[Leaf] = []
+        below: dict[str | None, list[Artifact]] = defaultdict(list)
+        for artifact in artifacts:
+            parents = self.made_from(artifact)
+            below[parents[-1].uri if parents else None].append(artifact)
+
+        def add(parent: str | None, depth: int) -> None:
+            for artifact in below[parent]:
+                lines.append(Leaf(depth, artifact))
+                add(artifact.uri, depth + 1)
+
+        add(None, 0)
+        return lines
+
+    def _inputs(self, artifact: Artifact) -> Iterable[Artifact]:
+        for given in artifact.inputs:
+            found = self._find(given)
+            if found is not None and found.uri != artifact.uri:
+                yield found
+
+    def _find(self, given: Input) -> Artifact | None:
+        here = self._by_uri.get(given.uri)
+        if here is not None and here.fingerprint == given.fingerprint:
+            return here
+        same = self._by_fingerprint.get(given.fingerprint, [])
+        return same[0] if same else None

@@ -1,0 +1,163 @@
+"""The objects below a storage root, and removing some of them; never anything outside it.
+
+Links are not followed: what they point to may lie anywhere. A link counts as an object, and
+removing it removes the link alone.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from facenet_core import storage
+from facenet_core.errors import StorageError
+
+_BATCH = 1000  # objects that a store removes at once
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A file or key: its path below the folder listed, bytes, and when it was last written."""
+
+    name: str
+    bytes: int
+    modified: datetime
+    link: bool = False
+
+
+def children(uri: str) -> tuple[list[str], list[Object]]:
+    """Names of the folders right in a folder, and the other objects there, sorted."""
+    fs, path = storage.file_system(uri)
+    folders, others = [], []
+    if storage.is_local(uri):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                else:
+                    with suppress(FileNotFoundError):
+                        others.append(_local_object(entry.path, entry.name))
+    else:
+        fs.invalidate_cache(path)
+        with suppress(FileNotFoundError):
+            for info in fs.ls(path, detail=True):
+                name = info["name"].rstrip("/").rsplit("/", 1)[-1]
+                if info["type"] == "directory":
+                    folders.append(name)
+                elif info["name"] != path:
+                    others.append(_remote_object(info, name))
+    return sorted(folders), sorted(others, key=lambda found: found.name)
+
+
+def below(uri: str) -> Iterator[Object]:
+    """All objects below a folder, however deep, sorted by path within each local folder."""
+    if storage.is_local(uri):
+        yield from _below_local(storage.file_system(uri)[1])
+        return
+    fs, path = storage.file_system(uri)
+    fs.invalidate_cache(path)
+    try:
+        found = fs.find(path, detail=True)
+    except FileNotFoundError:
+        return
+    for name, info in found.items():
+        yield _remote_object(info, posixpath.relpath(name, path))
+    fs.invalidate_cache(path)  # a listing of a large root is not kept
+
+
+def remove(uri: str, names: Iterable[str]) -> None:
+    """Remove objects below a folder by their paths, and local folders that are empty then.
+
+    The manifest goes first, and is gone before anything else is touched: a removal that is
+    interrupted leaves an unfinished folder, never a damaged one that looks whole.
+
+    Raises:
+        StorageError: a name leaves the folder, or an object cannot be removed.
+    """
+    every = sorted(set(names), key=lambda name: (name != storage.MANIFEST, name))
+    for name in every:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise StorageError(f"{uri}: {name!r} is no path within it; nothing was removed")
+    try:
+        if storage.is_local(uri):
+            _remove_local(Path(storage.file_system(uri)[1]), every)
+        else:
+            _remove_remote(uri, every)
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot be removed: {error}") from error
+
+
+def remove_folder(uri: str) -> None:
+    """Remove all objects below a folder, the manifest first."""
+    remove(uri, [found.name for found in below(uri)])
+    if storage.is_local(uri):
+        _prune(Path(storage.file_system(uri)[1]))
+
+
+def _below_local(path: str) -> Iterator[Object]:
+    for folder, folders, files in os.walk(path):
+        # os.walk lists links to folders among the folders, and does not go into them.
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in sorted(files + links):
+            place = os.path.join(folder, name)
+            relative = os.path.relpath(place, path).replace(os.sep, "/")
+            with suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
+                yield _local_object(place, relative)
+
+
+def _local_object(place: str, name: str) -> Object:
+    stat = os.lstat(place)
+    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+    return Object(name, stat.st_size, modified, os.path.islink(place))
+
+
+def _remote_object(info: Mapping[str, Any], name: str) -> Object:
+    written = info.get("LastModified") or info.get("created") or info.get("mtime")
+    # What does not say its age is as good as new: nothing is removed for being old.
+    modified = written if isinstance(written, datetime) else datetime.now(UTC)
+    if modified.tzinfo is None:
+        modified = modified.replace(tzinfo=UTC)
+    return Object(name, int(info["size"] or 0), modified)
+
+
+def _remove_local(folder: Path, names: list[str]) -> None:
+    emptied = set()
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+        emptied.add((folder / name).parent)
+    for place in sorted(emptied, key=lambda place: len(place.parts), reverse=True):
+        while place != folder and place.is_relative_to(folder) and _is_empty(place):
+            place.rmdir()
+            place = place.parent
+
+
+def _prune(folder: Path) -> None:
+    """Remove what is left of a tree of folders, where no file is in it any more."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        if _is_empty(Path(place)):
+            with suppress(OSError):
+                os.rmdir(place)
+
+
+def _is_empty(folder: Path) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return next(folder.iterdir(), None) is None
+    return False
+
+
+def _remove_remote(uri: str, names: list[str]) -> None:
+    fs, path = storage.file_system(uri)
+    first = [name for name in names if name == storage.MANIFEST]
+    rest = [f"{path}/{name}" for name in names if name != storage.MANIFEST]
+    batches = [[f"{path}/{name}" for name in first]] if first else []
+    batches += [rest[start : start + _BATCH] for start in range(0, len(rest), _BATCH)]
+    for batch in batches:
+        with suppress(FileNotFoundError):
+            fs.rm(batch)
+    fs.invalidate_cache(path)

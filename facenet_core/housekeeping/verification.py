@@ -1,0 +1,186 @@
+"""Whether artifacts are what their manifests say: every part's bytes, SHA-256, rows and footer.
+
+Parts are read once, in blocks, several at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from facenet_core import records, storage
+from facenet_core.config import AlignConfig, Config, IngestConfig, TrainConfig, ValidateConfig
+from facenet_core.errors import ArtifactError
+from facenet_core.forgotten import REDACTED
+from facenet_core.housekeeping import objects
+from facenet_core.housekeeping.inventory import Artifact
+from facenet_core.storage import Manifest, Part
+
+_THREADS = 8
+_TABLES = ("images", "skipped", "crops", "rejects")
+_BLOCK = 2**20
+_MODELS: Mapping[str, type[Config]] = {
+    "ingest": IngestConfig,
+    "align": AlignConfig,
+    "train": TrainConfig,
+    "validate": ValidateConfig,
+}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not as its manifest says. `part` is empty for the artifact as a whole."""
+
+    artifact: Artifact
+    part: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was read, and what is wrong."""
+
+    artifacts: int
+    parts: int
+    bytes: int
+    damages: tuple[Damage, ...]
+
+
+def verify(
+    artifacts: Iterable[Artifact], progress: Callable[[int], None] = lambda done: None
+) -> Checked:
+    """Read every part of artifacts and hold it against their manifests.
+
+    Args:
+        progress: called with the bytes read, now and then, from any thread.
+    """
+    damages: list[Damage] = []
+    checked = parts = size = 0
+    with ThreadPoolExecutor(_THREADS) as readers:
+        for artifact in artifacts:
+            checked += 1
+            try:
+                manifest = storage.read_manifest(artifact.uri)
+            except ArtifactError as error:
+                damages.append(Damage(artifact, "", str(error)))
+                continue
+            if manifest is None:
+                damages.append(Damage(artifact, "", "unfinished: it has no manifest"))
+                continue
+
+            def check(part: Part, uri: str = artifact.uri, of: Manifest = manifest) -> str:
+                return _wrong(uri, part, of, progress)
+
+            for part, what in zip(manifest.parts, readers.map(check, manifest.parts), strict=True):
+                parts += 1
+                size += part.bytes
+                if what:
+                    damages.append(Damage(artifact, part.name, what))
+            damages += [Damage(artifact, "", what) for what in _unbalanced(artifact, manifest)]
+    return Checked(checked, parts, size, tuple(damages))
+
+
+def set_aside(damages: Iterable[Damage]) -> list[Artifact]:
+    """Make damaged artifacts unfinished: remove the manifest, and then the parts that are damaged.
+
+    The stage then makes these parts again, and no others.
+
+    Returns:
+        The artifacts changed.
+    """
+    changed: dict[str, tuple[Artifact, list[str]]] = {}
+    for damage in damages:
+        _, names = changed.setdefault(damage.artifact.uri, (damage.artifact, []))
+        names += [damage.part] if damage.part else []
+    for uri, (_, names) in changed.items():
+        objects.remove(uri, [storage.MANIFEST, *names])
+    return [artifact for artifact, _ in changed.values()]
+
+
+def remake(artifact: Artifact, manifest: Manifest | None) -> str:
+    """The command that makes an artifact again, with the options that are not defaults."""
+    if manifest is None:
+        return f"facenet {artifact.stage} …, as it was made before"
+    inputs = [given.uri for given in manifest.inputs]
+    words = ["facenet", artifact.stage, *inputs[:2]]
+    model = _MODELS[artifact.stage]
+    if artifact.stage in ("ingest", "train"):
+        words = [*words[:3], "--name", manifest.name]
+    for key, value in manifest.config.items():
+        field = model.model_fields.get(key)
+        if field is None or key in ("name", "source", "shards", "pairs") or value == _json(field):
+            continue
+        option = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        elif value is not None:
+            words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
+    return shlex.join(words)
+
+
+def _json(field: Any) -> Any:
+    default = field.get_default(call_default_factory=True)
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], None]) -> str:
+    """What is wrong with a part; empty where nothing is."""
+    place = storage.join(uri, part.name)
+    digest, size = hashlib.sha256(), 0
+    try:
+        with storage.open_input(place) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
+                progress(len(block))
+    except FileNotFoundError:
+        return "missing"
+    except Exception as error:  # object stores raise their own kinds
+        return f"cannot be read: {error}"
+    if size != part.bytes:
+        return f"{size:,} bytes, expected {part.bytes:,}"
+    if digest.hexdigest() != part.sha256:
+        return (
+            f"another content: its SHA-256 is {digest.hexdigest()[:12]}…, not {part.sha256[:12]}…"
+        )
+    if not part.name.endswith(".parquet"):
+        return ""
+    try:
+        rows = records.count_rows(place)
+    except ArtifactError as error:
+        return str(error)
+    if part.rows and rows != part.rows:
+        return f"{rows:,} rows, expected {part.rows:,}"
+    table = part.name.partition("/")[0] in _TABLES
+    if table and not records.part_is_current(place, manifest.fingerprint):
+        return "its footer names another artifact"
+    return ""
+
+
+def _unbalanced(artifact: Artifact, manifest: Manifest) -> list[str]:
+    """What does not add up in the counts of a manifest."""
+    if manifest.fingerprint != artifact.fingerprint:
+        return [f"its manifest is that of {manifest.fingerprint}"]
+    counts, rows = manifest.counts, _rows(manifest.parts)
+    sums: list[tuple[str, int, int]] = []
+    if artifact.stage == "ingest" and "seen" in counts:
+        parts = counts["images"] + counts["skipped"] + counts.get(REDACTED, 0)
+        sums += [("seen", counts["seen"], parts), ("images", counts["images"], rows["images"])]
+        sums.append(("skipped", counts["skipped"], rows["skipped"]))
+    if artifact.stage == "align":
+        sums += [("images", counts["images"], counts["aligned"] + counts["rejects"])]
+        sums += [(name, counts[name], rows[name]) for name in ("crops", "rejects")]
+    return [f"counts {name} {n:,}, its parts add up to {m:,}" for name, n, m in sums if n != m]
+
+
+def _rows(parts: Sequence[Part]) -> Mapping[str, int]:
+    rows = dict.fromkeys(_TABLES, 0)
+    for part in parts:
+        folder = part.name.partition("/")[0]
+        if folder in rows:
+            rows[folder] += part.rows
+    return rows

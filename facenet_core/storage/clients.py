@@ -1,0 +1,71 @@
+"""Clients of object stores: the one place that says how long they wait and whose keys they use.
+
+Credentials, endpoint, profile and region come from the standard environment of each store
+(AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL, AWS_REGION …), never from a URI.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from facenet_core import addresses
+from facenet_core.errors import StorageError
+
+CONNECT_TIMEOUT = 5.0  # seconds
+READ_TIMEOUT = 30.0  # of silence
+# Requests of one client side by side: reading threads, each with several ranges.
+CONNECTIONS = 32
+# Tries of one request by the client itself: it waits up to 1, 2 and 4 seconds, drawn at random.
+REQUEST_TRIES = 4
+
+
+def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URI and the path within it.
+
+    Raises:
+        ConfigError: credentials stand in the URI.
+        StorageError: the protocol is unknown or its package is not installed.
+    """
+    addresses.refuse_credentials(uri)
+    try:
+        if uri.startswith(("s3://", "s3a://")):
+            client = _s3(tuple(sorted(kv for kv in os.environ.items() if _concerns_s3(kv[0]))))
+            return client, client._strip_protocol(uri)
+        return fsspec.core.url_to_fs(uri)
+    except (ValueError, ImportError) as error:
+        raise StorageError(f"{uri}: cannot be used as storage: {error}") from None
+
+
+def is_local(uri: str) -> bool:
+    return isinstance(file_system(uri)[0], LocalFileSystem)
+
+
+def _concerns_s3(name: str) -> bool:
+    return name.startswith(("AWS_", "FSSPEC_S3_"))
+
+
+# By environment: a process that is given other credentials gets another client.
+@lru_cache(maxsize=4)
+def _s3(environment: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
+    settings: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": READ_TIMEOUT,
+        "max_pool_connections": CONNECTIONS,
+        "retries": {"mode": "standard", "total_max_attempts": REQUEST_TRIES},
+    }
+    region = dict(environment).get("AWS_REGION")  # botocore reads AWS_DEFAULT_REGION alone
+    client = fsspec.filesystem(
+        "s3",
+        config_kwargs=settings,
+        client_kwargs={"region_name": region} if region else {},
+        use_listings_cache=False,  # other processes write there, too
+        skip_instance_cache=True,
+    )
+    # s3fs' own retries have no jitter and multiply with those of the client below it.
+    client.retries = 1
+    return client

@@ -1,0 +1,247 @@
+"""URIs and files: whole or not at all, on local folders and object stores alike.
+
+A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a plain local path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from facenet_core.errors import StorageError
+from facenet_core.storage.clients import file_system, is_local
+from facenet_core.storage.reading import AHEAD, BLOCK, StoredFile, fetch
+from facenet_core.storage.retrying import CutShort, reported, retried
+
+Result = TypeVar("Result")
+
+_UPLOAD_PART = 16 * 2**20
+_UPLOADS = 4  # side by side; each part is in memory
+
+
+def join(uri: str, *names: str) -> str:
+    return posixpath.join(uri, *names)
+
+
+def exists(uri: str) -> bool:
+    fs, path = file_system(uri)
+    return _asked(uri, "looked up", lambda: bool(fs.exists(path)))
+
+
+def size(uri: str) -> int | None:
+    """Bytes of a file, or None where there is none."""
+    fs, path = file_system(uri)
+    try:
+        return int(_asked(uri, "looked up", lambda: fs.info(path)["size"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StorageError: it cannot be read.
+    """
+    with open_input(uri, ahead=BLOCK) as file:
+        return bytes(file.read())
+
+
+def read_files(folder: str, sizes: Mapping[str, int]) -> list[bytes]:
+    """Files below a folder whose sizes are known, all at the same time.
+
+    Raises:
+        StorageError: one of them cannot be read, or has another size.
+    """
+    fs, base = file_system(folder)
+    places = [posixpath.join(base, name) for name in sizes]
+    try:
+        with reported(folder, "read"):
+            if isinstance(fs, AsyncFileSystem):
+                ranges = zip(places, (0 for _ in places), sizes.values(), strict=True)
+                return fetch(fs, list(ranges))
+            return [fs.cat_file(place) for place in places]
+    except FileNotFoundError as error:
+        raise StorageError(f"{folder}: a file vanished while it was read: {error}") from error
+
+
+@contextmanager
+def open_input(uri: str, ahead: int = AHEAD) -> Iterator[Any]:
+    """A binary, seekable file object of `uri`.
+
+    Args:
+        ahead: bytes that an object store sends at the first go, at least: many where all of the
+            file will be read.
+    """
+    fs, path = file_system(uri)
+    if isinstance(fs, AsyncFileSystem):
+        found = _asked(uri, "read", lambda: fs.info(path))
+        if found["type"] == "directory":
+            raise FileNotFoundError(uri)
+        if found["size"] is not None:
+            yield StoredFile(fs, path, uri, int(found["size"]), ahead)
+            return
+    with reported(uri, "read", OSError), fs.open(path, "rb") as file:
+        yield file
+
+
+@contextmanager
+def new_file(uri: str) -> Iterator[Path]:
+    """A local path to write; `uri` appears, whole, when the block ends without an exception.
+
+    On local storage the file is renamed into place, elsewhere uploaded. Either way a reader never
+    sees half of it, and an exception or a killed process leaves `uri` as it was.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    fs, path = file_system(uri)
+    if isinstance(fs, LocalFileSystem):
+        target = Path(path)
+        with reported(uri, "written", OSError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.parent / f".{target.name}.{_writer()}.{uuid.uuid4().hex}.tmp"
+            try:
+                yield temporary
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
+                os.replace(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
+        temporary = Path(folder) / posixpath.basename(path)
+        yield temporary
+        _asked(uri, "written", lambda: _upload(temporary, fs, path))
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write a file whole or not at all. Raises StorageError where it cannot be written."""
+    with new_file(uri) as path:
+        path.write_bytes(data)
+
+
+def copy_file(source: Path, uri: str) -> None:
+    """Copy a local file into storage, whole or not at all."""
+    with new_file(uri) as path:
+        shutil.copyfile(source, path)
+
+
+def list_files(uri: str) -> list[str]:
+    """URIs of all finished files below a folder, sorted; empty where there is no folder."""
+    names = sorted(file_sizes(uri))
+    return [join(uri, name) for name in names if not name.endswith(".tmp")]
+
+
+def file_sizes(uri: str) -> dict[str, int]:
+    """Bytes of every file below a folder, by its name there; empty where there is no folder."""
+    fs, path = file_system(uri)
+
+    def find() -> dict[str, int]:
+        fs.invalidate_cache()
+        found = fs.find(path, detail=True) if fs.exists(path) else {}
+        return {posixpath.relpath(name, path): int(info["size"]) for name, info in found.items()}
+
+    return _asked(uri, "listed", find)
+
+
+def remove(uri: str) -> None:
+    """Remove a file or a folder with all that it holds; nothing happens where there is none."""
+    fs, path = file_system(uri)
+
+    def remove_what_is_there() -> None:
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+
+    _asked(uri, "removed", remove_what_is_there)
+
+
+def absolute(uri: str) -> str:
+    """The URI with a local path made absolute, and no slash at its end."""
+    if "://" in uri:
+        return uri.rstrip("/")
+    return str(Path(uri).expanduser().absolute())
+
+
+def default_root() -> str:
+    """$FACENET_STORAGE, or the folder `facenet-store` in the working folder."""
+    return absolute(os.environ.get("FACENET_STORAGE") or "facenet-store")
+
+
+def check_writable(root: str) -> None:
+    """Fail early, before hours of work.
+
+    Raises:
+        StorageError: nothing can be written below `root`.
+    """
+    probe = join(root, f".probe-{uuid.uuid4().hex}")
+    try:
+        write_bytes(probe, b"facenet")
+        remove(probe)
+    except StorageError as error:
+        raise type(error)(f"{error}. Choose another storage root with --storage.") from None
+
+
+def _asked(uri: str, verb: str, operation: Callable[[], Result]) -> Result:
+    """What the file system answers: asked again while that may help, its failures explained."""
+    with reported(uri, verb):
+        return retried(operation)
+
+
+def _upload(file: Path, fs: AbstractFileSystem, path: str) -> None:
+    """Copy a file to a store, in parts side by side where it is large, and look what arrived."""
+    parts: dict[str, Any] = {}
+    if "s3" in fs.protocol:
+        parts = {"chunksize": _UPLOAD_PART, "max_concurrency": _UPLOADS}
+    fs.put_file(str(file), path, **parts)
+    arrived, sent = fs.info(path)["size"], file.stat().st_size
+    if arrived != sent:
+        raise CutShort(f"{arrived} bytes arrived of {sent}")
+
+
+def _writer() -> str:
+    """Who writes a temporary file: host and process."""
+    return f"{socket.gethostname().replace('.', '-')}.{os.getpid()}"
+
+
+def sweep(uri: str) -> None:
+    """Remove the temporary files that processes of this host left when they were killed."""
+    if not is_local(uri):
+        return
+    for file in Path(file_system(uri)[1]).rglob(".*.tmp"):
+        *_, host, process, _, _ = ("", "", *file.name.split("."))
+        if host == _writer().split(".")[0] and process.isdigit() and not _alive(int(process)):
+            file.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def sha256(uri: str) -> str:
+    """SHA-256 of a file, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with open_input(uri, ahead=BLOCK) as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

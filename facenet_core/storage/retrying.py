@@ -1,0 +1,151 @@
+"""What another try at an object store may cure, how long to wait for it, and how failure reads.
+
+The clients try a request that got no answer or a bad one a few times (see `clients`). What they
+leave over is decided here, once for every kind of store: answers that end early, throttling that
+they don't know, and servers that need longer than that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from facenet_core.errors import AccessError, FacenetError, StorageError
+
+Result = TypeVar("Result")
+
+TRIES = 4
+FIRST_WAIT = 0.5  # seconds, doubled with each try
+LONGEST_WAIT = 10.0
+
+_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "BadDigest"}
+_CODES |= {"IncompleteBody", "XAmzContentSHA256Mismatch", "TooManyRequests", "Throttling"}
+_NETWORK = {errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED, errno.EPIPE}
+_NETWORK |= {errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}
+# By name: which of these libraries is there depends on the store.
+_KINDS = {"ConnectionError", "HTTPClientError", "TimeoutError", "FSTimeoutError"}
+_KINDS |= {"ClientConnectionError", "ClientPayloadError", "IncompleteRead", "ResponseParserError"}
+_NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+_NO_CREDENTIALS |= {"ProfileNotFound", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+
+
+class CutShort(OSError):
+    """The store sent fewer or more bytes than were asked for."""
+
+
+def transient(error: BaseException) -> bool:
+    """Whether the same request may succeed later: never where access is denied or nothing there."""
+    if isinstance(error, CutShort):
+        return True
+    status, code = _answer(error)
+    if status or code:
+        return status in _STATUSES or code in _CODES
+    if _kinds(error) & _KINDS:
+        return True
+    if isinstance(error, OSError) and error.errno in _NETWORK:
+        return True
+    return error.__cause__ is not None and transient(error.__cause__)
+
+
+def retried(operation: Callable[[], Result]) -> Result:
+    """Carry out an operation that can be repeated, with waits that double and are drawn at random.
+
+    The wait before try n is uniform in [0, FIRST_WAIT * 2^n), so that clients which failed together
+    don't return together ("full jitter", AWS Architecture Blog, Exponential Backoff And Jitter).
+    """
+    for number in range(TRIES - 1):
+        try:
+            return operation()
+        except Exception as error:
+            if not transient(error):
+                raise
+            time.sleep(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**number)))
+    return operation()
+
+
+@contextmanager
+def reported(uri: str, verb: str, kind: type[Exception] = Exception) -> Iterator[None]:
+    """Turn what file systems raise into a StorageError; a missing file stays FileNotFoundError.
+
+    Args:
+        verb: what was to be done with it: `read`, `written` …
+        kind: what is turned: OSError alone where the block holds somebody else's code.
+
+    Raises:
+        AccessError: the store says no, and would say so again.
+        StorageError: anything else.
+    """
+    try:
+        yield
+    except FacenetError:
+        raise
+    except FileNotFoundError as error:
+        if verb == "written" and "://" in uri:
+            bucket = uri.split("://", 1)[1].split("/", 1)[0]
+            raise AccessError(
+                f"{uri}: cannot be written: there is no bucket {bucket}; create it, or choose "
+                "another storage root"
+            ) from error
+        raise
+    except kind as error:
+        if isinstance(error, NotADirectoryError) and verb in ("read", "looked up"):
+            raise FileNotFoundError(uri) from error
+        raise _explained(uri, verb, error) from error
+
+
+def _explained(uri: str, verb: str, error: Exception) -> StorageError:
+    status, code = _answer(error)
+    reason = _without_secrets(getattr(error, "strerror", None) or str(error) or _name(error))
+    said = f"{uri}: cannot be {verb}: {reason}"
+    if _kinds(error) & _NO_CREDENTIALS:
+        return AccessError(
+            f"{said}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if "://" in uri and (isinstance(error, PermissionError) or status in (401, 403)):
+        return AccessError(
+            f"{said}; check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and "
+            "what they may do there"
+        )
+    if transient(error) and "://" in uri:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        where = f" ({endpoint})" if endpoint and uri.startswith("s3") else ""
+        return StorageError(f"{said}; the store{_without_secrets(where)} was asked {TRIES} times")
+    if 400 <= status < 500 or code:
+        return AccessError(said)
+    return StorageError(said)
+
+
+def _answer(error: BaseException) -> tuple[int, str]:
+    """HTTP status and error code of an answer, 0 and empty where the error is no answer."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return int(status or 0), str(response.get("Error", {}).get("Code", ""))
+    for name in ("status", "status_code", "code"):  # aiohttp's, azure's, gcsfs'
+        if isinstance(value := getattr(error, name, None), int):
+            return value, ""
+    if isinstance(error, OSError) and error.__cause__ is not None:
+        return _answer(error.__cause__)  # s3fs makes an OSError of botocore's
+    return 0, ""
+
+
+def _kinds(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _without_secrets(text: str) -> str:
+    for secret in filter(None, map(os.environ.get, _SECRETS)):
+        if len(secret) > 3:
+            text = text.replace(secret, "…")
+    return text
