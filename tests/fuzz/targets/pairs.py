@@ -1,0 +1,140 @@
+"""Lists that name images: pairs of every format, groups, lists of photographs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from facenet_core.datasets import pairs_files
+from facenet_core.datasets.pairs import Pairs
+from facenet_core.datasets.sources.listing import Listed
+from facenet_core.evaluation.groups import read_attributes
+
+from ..target import Target
+from .archives import LIMITS, jpeg
+
+_VIEW_2 = b"2\t2\nAnn\t1\t2\nBob\t1\t3\nAnn\t1\tBob\t1\nBob\t2\tEve\t1\n" + (
+    b"Eve\t1\t2\nBob\t1\t2\nAnn\t2\tBob\t1\nBob\t2\tAnn\t1\n"
+)
+_VIEW_1 = b"2\nAnn\t1\t2\nBob\t1\t3\nAnn\t1\tBob\t1\nBob\t2\tEve\t1\n"
+_TRIPLES = b"a.jpg b.jpg 1\nc.jpg d.jpg 1\na.jpg c.jpg 0\nb.jpg d.jpg -1\n"
+_TWINS = b"A_0001.jpg 1\nA_0002.jpg 1\nB_0001.jpg 2\nB_0002.jpg 2\nA_0001.jpg 0\nB_0001.jpg 0\n" * 2
+_TABLE = b"fold,image_id_a,image_id_b,same\n0,a,b,true\n0,a,c,false\n1,b,c,1\n1,a,d,0\n"
+_GROUPS = b"identity,sex,age\nAnn,f,30\nBob,m,41\n"
+
+
+def read_pairs(data: bytes, folder: Path) -> None:
+    (folder / "pairs.txt").write_bytes(data)
+    _require_whole(pairs_files.read(str(folder / "pairs.txt"), 2))
+
+
+def _require_whole(pairs: Pairs) -> None:
+    """Folds from 0 without gaps, and what was read can be written and read again."""
+    assert set(pairs.fold) == set(range(pairs.nrof_folds))
+    assert len(pairs) == len(pairs.image_id_a) == len(pairs.image_id_b) == len(pairs.same)
+
+
+def pairs_texts() -> st.SearchStrategy[bytes]:
+    names = st.sampled_from(
+        ["Ann", "Bob", "Zoë", "a b", "A_0001.jpg", "x/y.png", "", "\x1b[31m", "=1+1"]
+    )
+    numbers = st.sampled_from(["0", "1", "2", "10", "-1", "01", "²", "١", "1.0", "9" * 12])
+    gap = st.sampled_from(["\t", " ", ",", "  "])
+    heads = [
+        "10\t300",
+        "1",
+        "2 2",
+        "fold,image_id_a,image_id_b,same",
+        "image_id_a,image_id_b,same",
+        "-3",
+        "²",
+    ]
+    head = st.sampled_from(heads)
+    line = st.tuples(gap, st.lists(names | numbers, max_size=5)).map(lambda t: t[0].join(t[1]))
+    return st.tuples(head, st.lists(line, max_size=8)).map(
+        lambda parts: "\n".join([parts[0], *parts[1]]).encode()
+    )
+
+
+def pairs_tables() -> list[bytes]:
+    import pyarrow.parquet as pq
+
+    from facenet_core.datasets import pairs_tables as tables
+
+    found = pairs_files.parse(_TABLE.decode(), "seed", 2)
+    whole, bare = io.BytesIO(), io.BytesIO()
+    pq.write_table(tables.to_table(found), whole)
+    pq.write_table(tables.to_table(found).drop_columns("fold"), bare, compression="zstd")
+    return [whole.getvalue(), bare.getvalue()]
+
+
+def read_cfp(data: bytes, folder: Path) -> None:
+    """The input is four files, apart by a line of `--`."""
+    places = ("Pair_list_F.txt", "Pair_list_P.txt", "Split/FP/01/same.txt", "Split/FP/01/diff.txt")
+    for place, part in zip(places, data.split(b"\n--\n"), strict=False):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(part)
+    (folder / "Split/FP").mkdir(parents=True, exist_ok=True)
+    pairs = pairs_files.read(str(folder / "Split/FP"), 2)
+    for image_id in (*pairs.image_id_a, *pairs.image_id_b):
+        assert ".." not in image_id.split("/")
+
+
+def _cfp() -> list[bytes]:
+    names = b"1 ../Data/Images/001/frontal/01.jpg\n2 ../Data/Images/002/frontal/01.jpg"
+    return [b"\n--\n".join([names, names, b"1,1\n2,2", b"1,2\n2,1"])]
+
+
+def read_groups(data: bytes, folder: Path) -> None:
+    (folder / "groups.csv").write_bytes(data)
+    found = read_attributes(str(folder / "groups.csv"))
+    for name in found.values:
+        assert len(found.of(name, ["a"], ["Ann"])) == 1
+
+
+def read_list(suffix: str) -> Callable[[bytes, Path], None]:
+    def read(data: bytes, folder: Path) -> None:
+        (folder / "Ann").mkdir()
+        (folder / "Ann" / "1.jpg").write_bytes(jpeg())
+        (folder / f"list.{suffix}").write_bytes(data)
+        for item in Listed(str(folder / f"list.{suffix}")).items(LIMITS):
+            assert item.path is not None
+
+    return read
+
+
+def lists() -> st.SearchStrategy[bytes]:
+    cells = st.sampled_from(
+        ["Ann/1.jpg", "path", "identity", "Ann", "/etc/hostname", "../x", "file:///x"]
+    )
+    odd = st.sampled_from(
+        ["memory://a", "nosuch://x", "\0", "a" * 5000, '"', '"a\nb"', "~", "*", "http://"]
+    )
+    line = st.lists(cells | odd, max_size=3).map(",".join)
+    return st.lists(line, max_size=5).map("\n".join).map(str.encode)
+
+
+TARGETS = (
+    Target(
+        "pairs",
+        read_pairs,
+        lambda: [_VIEW_2, _VIEW_1, _TRIPLES, _TWINS, _TABLE],
+        weight=12,
+        text=True,
+        drawn=pairs_texts,
+    ),
+    Target("pairs in Parquet", read_pairs, pairs_tables, weight=3),
+    Target("pairs of CFP", read_cfp, _cfp, weight=2, text=True),
+    Target("groups", read_groups, lambda: [_GROUPS], weight=2, text=True),
+    Target(
+        "list of photographs",
+        read_list("csv"),
+        lambda: [b"path,identity\nAnn/1.jpg,Ann\n", b"Ann/1.jpg\n"],
+        weight=3,
+        text=True,
+        drawn=lists,
+    ),
+)
