@@ -175,6 +175,11 @@ class TrainConfig(Config):
     nrof_preprocess_threads: int | None = Field(
         None, ge=1, description="Decoding threads; default: the cores.", json_schema_extra=WHERE
     )
+    read_crops: Literal["auto", "cache", "stream"] = Field(
+        "auto",
+        description="From a local copy, in any order, or straight from storage, shuffled within "
+        "windows; auto: the copy where it fits.",
+    )
     crop_cache_gib: float = Field(
         100.0,
         gt=0,
@@ -199,6 +204,13 @@ class TrainConfig(Config):
                     "validation_set_split_ratio: the triplet loss has no classifier to validate; "
                     "measure on other people with lfw_dir"
                 )
+        if self.read_crops == "stream" and self.picks_people:
+            what = "the triplet loss" if self.loss == "triplet" else "sampler: balanced"
+            raise ValueError(
+                f"read_crops: {what} picks images of people all over the data, which takes a local "
+                "copy: set read_crops: cache, with crop_cache_gib and a disk (XDG_CACHE_HOME) "
+                "that are large enough"
+            )
         if self.filter_percentile < 100 and self.filter_model is None and self.resume is None:
             raise ValueError("filter_percentile: set filter_model, by which distances are measured")
         by_pairs = self.monitor == "lfw_accuracy"
@@ -209,6 +221,11 @@ class TrainConfig(Config):
                 "validation_accuracy and validation_set_split_ratio"
             )
         return self
+
+    @property
+    def picks_people(self) -> bool:
+        """Whether batches are made of chosen people's images, wherever those are."""
+        return self.sampler == "balanced" or self.loss == "triplet"
 
     @property
     def watches(self) -> bool:

@@ -16,7 +16,22 @@ from facenet_core.errors import TrainingError
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".arrow"
-_GIB = 2**30
+GIB = 2**30
+
+
+_OR_STREAM = "or set read_crops: stream, which copies nothing (not for balanced or triplets)"
+
+
+def limit(gib: float) -> int:
+    """Bytes that all copies together may take, of `crop_cache_gib`."""
+    return int(gib * GIB)
+
+
+def capacity(folder: Path, limit: int) -> int:
+    """Bytes of the largest copy that limit and disk have room for, once all others are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = sum(path.stat().st_size for path in folder.glob(f"*{SUFFIX}"))
+    return min(limit, shutil.disk_usage(folder).free + copies)
 
 
 def touch(path: Path) -> None:
@@ -33,8 +48,8 @@ def make_room(folder: Path, needed: int, limit: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if needed > limit:
         raise TrainingError(
-            f"{folder}: the crops take {needed / _GIB:.1f} GiB, the cache may hold "
-            f"{limit / _GIB:g}; raise crop_cache_gib"
+            f"{folder}: the crops take {needed / GIB:.1f} GiB, the cache may hold "
+            f"{limit / GIB:g}; raise crop_cache_gib, {_OR_STREAM}"
         )
     copies = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
     used = sum(path.stat().st_size for path in copies)
@@ -46,6 +61,7 @@ def make_room(folder: Path, needed: int, limit: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise TrainingError(
-            f"{folder}: the crops take {needed / _GIB:.1f} GiB and {free / _GIB:.1f} are free on "
-            "its disk; make room, or set XDG_CACHE_HOME to a folder on a larger one"
+            f"{folder}: the crops take {needed / GIB:.1f} GiB and {free / GIB:.1f} are free on "
+            "its disk; make room, set XDG_CACHE_HOME to a folder on a larger one, "
+            f"{_OR_STREAM}"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,29 +12,16 @@ import numpy as np
 from facenet_core.config import TrainConfig
 from facenet_core.training import augmentation, inputs, samplers, triplets
 from facenet_core.training.augmentation import Augmentation
-from facenet_core.training.inputs import CropFile
+from facenet_core.training.crop_stream import CropStream
+from facenet_core.training.data import Data
+from facenet_core.training.interleaving import Interleaving
 from facenet_core.training.learner import Batch, Learner
 from facenet_core.training.samplers import Groups
-from facenet_core.training.selection import Selection
 
 logger = logging.getLogger(__name__)
 
 # Rounds without a triplet after which there is nothing left to learn from.
 _EMPTY_ROUNDS = 10
-
-
-@dataclass(frozen=True)
-class Data:
-    """The crops, who is on them, and their size (height, width) in pixels."""
-
-    crops: CropFile
-    selection: Selection
-    crop_size: tuple[int, int]
-
-    def batch(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[Batch, np.ndarray]:
-        """Images of rows, with what `augmentation` drew for them, and their labels int32 [n]."""
-        images = self.crops.decode_rows(rows, self.crop_size)
-        return {"images": images, "drawn": drawn}, self.selection.labels[rows]
 
 
 class Feed(Protocol):
@@ -79,6 +65,40 @@ class ClassFeed:
         else:
             training = self._data.selection.training
             rows = training[samplers.rows_of_step(seed, step, size, len(training))]
+        drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
+        return self._data.batch(rows, drawn)
+
+
+class StreamFeed:
+    """Batches for a classifier from crops that are not copied; as `ClassFeed`, without state."""
+
+    def __init__(self, data: Data, config: TrainConfig) -> None:
+        assert isinstance(data.crops, CropStream)
+        self._data, self._config, self._crops = data, config, data.crops
+        self._augmentation = Augmentation.of(config)
+        training, crops = data.selection.training, self._crops
+        self._order = Interleaving(
+            config.seed,
+            np.split(training, np.searchsorted(training, crops.starts[1:-1])),
+            np.array([group.part for group in crops.groups]),
+            np.array([group.bytes for group in crops.groups]),
+        )
+
+    def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        self._crops.keep(2 * self._order.largest_window())
+        threads = inputs.decoding_threads(self._config.nrof_preprocess_threads)
+        return inputs.ahead(self._batch, range(first, steps), threads)
+
+    def state(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+        return {}, {}
+
+    def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        pass
+
+    def _batch(self, step: int) -> tuple[Batch, np.ndarray]:
+        seed, size = self._config.seed, self._config.batch_size
+        self._crops.expect(self._order.groups_by_step(step, size))
+        rows = self._order.rows_of_step(step, size)
         drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
         return self._data.batch(rows, drawn)
 
@@ -178,7 +198,9 @@ class TripletFeed:
 
 
 def build(data: Data, config: TrainConfig, learner: Learner) -> Feed:
-    """The feed of a configuration's loss."""
+    """The feed of a configuration's loss, and of how crops are read."""
     if config.loss == "triplet":
         return TripletFeed(data, config, learner)
+    if isinstance(data.crops, CropStream):
+        return StreamFeed(data, config)
     return ClassFeed(data, config)

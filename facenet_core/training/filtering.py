@@ -12,14 +12,14 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.models.embedder import Embedder
-from facenet_core.training.inputs import CropFile, ahead
+from facenet_core.training.inputs import Crops, ahead
 
 logger = logging.getLogger(__name__)
 _BATCH = 128
 
 
 def near_rows(
-    crops: CropFile, crop_size: tuple[int, int], model_uri: str, percentile: float, threads: int
+    crops: Crops, crop_size: tuple[int, int], model_uri: str, percentile: float, threads: int
 ) -> np.ndarray:
     """Bool [rows]: the `percentile` percent of all images that are nearest to their centres.
 
@@ -32,7 +32,7 @@ def near_rows(
         TrainingError: a crop cannot be decoded.
     """
     fingerprint = storage.open_artifact(model_uri, "train").fingerprint
-    path = cache_folder() / "distances" / f"{crops.path.stem}-{fingerprint}.npy"
+    path = cache_folder() / "distances" / f"{crops.content}-{fingerprint}.npy"
     if not path.exists():
         logger.info("embedding %d crops with %s to filter them", len(crops), model_uri)
         embeddings = _embeddings(crops, crop_size, Embedder.load(model_uri), threads)
@@ -51,7 +51,7 @@ def distances_to_centre(embeddings: np.ndarray, identity_of_row: np.ndarray) -> 
 
 
 def _embeddings(
-    crops: CropFile, crop_size: tuple[int, int], embedder: Embedder, threads: int
+    crops: Crops, crop_size: tuple[int, int], embedder: Embedder, threads: int
 ) -> np.ndarray:
     def load(start: int) -> np.ndarray:
         return crops.decode_rows(range(start, min(start + _BATCH, len(crops))), crop_size)

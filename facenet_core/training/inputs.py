@@ -1,70 +1,58 @@
-"""Crops as training reads them: at random, from a local memory-mapped file, decoded ahead.
+"""Crops as training reads them: pixels of any rows, in batches decoded ahead.
 
-Parquet in object storage is made for reading in order. The crops are copied once, a row group at
-a time, into an Arrow file in the cache folder; the operating system keeps in memory what is used
-often, and no more than fits. No engine takes part: batches are plain NumPy arrays.
+Two kinds of `Crops` give the same pixels: `crop_file`, a local copy that is read at random, and
+`crop_stream`, storage itself. No engine takes part: batches are plain NumPy arrays.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from facenet_core import records, storage
-from facenet_core.cache import cache_folder
 from facenet_core.errors import TrainingError
-from facenet_core.storage import Manifest
-from facenet_core.training import crop_cache
-
-logger = logging.getLogger(__name__)
-
-_SCHEMA = pa.schema(
-    {"image_id": pa.string(), "identity": pa.string(), "image": pa.large_binary()},
-)
-_COLUMNS = ["image_id", "identity", "face_index", "image"]
-# Large record batches keep their list short; memory holds one while the file is written.
-_BATCH_ROWS = 1024
-_BATCH_BYTES = 64 * 2**20
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class CropFile:
-    """The first faces of a crops artifact, memory-mapped.
+class Crops(ABC):
+    """The first faces of a crops artifact, by row number.
+
+    Rows are numbered in the order of the parts, whoever reads them.
 
     Attributes:
-        path: of the Arrow file.
-        batches: its record batches (image_id, identity, image); their bytes stay on disk.
-        starts: int64 [batches + 1], number of the first row of each, and of all rows.
+        content: names what the rows hold; equal content has equal rows.
         identities: names, in order of appearance.
         identity_of_row: int32 [rows], index into `identities`.
     """
 
-    path: Path
-    batches: tuple[pa.RecordBatch, ...]
-    starts: np.ndarray
+    content: str
     identities: tuple[str, ...]
     identity_of_row: np.ndarray
 
-    def __len__(self) -> int:
-        return int(self.starts[-1])
+    # What to do where a crop cannot be decoded.
+    remedy = "run the align stage again"
 
-    def image_id(self, row: int) -> str:
-        batch, place = self._find(row)
-        return batch["image_id"][place].as_py()
+    def __len__(self) -> int:
+        return len(self.identity_of_row)
+
+    @abstractmethod
+    def image_id(self, row: int) -> str: ...
+
+    @abstractmethod
+    def encoded(self, rows: Sequence[int]) -> list[np.ndarray]:
+        """The encoded pictures of rows, each uint8 [bytes].
+
+        Raises:
+            ArtifactError: a part is missing or damaged.
+        """
 
     def decode(self, row: int) -> np.ndarray:
         """Pixels uint8 [h, w, 3] RGB of a row.
@@ -72,15 +60,7 @@ class CropFile:
         Raises:
             TrainingError: the crop cannot be decoded.
         """
-        batch, place = self._find(row)
-        encoded = np.frombuffer(batch["image"][place].as_buffer(), np.uint8)
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
-        if pixels is None:
-            raise TrainingError(
-                f"the crop of {batch['image_id'][place]} cannot be decoded; remove {self.path} "
-                "and train again, or run the align stage again"
-            )
-        return pixels
+        return self._decoded(row, self.encoded([row])[0])
 
     def decode_rows(self, rows: Iterable[int], crop_size: tuple[int, int]) -> np.ndarray:
         """Pixels uint8 [n, height, width, 3] RGB of rows.
@@ -88,10 +68,10 @@ class CropFile:
         Raises:
             TrainingError: a crop cannot be decoded, or has another size than `crop_size`.
         """
-        rows = list(rows)
+        rows = [int(row) for row in rows]
         images = np.empty((len(rows), *crop_size, 3), np.uint8)
-        for image, row in zip(images, rows, strict=True):
-            pixels = self.decode(row)
+        for image, row, encoded in zip(images, rows, self.encoded(rows), strict=True):
+            pixels = self._decoded(row, encoded)
             if pixels.shape != image.shape:
                 raise TrainingError(
                     f"the crop of {self.image_id(row)} has {pixels.shape[1]}×"
@@ -101,41 +81,24 @@ class CropFile:
             image[:] = pixels
         return images
 
-    def _find(self, row: int) -> tuple[pa.RecordBatch, int]:
-        number = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.batches[number], row - int(self.starts[number])
+    def _decoded(self, row: int, encoded: np.ndarray) -> np.ndarray:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if len(encoded) else None
+        if pixels is None:
+            raise TrainingError(
+                f"the crop of {self.image_id(row)} cannot be decoded; {self.remedy}"
+            )
+        return pixels
 
 
-def open_crops(crops_uri: str, manifest: Manifest, limit: int = 2**62) -> CropFile:
-    """The local copy of a crops artifact's first faces, made where there is no whole one yet.
-
-    It is written whole or not at all, and kept for later trainings on the same crops until others
-    need its room.
-
-    Args:
-        limit: bytes that all copies together may take.
-
-    Raises:
-        TrainingError: there is no crop, or no room for the copy.
-        ArtifactError: a part is missing or damaged.
-        StorageError: the cache folder cannot be written.
-    """
-    parts = [part for part in manifest.parts if part.name.startswith("crops/")]
-    content = storage.fingerprint([part.sha256 for part in parts])
-    folder = cache_folder() / "crops"
-    path = folder / f"{manifest.fingerprint}-{content}{crop_cache.SUFFIX}"
-    crops = _map(path) if path.exists() else None
-    if crops is None:
-        crop_cache.make_room(folder, sum(part.bytes for part in parts), limit)
-        logger.info("copying the crops of %s to %s", crops_uri, path)
-        storage.sweep(str(folder))
-        with storage.new_file(str(path)) as new:
-            _copy(records.part_uris(crops_uri, "crops", parts), new)
-        crops = _map(path)
-    if crops is None or not len(crops):
-        raise TrainingError(f"{crops_uri}: no crops to train on; see the rejects of its alignment")
-    crop_cache.touch(path)
-    return crops
+def numbered(columns: Iterable[pa.Array]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The different names of columns in order of appearance, and int32 [rows]: each row's."""
+    number_of: dict[str, int] = {}
+    numbers = [np.empty(0, np.int32)]
+    for column in columns:
+        names = column.to_pylist()
+        found = [number_of.setdefault(name, len(number_of)) for name in names]
+        numbers.append(np.array(found, np.int32))
+    return tuple(number_of), np.concatenate(numbers)
 
 
 def require_room(crop_size: tuple[int, int], image_size: int) -> None:
@@ -170,48 +133,3 @@ def ahead(load: Callable[[int], T], steps: Iterable[int], threads: int) -> Itera
 def decoding_threads(wanted: int | None) -> int:
     """The threads asked for, or one a core."""
     return wanted or os.cpu_count() or 1
-
-
-def _copy(part_uris: list[str], path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-        waiting: list[pa.Table] = []
-        for uri in part_uris:
-            with closing(records.read_row_groups(uri, _COLUMNS)) as groups:
-                for group in groups:
-                    waiting.append(_first_faces(group))
-                    rows, size = sum(map(len, waiting)), sum(table.nbytes for table in waiting)
-                    if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
-                        _write(writer, waiting)
-                        waiting = []
-        _write(writer, waiting)
-
-
-def _first_faces(group: pa.Table) -> pa.Table:
-    group = group.filter(pc.equal(group["face_index"], 0))
-    encoded = pc.struct_field(group["image"], "bytes").cast(pa.large_binary())
-    columns = [group["image_id"], group["identity"], encoded]
-    return pa.table(columns, schema=_SCHEMA)
-
-
-def _write(writer: pa.ipc.RecordBatchFileWriter, tables: list[pa.Table]) -> None:
-    if tables:
-        whole = pa.concat_tables(tables).combine_chunks()
-        for batch in whole.to_batches():
-            writer.write_batch(batch)
-
-
-def _map(path: Path) -> CropFile | None:
-    """The copy, or None where the file is damaged."""
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-    except (pa.ArrowInvalid, OSError) as error:
-        logger.warning("%s: not a whole copy of crops (%s), it is made anew", path, error)
-        return None
-    batches = tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
-    starts = np.cumsum([0, *map(len, batches)])
-    number_of: dict[str, int] = {}
-    identity_of_row = np.empty(starts[-1], np.int32)
-    for start, batch in zip(starts, batches, strict=False):
-        numbers = [number_of.setdefault(n, len(number_of)) for n in batch["identity"].to_pylist()]
-        identity_of_row[start : start + len(batch)] = numbers
-    return CropFile(path, batches, starts, tuple(number_of), identity_of_row)

@@ -7,11 +7,12 @@ manifest = finish(plan, trained, run={})
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from facenet_core import storage
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
@@ -19,18 +20,16 @@ from facenet_core.engine import quietly
 from facenet_core.errors import PairsError, TrainingError
 from facenet_core.models import registry
 from facenet_core.storage import Input, Manifest, Plan
-from facenet_core.training import inputs, parents, schedules, selection
+from facenet_core.training import inputs, parents, schedules
+from facenet_core.training.data import how_to_read, open_data
 from facenet_core.training.trained import LOGS, Trained, published
 
 if TYPE_CHECKING:
-    from facenet_core.training.feeds import Data
     from facenet_core.training.history import EventLog
     from facenet_core.training.trainer import Trainer
 
 STAGE_FORMAT = 2
 _MEASURED = ("validation_", "lfw_")
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     """Where the model of these crops belongs.
 
     In the plan's configuration, `learning_rate` and `learning_rate_schedule_file` have become
-    `learning_rate_schedule`, the rates themselves; other models and pairs stand as fingerprints.
+    `learning_rate_schedule`, the rates themselves; other models and pairs stand as fingerprints,
+    and `read_crops: auto` is resolved.
 
     Raises:
         ArtifactError: `crops_uri` is not a finished crops artifact, or a model is not finished.
@@ -77,6 +77,7 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     determining = config.determining() | {
         "name": name,
         "learning_rate_schedule": rates,
+        "read_crops": how_to_read(crops, config),
         **{field: model.fingerprint for field, model in models.items()},
     }
     del determining["learning_rate"], determining["learning_rate_schedule_file"]
@@ -132,9 +133,9 @@ def train(
         devices.prepare(config.gpu_memory_fraction)
         devices.require_precision(config.mixed_precision)
     schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
-    data = open_data(
-        plan.inputs[0].uri, config
-    )  # may copy for minutes, while a progress bar is drawn
+    config = config.model_copy(update={"read_crops": plan.config["read_crops"]})
+    # May copy for minutes, while a progress bar is drawn.
+    data = open_data(plan.inputs[0].uri, config)
     with devices.shared(config.data_parallel, config.batch_size):
         with quietly():
             trainer = Trainer(data, schedule, config)
@@ -219,48 +220,20 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
     return manifest
 
 
-def open_data(crops_uri: str, config: TrainConfig) -> Data:
-    """The crops, and who among them is trained on and held out.
-
-    Raises:
-        ArtifactError: the crops or the model that filters them are missing or damaged.
-        TrainingError: crops that are too small, or too few people.
-    """
-    from facenet_core.training import divergence, filtering
-    from facenet_core.training.feeds import Data
-
-    manifest = storage.open_artifact(crops_uri, "align")
-    crops = inputs.open_crops(crops_uri, manifest, int(config.crop_cache_gib * 2**30))
-    height, width = crops.decode(0).shape[:2]
-    inputs.require_room((height, width), config.image_size)
-    near = None
-    if config.filter_model is not None and config.filter_percentile < 100:
-        threads = inputs.decoding_threads(config.nrof_preprocess_threads)
-        size, model = (height, width), config.filter_model
-        near = filtering.near_rows(crops, size, model, config.filter_percentile, threads)
-    try:
-        chosen = selection.select(
-            crops.identities,
-            crops.identity_of_row,
-            filter_min_nrof_images_per_class=config.filter_min_nrof_images_per_class,
-            validation_set_split_ratio=config.validation_set_split_ratio,
-            min_nrof_val_images_per_class=config.min_nrof_val_images_per_class,
-            seed=config.seed,
-            near=near,
-        )
-    except TrainingError as error:
-        raise TrainingError(f"{crops_uri}: {error}") from None
-    if warning := divergence.center_warning(chosen, config):
-        logger.warning(warning)
-    return Data(crops, chosen, (height, width))
-
-
 def _log(events: EventLog, trainer: Trainer) -> None:
+    from facenet_core.training import optimizers
+
     events.write(trainer.step, {f"train/{k}": v for k, v in trainer.latest.items()})
     events.write(
         trainer.step,
         {"learning_rate": trainer.learning_rate, "images_per_second": trainer.speed.rate},
     )
+    norms = optimizers.gradient_norms(trainer.optimizer)
+    events.write(trainer.step, {"gradients/norm": float(np.linalg.norm(norms))})
+    if trainer.config.log_histograms:
+        variables = trainer.learner.trainable_variables
+        paths = (f"gradients/{variable.path}" for variable in variables)
+        events.write(trainer.step, dict(zip(paths, map(float, norms), strict=True)))
 
 
 def _log_epoch(events: EventLog, trainer: Trainer) -> None:

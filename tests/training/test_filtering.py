@@ -4,7 +4,7 @@ from small_crops import write_crops
 from training_runs import SMALL, changed, run
 
 from facenet_core import storage
-from facenet_core.training import loop
+from facenet_core.training.data import open_data
 from facenet_core.training.filtering import distances_to_centre
 
 
@@ -33,7 +33,7 @@ def test_an_image_of_somebody_else_is_left_out(filtered):
 
 def test_which_image_that_is(filtered):
     _, mixed, config, _ = filtered
-    data = loop.open_data(mixed, config)
+    data = open_data(mixed, config)
     (left_out,) = np.flatnonzero(data.selection.labels < 0)
     assert data.crops.image_id(left_out) == "Ann/Ann_0003.jpg"
 

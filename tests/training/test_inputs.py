@@ -8,14 +8,17 @@ from small_crops import draw, write_crops
 
 from facenet_core import storage
 from facenet_core.cache import cache_folder
+from facenet_core.config import TrainConfig
 from facenet_core.errors import ArtifactError, TrainingError
 from facenet_core.training.crop_cache import make_room, touch
-from facenet_core.training.inputs import ahead, open_crops, require_room
+from facenet_core.training.crop_file import open_copy
+from facenet_core.training.data import open_data
+from facenet_core.training.inputs import ahead, require_room
 
 
 @pytest.fixture
 def crops(crops_uri):
-    return open_crops(crops_uri, storage.open_artifact(crops_uri, "align"))
+    return open_copy(crops_uri, storage.open_artifact(crops_uri, "align"))
 
 
 def test_holds_the_first_face_of_every_image(crops):
@@ -39,7 +42,7 @@ def test_rows_are_decoded_to_the_pixels_that_were_stored(crops):
 
 def test_is_copied_once_and_then_reused(crops_uri, crops):
     before = crops.path.stat()
-    again = open_crops(crops_uri, storage.open_artifact(crops_uri, "align"))
+    again = open_copy(crops_uri, storage.open_artifact(crops_uri, "align"))
     assert again.path.stat().st_ino == before.st_ino
 
 
@@ -49,14 +52,14 @@ def test_a_copy_that_fails_leaves_nothing(root):
     part = Path(uri, manifest.parts[1].name)
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.raises(ArtifactError, match=part.name):
-        open_crops(uri, manifest)
+        open_copy(uri, manifest)
     assert not list((cache_folder() / "crops").glob(f"*{manifest.fingerprint}*"))
 
 
 def test_no_crops_are_an_error(root):
     uri = write_crops(root, {})
     with pytest.raises(TrainingError, match="no crops to train on"):
-        open_crops(uri, storage.open_artifact(uri, "align"))
+        open_data(uri, TrainConfig(image_size=32))
 
 
 def test_crops_of_another_size_are_an_error_that_names_the_image(crops):
@@ -91,9 +94,9 @@ def test_no_thread_outlives_its_reader():
 def test_a_damaged_copy_is_made_anew(root):
     uri = write_crops(root, {"Ann": 3, "Bob": 3})
     manifest = storage.open_artifact(uri, "align")
-    path = open_crops(uri, manifest).path
+    path = open_copy(uri, manifest).path
     path.write_bytes(path.read_bytes()[:-300])
-    assert len(open_crops(uri, manifest)) == 6
+    assert len(open_copy(uri, manifest)) == 6
 
 
 def test_copies_that_were_not_used_for_the_longest_time_make_room(tmp_path):

@@ -1,5 +1,11 @@
 """Training, from crops to a model that is published."""
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +113,13 @@ def test_the_same_training_gives_the_same_weights_and_history(root, crops_uri, e
 
 
 # At the end of an epoch, just after a checkpoint, between two, and before there is one.
-@pytest.mark.parametrize("step", [5, 6, 8, 2])
+EXEMPLARY = (5, 6, 8, 2)
+OTHERS = sorted(set(range(1, 15)) - set(EXEMPLARY))
+
+
+@pytest.mark.parametrize(
+    "step", [*EXEMPLARY, *(pytest.param(step, marks=pytest.mark.slow) for step in OTHERS)]
+)
 def test_an_interrupted_training_gives_the_same_as_one_that_ran_through(
     root, crops_uri, everything_uri, step
 ):
@@ -115,7 +127,42 @@ def test_an_interrupted_training_gives_the_same_as_one_that_ran_through(
         run(root, crops_uri, EVERYTHING, "first", kill_at(step))
     seen = []
     resumed = run(root, crops_uri, EVERYTHING, "second", lambda now: seen.append(now.step))
-    assert seen[0] == max(done for done in (0, 3, 5, 6) if done <= step) + 1
+    checkpoints = (0, 3, 5, 6, 9, 10, 12)
+    assert seen[0] == max(done for done in checkpoints if done <= step) + 1
+    assert history(resumed) == history(everything_uri)
+    for one, other in zip(weights(resumed), weights(everything_uri), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+TRAIN_IN_A_PROCESS = """
+import sys
+from facenet_core.config import TrainConfig
+from facenet_core.training import loop
+config = TrainConfig.model_validate_json(sys.argv[3])
+plan = loop.plan_train(sys.argv[1], sys.argv[2], config)
+loop.train(plan, config, run_id="killed", progress=lambda now: print(now.step, flush=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_process_killed_in_a_random_step_costs_no_bit(root, crops_uri, everything_uri, seed):
+    drawn = random.Random(seed)
+    step, into_the_next = drawn.randrange(1, 15), drawn.uniform(0, 0.02)
+    given = [root, crops_uri, EVERYTHING.model_dump_json(exclude_unset=True)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN_IN_A_PROCESS, *given],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) == step:
+            time.sleep(into_the_next)
+            process.kill()
+    assert process.wait() == -signal.SIGKILL
+    resumed = run(root, crops_uri, EVERYTHING, "second")
     assert history(resumed) == history(everything_uri)
     for one, other in zip(weights(resumed), weights(everything_uri), strict=True):
         np.testing.assert_array_equal(one, other)

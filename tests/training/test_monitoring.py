@@ -92,6 +92,8 @@ def test_tensorboard_shows_losses_rate_images_and_histograms(measured):
     for tag in ("train/cross_entropy", "train/accuracy", "train/embedding_norm", "learning_rate"):
         assert (tag, "simple_value") in found
     assert ("lfw/accuracy", "simple_value") in found
+    assert ("gradients/norm", "simple_value") in found
+    assert any(tag.startswith("gradients/conv1") for tag, _ in found)
     assert ("train/embeddings", "histo") in found
     assert any(kind == "image" for _, kind in found)
     assert any(tag.startswith("weights/") and kind == "histo" for tag, kind in found)

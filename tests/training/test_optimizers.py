@@ -69,6 +69,16 @@ def test_adamw_decays_kernels_apart_from_their_gradients():
     assert np.array_equal(layer.bias, [1.0, 1.0])
 
 
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_the_last_gradients_norms_are_known(name):
+    variables = [keras.Variable(START), keras.Variable(np.zeros(3, np.float32))]
+    optimizer = optimizers.build(name, 0.01, 0.0)
+    for gradients in ([START, np.ones(3, np.float32)], [2 * START, np.zeros(3, np.float32)]):
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        expected = [np.linalg.norm(g) for g in gradients]
+        np.testing.assert_allclose(optimizers.gradient_norms(optimizer), expected, rtol=1e-6)
+
+
 def test_every_name_of_the_configuration_is_known():
     assert set(optimizers.OPTIMIZERS) == set(
         get_args(TrainConfig.model_fields["optimizer"].annotation)
