@@ -1,0 +1,235 @@
+"""The training input alone, beside nothing but decoding.
+
+    python benchmarks/input_pipeline.py CROPS
+
+CROPS (a finished crops artifact) is written several times over, under other names, as one artifact
+of 40 parts: large enough that a stream cannot keep it in memory. Then, in turn and on the same
+number of threads, images a second of
+
+    bare decode       OpenCV over the same encoded crops in memory, pixels thrown away
+    local copy        batches as the trainer gets them, from the memory-mapped copy
+    local stream      the same, from the shards of a local folder, read as it goes
+    S3, copied first  the first pass of a training: copying from an S3 server, then batches
+    S3 stream         the first pass of one that streams, its index of the shards included
+
+The S3 server (moto's, in a process of its own) shares the cores. Last, memory after each of ten
+passes, for both ways of reading, each in a process of its own. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import chain, cycle
+from pathlib import Path
+
+PARTS, BATCH = 40, 90
+GOALS = {"local copy": 0.8, "local stream": 0.8, "S3, copied first": 0.5, "S3 stream": 0.5}
+
+
+def write_copies(crops_uri: str, copies: int, root: str) -> str:
+    """URI of an artifact with the crops of another, several times over, in 40 parts."""
+    from facenet_core import records, storage
+
+    manifest = storage.open_artifact(crops_uri, "align")
+    given = [storage.Input(crops_uri, manifest.fingerprint)]
+    plan = storage.plan_stage(root, "align", "copies", dict(manifest.config), given, copies)
+    names = [f"crops/{records.part_name(number)}" for number in range(PARTS)]
+    sources = records.part_uris(crops_uri, "crops", manifest.parts)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                records.PartWriter(storage.join(plan.uri, name), records.CROPS, plan.fingerprint)
+            )
+            for name in names
+        ]
+        in_turn = cycle(writers)
+        for copy in range(copies):
+            for group in chain.from_iterable(map(records.read_row_groups, sources)):
+                writer = next(in_turn)
+                for row in group.to_pylist():
+                    ids = {name: f"{copy}/{row[name]}" for name in ("image_id", "identity")}
+                    writer.write(row | ids)
+    parts = [records.describe_part(plan.uri, name) for name in names]
+    storage.publish(plan, parts, {"crops": sum(part.rows for part in parts)}, {})
+    return plan.uri
+
+
+def open_feed(uri: str, read_crops: str, threads: int) -> tuple[Callable[[int], int], int]:
+    """A function that goes through pass n as the trainer would, and the images of a pass."""
+    from facenet_core.config import TrainConfig
+    from facenet_core.training import data, feeds
+
+    config = TrainConfig(
+        image_size=96,
+        batch_size=BATCH,
+        random_crop=True,
+        random_flip=True,
+        read_crops=read_crops,
+        nrof_preprocess_threads=threads,
+    )
+    opened = data.open_data(uri, config)
+    feed = feeds.build(opened, config, None)
+    steps = len(opened.selection.training) // BATCH
+
+    def go_through(number: int) -> int:
+        for _ in feed.batches(number * steps, (number + 1) * steps):
+            pass
+        return steps * BATCH
+
+    return go_through, steps * BATCH
+
+
+def bare_decode(uri: str, threads: int) -> Callable[[int], int]:
+    import cv2
+    import numpy as np
+
+    from facenet_core import storage
+    from facenet_core.training.crop_file import open_copy
+
+    crops = open_copy(uri, storage.open_artifact(uri, "align"))
+    encoded = [picture.tobytes() for picture in crops.encoded(range(len(crops)))]
+
+    def decode(start: int) -> None:
+        for picture in encoded[start : start + BATCH]:
+            cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+    def go_through(_: int) -> int:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(decode, range(0, len(encoded), BATCH)))
+        return len(encoded)
+
+    return go_through
+
+
+def first_pass(uri: str, read_crops: str, threads: int) -> Callable[[int], int]:
+    """Opening included, without a copy of an earlier one."""
+
+    def go_through(number: int) -> int:
+        from facenet_core import storage
+        from facenet_core.training.crop_file import path_of
+
+        path_of(storage.open_artifact(uri, "align")).unlink(missing_ok=True)
+        return open_feed(uri, read_crops, threads)[0](number)
+
+    return go_through
+
+
+@contextmanager
+def s3_server() -> Iterator[None]:
+    """An S3 server in a process of its own, and its address in the environment."""
+    program = (
+        "from moto.server import ThreadedMotoServer as S; import time;"
+        "s = S(port=0, verbose=False); s.start(); print(*s.get_host_and_port(), flush=True);"
+        "time.sleep(3600)"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        host, port = server.stdout.readline().split()
+        os.environ |= {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "benchmark",
+            "AWS_SECRET_ACCESS_KEY": "benchmark",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def upload(uri: str) -> str:
+    """The same artifact on the S3 server."""
+    import fsspec
+
+    fs = fsspec.filesystem("s3")
+    fs.mkdir("benchmark")
+    name = "benchmark/crops"
+    fs.put(uri, name, recursive=True)
+    return f"s3://{name}"
+
+
+def print_memory(uri: str, read_crops: str, threads: int, passes: int) -> None:
+    """One line: resident memory in MiB after each pass (without what is mapped from files)."""
+    go_through, _ = open_feed(uri, read_crops, threads)
+    found = []
+    for number in range(passes):
+        go_through(number)
+        status = Path("/proc/self/status").read_text()
+        found.append(int(status.split("RssAnon:")[1].split()[0]) // 1024)
+    print(json.dumps(found))
+
+
+def memory(uri: str, read_crops: str, threads: int, passes: int) -> list[int]:
+    command = [sys.executable, __file__, uri, "--memory-of", read_crops]
+    command += ["--threads", str(threads), "--passes", str(passes)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("crops", help="URI of a crops artifact")
+    parser.add_argument("--copies", type=int, default=12, help="of its crops (%(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--passes", type=int, default=10, help="for memory (%(default)s)")
+    parser.add_argument("--memory-of", choices=["cache", "stream"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        print_memory(options.crops, options.memory_of, options.threads, options.passes)
+        return
+    with tempfile.TemporaryDirectory() as folder, s3_server():
+        os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
+        local = write_copies(options.crops, options.copies, f"{folder}/store")
+        remote = upload(local)
+        threads = options.threads
+        ways = {
+            "bare decode": bare_decode(local, threads),
+            "local copy": open_feed(local, "cache", threads)[0],
+            "local stream": open_feed(local, "stream", threads)[0],
+            "S3, copied first": first_pass(remote, "cache", threads),
+            "S3 stream": first_pass(remote, "stream", threads),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in ways}
+        cpu = dict.fromkeys(ways, 0.0)
+        images = 0
+        for number in range(options.rounds):
+            for name, go_through in ways.items():
+                wall, own = time.perf_counter(), time.process_time()
+                images = go_through(number)
+                speeds[name].append(images / (time.perf_counter() - wall))
+                cpu[name] += (time.process_time() - own) / images / options.rounds
+        found = {name: statistics.median(values) for name, values in speeds.items()}
+        ratios = {name: found[name] / found["bare decode"] for name in GOALS}
+        print(f"{images:,} images, {threads} threads, medians of {options.rounds} rounds")
+        for name, speed in found.items():
+            spread = f"{min(speeds[name]):,.0f} to {max(speeds[name]):,.0f}"
+            goal = f", {ratios[name]:.2f} of bare (goal {GOALS[name]})" if name in GOALS else ""
+            print(
+                f"{name:17}{speed:8,.0f} images/s ({spread}), "
+                f"{1e6 * cpu[name]:.0f} µs of CPU an image{goal}"
+            )
+        flat = {way: memory(local, way, threads, options.passes) for way in ("cache", "stream")}
+        for way, values in flat.items():
+            print(f"memory, {way}: {' '.join(map(str, values))} MiB after each pass")
+        print(json.dumps({"images_per_second": found, "ratios": ratios, "memory_mib": flat}))
+
+
+if __name__ == "__main__":
+    main()
