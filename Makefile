@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONFIG ?= configs/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all lint bench server screenshots clean
+.PHONY: help install run test test-all lint bench server s3 fuzz faults screenshots clean
 
 help: ## list these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,16 @@ server: install ## a Prefect server, its workers and all deployments on this mac
 
 screenshots: install ## the pictures of docs/operations.md, of a real run (needs chromium)
 	$(BIN)/python deployments/screenshots.py
+
+s3: install ## an S3 server for development, its buckets in ./facenet-s3, until Ctrl-C
+	$(BIN)/python deployments/local_s3.py
+
+fuzz: install ## 100,000 hostile inputs for every parser (INPUTS=… for another number)
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),100000)
+
+faults: install ## a small pipeline under 200 seeded faults, compared with an undisturbed run (RUNS=… SEED=…)
+	PYTHONPATH=tests:deployments $(BIN)/python tests/integration/faults/faults.py \
+	  --runs $(or $(RUNS),200) --seed $(or $(SEED),1)
 
 clean: ## remove what was installed and built here, not what was stored
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

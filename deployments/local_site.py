@@ -75,6 +75,10 @@ class Site:
         worker.wait(30)
         self._processes.remove(worker)
 
+    def forget(self, worker: subprocess.Popen[bytes]) -> None:
+        """A worker that is dead already is not to be stopped."""
+        self._processes.remove(worker)
+
     def deploy(self, *names: str) -> None:
         """Deploy what the repository's file holds: all, or the deployments named."""
         chosen = [word for name in names for word in ("--name", name)] or ["--all"]
