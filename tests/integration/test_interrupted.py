@@ -126,6 +126,7 @@ def test_interrupted_by_the_user_it_ends_soon_with_130_and_leaves_nothing_whole(
     assert list(tmp_path.rglob("*.tmp")) == []
 
 
+@pytest.mark.slow
 def test_a_killed_dask_worker_is_replaced_and_its_shard_done_again(
     undisturbed: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
