@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [_dashes(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         options = _parse(words)
+        _refuse_credentials(options)
     except ConfigError as error:
         print(f"facenet: {error}", file=sys.stderr)
         return error.exit_status
@@ -237,6 +238,14 @@ def _explain_unknown(word: str, command: str, commands: Any) -> str:
     nearest = difflib.get_close_matches(word.partition("=")[0], list(known), n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"see `facenet {command} --help`"
     return f"unknown option {word}; {hint}"
+
+
+def _refuse_credentials(options: argparse.Namespace) -> None:
+    """Raises ConfigError where an argument is a URI with keys in it, before Prefect records it."""
+    for given in vars(options).values():
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, str):
+                addresses.refuse_credentials(value)
 
 
 def _prepare_environment(verbose: bool) -> None:
