@@ -203,33 +203,44 @@ def read_row_groups(uri: str, columns: Sequence[str] | None = None) -> Iterator[
             yield table
 
 
-def footer(uri: str) -> pq.FileMetaData:
-    """What a part's footer says of its row groups: rows, bytes, where they lie.
+def footer(uri: str, size: int) -> pq.FileMetaData:
+    """What the footer of a part of `size` bytes says of its row groups: rows, where they lie.
 
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    with _parquet(uri) as parquet:
+    with _parquet(uri, size=size) as parquet:
         return parquet.metadata
 
 
-def read_row_group(
-    uri: str, number: int, columns: Sequence[str], metadata: pq.FileMetaData
+def read_some_row_groups(
+    uri: str, size: int, metadata: pq.FileMetaData, numbers: Sequence[int], columns: Sequence[str]
 ) -> pa.Table:
-    """One row group of a part whose footer is known, in as few requests as there are gaps.
+    """Row groups of a part that follow one another, in one request: its footer is known.
 
     Raises:
         ArtifactError: the part is missing or damaged.
     """
     try:
-        with storage.open_input(uri) as file:
-            parquet = pq.ParquetFile(
-                file, metadata=metadata, pre_buffer=True, page_checksum_verification=True
-            )
-            with _damage_told(uri, number):
-                return _sound(parquet.read_row_group(number, columns=columns))
+        span = sum(_span(metadata.row_group(number)) for number in numbers)
+        with storage.open_input(uri, span, size) as file:
+            parquet = pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
+            with _damage_told(uri, numbers[0]):
+                # In the order of the file: threads would jump about in it.
+                return _sound(parquet.read_row_groups(numbers, columns=columns, use_threads=False))
     except FileNotFoundError:
         raise ArtifactError(f"{uri}: no such part; run its stage again") from None
+
+
+def _span(group: pq.RowGroupMetaData) -> int:
+    """Bytes from the first page of a row group to behind its last."""
+    first, behind = [], []
+    for number in range(group.num_columns):
+        column = group.column(number)
+        start = column.dictionary_page_offset or column.data_page_offset
+        first.append(start)
+        behind.append(start + column.total_compressed_size)
+    return max(behind) - min(first)
 
 
 def read_rows(uri: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -280,9 +291,9 @@ def _ahead(columns: Sequence[str] | None) -> int:
 class _parquet:
     """Context of an open part; a missing or damaged one is an ArtifactError."""
 
-    def __init__(self, uri: str, ahead: int = storage.AHEAD) -> None:
+    def __init__(self, uri: str, ahead: int = storage.AHEAD, size: int | None = None) -> None:
         self._uri = uri
-        self._input = storage.open_input(uri, ahead)
+        self._input = storage.open_input(uri, ahead, size)
 
     def __enter__(self) -> pq.ParquetFile:
         try:

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,15 +80,19 @@ def read_files(folder: str, sizes: Mapping[str, int]) -> list[bytes]:
 
 
 @contextmanager
-def open_input(uri: str, ahead: int = AHEAD) -> Iterator[Any]:
+def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterator[Any]:
     """A binary, seekable file object of `uri`.
 
     Args:
         ahead: bytes that an object store sends at the first go, at least: many where all of the
             file will be read.
+        size: bytes of the file where they are known, so that an object store is not asked.
     """
     fs, path = file_system(uri)
     if isinstance(fs, AsyncFileSystem):
+        if size is not None:
+            yield StoredFile(fs, path, uri, size, ahead)
+            return
         found = _asked(uri, "read", lambda: fs.info(path))
         if found["type"] == "directory":
             raise FileNotFoundError(uri)
@@ -164,8 +168,9 @@ def remove(uri: str) -> None:
     fs, path = file_system(uri)
 
     def remove_what_is_there() -> None:
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
+        with suppress(FileNotFoundError):  # somebody else was faster
+            if fs.exists(path):
+                fs.rm(path, recursive=True)
 
     _asked(uri, "removed", remove_what_is_there)
 

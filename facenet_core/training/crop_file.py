@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 # Large record batches keep their list short; memory holds one while the file is written.
 _BATCH_ROWS = 1024
 _BATCH_BYTES = 64 * 2**20
+# Read in one request.
+_RUN_BYTES = 8 * 2**20
 
 
 class CropFile(Crops):
@@ -108,14 +110,15 @@ def needed(manifest: Manifest) -> int:
 
 
 def _copy(found: row_groups.RowGroups, path: Path) -> None:
-    def read(number: int) -> pa.Table:
-        return found.read(found.groups[number])
+    runs = found.runs(_RUN_BYTES)
 
-    numbers = range(len(found.groups))
+    def read(number: int) -> pa.Table:
+        return found.read(runs[number])
+
     with (
         pa.OSFile(str(path), "wb") as sink,
         pa.ipc.new_file(sink, row_groups.SCHEMA) as writer,
-        closing(ahead(read, numbers, row_groups.READERS)) as tables,
+        closing(ahead(read, range(len(runs)), row_groups.READERS)) as tables,
     ):
         waiting: list[pa.Table] = []
         for table in tables:

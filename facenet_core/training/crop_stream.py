@@ -96,7 +96,7 @@ class CropStream(Crops):
             return future
 
     def _load(self, group: RowGroup) -> _Loaded:
-        return _Loaded(self._found.read(group))
+        return _Loaded(self._found.read([group]))
 
 
 class _Loaded:

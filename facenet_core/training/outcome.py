@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -40,8 +41,10 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
     names = []
     for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
         if posixpath.basename(posixpath.dirname(uri)) == LOGS:
-            names.append(posixpath.join(LOGS, posixpath.basename(uri)))
-            storage.write_bytes(storage.join(plan.uri, names[-1]), storage.read_bytes(uri))
+            name = posixpath.join(LOGS, posixpath.basename(uri))
+            with suppress(FileNotFoundError):  # a run beside this one ended and cleared up
+                storage.write_bytes(storage.join(plan.uri, name), storage.read_bytes(uri))
+                names.append(name)
     parts = [
         storage.describe_file(plan.uri, HISTORY_FILE, rows=len(trainer.history)),
         *(storage.describe_file(plan.uri, name) for name in files + names),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -41,17 +42,34 @@ class RowGroups:
     """All row groups of a crops artifact, in order; any thread may read them."""
 
     part_uris: tuple[str, ...]
+    part_bytes: tuple[int, ...]
     footers: tuple[pq.FileMetaData, ...]
     groups: tuple[RowGroup, ...]
 
-    def read(self, group: RowGroup) -> pa.Table:
-        """Its first faces: image_id, identity, and the encoded picture as `image`.
+    def runs(self, size: int) -> list[list[RowGroup]]:
+        """All row groups in order; those of a part that follow one another and are no more than
+        `size` bytes are together."""
+        runs: list[list[RowGroup]] = []
+        for group in self.groups:
+            run = runs[-1] if runs else []
+            fits = sum(one.bytes for one in [*run, group]) <= size
+            if run and fits and run[-1].part == group.part:
+                run.append(group)
+            else:
+                runs.append([group])
+        return runs
+
+    def read(self, groups: Sequence[RowGroup]) -> pa.Table:
+        """The first faces of a run: image_id, identity, and the encoded picture as `image`.
 
         Raises:
             ArtifactError: the part is missing or damaged.
         """
-        uri, footer = self.part_uris[group.part], self.footers[group.part]
-        found = records.read_row_group(uri, group.number, _COLUMNS, footer)
+        part = groups[0].part
+        numbers = [group.number for group in groups]
+        found = records.read_some_row_groups(
+            self.part_uris[part], self.part_bytes[part], self.footers[part], numbers, _COLUMNS
+        )
         found = found.filter(pc.equal(found["face_index"], 0))
         encoded = pc.struct_field(found["image"], "bytes").cast(pa.large_binary())
         return pa.table([found["image_id"], found["identity"], encoded], schema=SCHEMA)
@@ -74,15 +92,21 @@ def find(crops_uri: str, manifest: Manifest) -> RowGroups:
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    uris = records.part_uris(crops_uri, "crops", crop_parts(manifest))
-    footers = list(ahead(lambda part: records.footer(uris[part]), range(len(uris)), READERS))
+    parts = crop_parts(manifest)
+    uris = records.part_uris(crops_uri, "crops", parts)
+    sizes = tuple(part.bytes for part in parts)
+
+    def footer(part: int) -> pq.FileMetaData:
+        return records.footer(uris[part], sizes[part])
+
+    footers = list(ahead(footer, range(len(uris)), READERS))
     groups = [
         RowGroup(part, number, found.num_rows, found.total_byte_size)
         for part, footer in enumerate(footers)
         for number in range(footer.num_row_groups)
         if (found := footer.row_group(number)).num_rows
     ]
-    return RowGroups(tuple(uris), tuple(footers), tuple(groups))
+    return RowGroups(tuple(uris), sizes, tuple(footers), tuple(groups))
 
 
 def identities(part_uri: str) -> pa.Table:
