@@ -12,14 +12,14 @@ compiling are not timed. The peer lives in an environment of its own (`requireme
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import turns
 
 SIZE, DIMENSIONS, MARGIN, BATCH = 160, 512, 32, 16
 
@@ -68,8 +68,7 @@ def facenet_pytorch(files: Sequence[str]) -> Callable[[], int]:
 
 def work(contestant: str, files: Sequence[str]) -> None:
     """A child: does all the work for each line of its input, and prints seconds and faces."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever the engines print is no answer
+    answers = turns.answers()
     peer = contestant == "facenet-pytorch"
     embed = facenet_pytorch(files) if peer else ours(files, contestant)
     embed()
@@ -98,25 +97,12 @@ def main() -> None:
         interpreters["facenet-pytorch"] = options.peer
     rates: dict[str, list[float]] = {name: [] for name in interpreters}
     faces: dict[str, str] = {}
-    processes = {}
-    for name, python in interpreters.items():
-        command = [python, __file__, str(options.folder), "--images", str(options.images)]
-        processes[name] = subprocess.Popen(
-            [*command, "--work", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        if processes[name].stdout.readline() != "ready\n":
-            raise SystemExit(f"{name} did not start")
-    for turn in range(options.rounds):
-        for name in list(processes) if turn % 2 == 0 else reversed(list(processes)):
-            processes[name].stdin.write("go\n")
-            processes[name].stdin.flush()
-            seconds, faces[name] = processes[name].stdout.readline().split()
-            rates[name].append(len(files) / float(seconds))
+    arguments = [__file__, str(options.folder), "--images", str(options.images), "--work"]
+    processes = turns.start(
+        {name: [python, *arguments, name] for name, python in interpreters.items()}
+    )
+    for name, (seconds, faces[name]) in turns.take(processes, options.rounds):
+        rates[name].append(len(files) / float(seconds))
     own = statistics.median(rates["openvino"])
     for name, measured in rates.items():
         processes[name].communicate()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import turns
 from PIL import Image
 
 Detect = Callable[[list[np.ndarray]], int]
@@ -59,8 +60,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever the engines print is no answer
+    answers = turns.answers()
     threads = len(os.sched_getaffinity(0))
     detect = {"mtcnn": mtcnn, "facenet-pytorch": facenet_pytorch}[options.engine](threads)
     files = sorted(file for file in options.folder.rglob("*") if file.is_file())

@@ -18,11 +18,13 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import TextIO
+
+import turns
 
 BATCH, SIZE, DIMENSIONS = 64, 160, 512
 PRECISIONS = ("float32", "bfloat16")
@@ -33,9 +35,8 @@ NETWORK = "inception_resnet_v1"
 Turn = Callable[[], None]
 
 
-def answer_turns(answers: int) -> Turn:
+def answer_turns(stream: TextIO) -> Turn:
     """Says "ready"; what is returned waits for the next turn, and says how long the last took."""
-    stream = os.fdopen(answers, "w", buffering=1)
     print("ready", file=stream)
     sys.stdin.readline()
     begun = time.perf_counter()
@@ -51,7 +52,7 @@ def answer_turns(answers: int) -> Turn:
     return next_turn
 
 
-def train_ours(crops: str, precision: str, answers: int) -> None:
+def train_ours(crops: str, precision: str, answers: TextIO) -> None:
     from facenet_core.config import TrainConfig
     from facenet_core.training import loop
 
@@ -84,7 +85,7 @@ def train_ours(crops: str, precision: str, answers: int) -> None:
     loop.train(plan, config, run_id="benchmark", progress=progress)
 
 
-def embed_ours(crops: str, precision: str, answers: int) -> None:
+def embed_ours(crops: str, precision: str, answers: TextIO) -> None:
     import cv2
     import numpy as np
 
@@ -111,7 +112,7 @@ def embed_ours(crops: str, precision: str, answers: int) -> None:
         next_turn()
 
 
-def facenet_pytorch(task: str, precision: str, answers: int) -> None:
+def facenet_pytorch(task: str, precision: str, answers: TextIO) -> None:
     import torch
     from facenet_pytorch import InceptionResnetV1
 
@@ -146,8 +147,7 @@ def facenet_pytorch(task: str, precision: str, answers: int) -> None:
 
 
 def work(contestant: str, task: str, precision: str, crops: str) -> None:
-    answers = os.dup(1)
-    os.dup2(2, 1)  # whatever the engines print is no answer
+    answers = turns.answers()
     if contestant == "facenet-pytorch":
         facenet_pytorch(task, precision, answers)
     elif task == "train":
@@ -161,25 +161,15 @@ def compare(task: str, precision: str, options: argparse.Namespace) -> dict[str,
     interpreters = {"ours": sys.executable}
     if options.peer:
         interpreters["facenet-pytorch"] = options.peer
-    children = {}
-    for name, python in interpreters.items():
-        command = [python, __file__, options.crops, "--work", name, task, precision]
-        children[name] = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        if children[name].stdout.readline() != "ready\n":
-            raise SystemExit(f"{name} did not start")
+    children = turns.start(
+        {
+            name: [python, __file__, options.crops, "--work", name, task, precision]
+            for name, python in interpreters.items()
+        }
+    )
     rates: dict[str, list[float]] = {name: [] for name in children}
-    for turn in range(options.rounds):
-        for name in list(children) if turn % 2 == 0 else reversed(list(children)):
-            children[name].stdin.write("go\n")
-            children[name].stdin.flush()
-            seconds = float(children[name].stdout.readline())
-            rates[name].append(STEPS[task] * BATCH / seconds)
+    for name, (seconds,) in turns.take(children, options.rounds):
+        rates[name].append(STEPS[task] * BATCH / float(seconds))
     figures = {}
     for name, child in children.items():
         peak = float(child.communicate()[0].split()[-1])
