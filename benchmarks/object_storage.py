@@ -68,8 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="facenet-bench-") as scratch:
         folder = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        os.environ.update(local_s3.environment(PORT))
-        server = local_s3.start(folder / "s3", PORT)
+        os.environ.update(local_s3.environment(f"http://127.0.0.1:{PORT}"))
+        server = local_s3.start(folder / "s3", PORT, folder / "s3.log")
         try:
             roots = {"folder": str(folder / "local"), "bucket": f"s3://{local_s3.BUCKET}/bench"}
             figures = measure(given, folder, roots)

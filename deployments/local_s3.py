@@ -21,10 +21,10 @@ BUCKET = "facenet"
 KEY, SECRET = "facenet", "facenet-development"
 
 
-def environment(port: int) -> dict[str, str]:
-    """What makes S3 clients use the server."""
+def environment(endpoint: str) -> dict[str, str]:
+    """What makes S3 clients use the server, there or behind something else."""
     return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -32,11 +32,16 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
-def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, port: int, log: Path, *options: str) -> subprocess.Popen[bytes]:
     """The server with its bucket, answering.
 
+    Args:
+        folder: whose folders are the buckets.
+        log: what the server says is added to this file.
+        options: of `rclone serve s3`, beside those it has here.
+
     Raises:
-        RuntimeError: rclone is not installed, or the server ended at once.
+        RuntimeError: rclone is not installed, or the server does not start.
     """
     found = importlib.util.find_spec("rclone_api")
     if found is None or found.origin is None:
@@ -44,20 +49,19 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     rclone = Path(found.origin).parent / "bin" / "rclone"
     (folder / BUCKET).mkdir(parents=True, exist_ok=True)
     # Not `--dir-cache-time 0s`: rclone 1.75 then spins without end over a delete.
-    options = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
-    server = subprocess.Popen(
-        [str(rclone), "serve", "s3", str(folder), *options, "--dir-cache-time", "1s"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    while server.poll() is None:
+    words = [str(rclone), "serve", "s3", str(folder), "--dir-cache-time", "1s", *options]
+    words += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
+    with log.open("ab") as said:
+        server = subprocess.Popen(words, stdout=said, stderr=said)
+    deadline = time.monotonic() + 30
+    while server.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return server
         except OSError:
             time.sleep(0.1)
-    assert server.stderr is not None
-    raise RuntimeError(f"the S3 server ended: {server.stderr.read().decode().strip()}")
+    server.kill()
+    raise RuntimeError(f"the S3 server did not start: {log.read_text().strip()}")
 
 
 def main() -> int:
@@ -70,11 +74,11 @@ def main() -> int:
             print(f"port {given.port} is taken: choose another with --port", file=sys.stderr)
             return 1
     try:
-        server = start(given.folder, given.port)
+        server = start(given.folder, given.port, given.folder / "server.log")
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    for name, value in environment(given.port).items():
+    for name, value in environment(f"http://127.0.0.1:{given.port}").items():
         print(f"export {name}={value}")
     print(f"# buckets are folders of {given.folder}; in another terminal, with these set:")
     print(f"# facenet run --config configs/demo.yaml --storage s3://{BUCKET}/demo", flush=True)

