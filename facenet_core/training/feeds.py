@@ -38,15 +38,12 @@ class Feed(Protocol):
     def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None: ...
 
 
-class ClassFeed:
+class SeededFeed:
     """Batches for a classifier: functions of seed and step, so there is no state."""
 
     def __init__(self, data: Data, config: TrainConfig) -> None:
         self._data, self._config = data, config
         self._augmentation = Augmentation.of(config)
-        chosen = data.selection
-        training_labels = chosen.labels[chosen.training]
-        self._groups = Groups.of(chosen.training, training_labels, len(chosen.identities))
 
     def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
         threads = inputs.decoding_threads(self._config.nrof_preprocess_threads)
@@ -58,24 +55,39 @@ class ClassFeed:
     def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         pass
 
+    def _rows(self, step: int) -> np.ndarray:
+        """Row numbers int64 [batch_size] of a step; any thread may ask."""
+        raise NotImplementedError
+
     def _batch(self, step: int) -> tuple[Batch, np.ndarray]:
+        rows = self._rows(step)
         seed, size = self._config.seed, self._config.batch_size
-        if self._config.sampler == "balanced":
-            rows = samplers.balanced_rows_of_step(seed, step, size, self._groups)
-        else:
-            training = self._data.selection.training
-            rows = training[samplers.rows_of_step(seed, step, size, len(training))]
         drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
         return self._data.batch(rows, drawn)
 
 
-class StreamFeed:
-    """Batches for a classifier from crops that are not copied; as `ClassFeed`, without state."""
+class ClassFeed(SeededFeed):
+    """From crops that can be read in any order."""
 
     def __init__(self, data: Data, config: TrainConfig) -> None:
+        super().__init__(data, config)
+        self._groups = _groups(data)
+
+    def _rows(self, step: int) -> np.ndarray:
+        seed, size = self._config.seed, self._config.batch_size
+        if self._config.sampler == "balanced":
+            return samplers.balanced_rows_of_step(seed, step, size, self._groups)
+        training = self._data.selection.training
+        return training[samplers.rows_of_step(seed, step, size, len(training))]
+
+
+class StreamFeed(SeededFeed):
+    """From crops that are not copied."""
+
+    def __init__(self, data: Data, config: TrainConfig) -> None:
+        super().__init__(data, config)
         assert isinstance(data.crops, CropStream)
-        self._data, self._config, self._crops = data, config, data.crops
-        self._augmentation = Augmentation.of(config)
+        self._crops = data.crops
         training, crops = data.selection.training, self._crops
         self._order = Interleaving(
             config.seed,
@@ -83,24 +95,12 @@ class StreamFeed:
             np.array([group.part for group in crops.groups]),
             np.array([group.bytes for group in crops.groups]),
         )
-
-    def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
         self._crops.keep(2 * self._order.largest_window())
-        threads = inputs.decoding_threads(self._config.nrof_preprocess_threads)
-        return inputs.ahead(self._batch, range(first, steps), threads)
 
-    def state(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
-        return {}, {}
-
-    def restore(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        pass
-
-    def _batch(self, step: int) -> tuple[Batch, np.ndarray]:
-        seed, size = self._config.seed, self._config.batch_size
+    def _rows(self, step: int) -> np.ndarray:
+        size = self._config.batch_size
         self._crops.expect(self._order.groups_by_step(step, size))
-        rows = self._order.rows_of_step(step, size)
-        drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
-        return self._data.batch(rows, drawn)
+        return self._order.rows_of_step(step, size)
 
 
 class TripletFeed:
@@ -114,9 +114,7 @@ class TripletFeed:
     def __init__(self, data: Data, config: TrainConfig, learner: Learner) -> None:
         self._data, self._config, self._learner = data, config, learner
         self._augmentation = Augmentation.of(config)
-        chosen = data.selection
-        training_labels = chosen.labels[chosen.training]
-        self._groups = Groups.of(chosen.training, training_labels, len(chosen.identities))
+        self._groups = _groups(data)
         self._threads = inputs.decoding_threads(config.nrof_preprocess_threads)
         self._round = 0  # rounds begun
         self._done = 0  # batches of this round that were given
@@ -204,3 +202,9 @@ def build(data: Data, config: TrainConfig, learner: Learner) -> Feed:
     if isinstance(data.crops, CropStream):
         return StreamFeed(data, config)
     return ClassFeed(data, config)
+
+
+def _groups(data: Data) -> Groups:
+    """The rows to train on by who is on them."""
+    chosen = data.selection
+    return Groups.of(chosen.training, chosen.labels[chosen.training], len(chosen.identities))
