@@ -88,7 +88,7 @@ def _newest(root: str, name: str, stage: str) -> str:
         raise ArtifactError(
             f"{NEWEST}{name}: nothing finished in {folder}; run `facenet {stage}` first"
         )
-    return max(found, key=_finished)
+    return max(found, key=finished_at)
 
 
 def _children(folder: str) -> list[str]:
@@ -102,7 +102,7 @@ def _children(folder: str) -> list[str]:
 
 
 def _promoted(root: str, name: str) -> str:
-    latest = _read_latest(root, name)
+    latest = read_latest(root, name)
     if latest is None:
         raise ArtifactError(
             f"{PROMOTED}{name}: no model of this name was promoted in {root}; validate one with "
@@ -116,8 +116,8 @@ def _promote(root: str, report: Manifest, report_uri: str, verdict: Verdict) -> 
     model = storage.read_manifest(model_uri)
     if model is None or not model_uri.startswith(f"{root}/"):
         return None  # a model from elsewhere: the report says that it passed, nothing to publish
-    latest = _read_latest(root, model.name)
-    finished = _finished(model_uri)
+    latest = read_latest(root, model.name)
+    finished = finished_at(model_uri)
     if latest is not None and latest["finished"] > finished:
         return None
     place = _latest(root, model.name)
@@ -138,7 +138,12 @@ def _latest(root: str, name: str) -> str:
     return storage.join(root, STAGE_FOLDERS["train"], name, LATEST)
 
 
-def _read_latest(root: str, name: str) -> Mapping[str, Any] | None:
+def read_latest(root: str, name: str) -> Mapping[str, Any] | None:
+    """What `latest.json` says of the model of a name that is in use; None where there is none.
+
+    Raises:
+        ArtifactError: it cannot be understood. Nobody knows then which model is in use.
+    """
     place = _latest(root, name)
     try:
         latest = json.loads(storage.read_bytes(place))
@@ -154,8 +159,8 @@ def _read_latest(root: str, name: str) -> Mapping[str, Any] | None:
         ) from None
 
 
-def _finished(uri: str) -> str:
-    """When an artifact was finished: ISO 8601 in UTC, which sorts as text."""
+def finished_at(uri: str) -> str:
+    """When an artifact was finished: ISO 8601 in UTC, which sorts as text; empty if unknown."""
     try:
         return str(json.loads(storage.read_bytes(storage.join(uri, storage.RUN)))["finished"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):

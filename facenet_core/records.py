@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,7 +91,7 @@ def part_name(number: int) -> str:
 
 def part_uris(uri: str, folder: str, parts: Sequence[storage.Part]) -> list[str]:
     """URIs of an artifact's parts in one of its folders (`images`, `crops` …), in order."""
-    return [storage.join(uri, p.name) for p in parts if p.name.startswith(folder + "/")]
+    return [storage.join(uri, part.name) for part in parts if part.folder == folder]
 
 
 class PartWriter:
@@ -221,15 +221,10 @@ def read_some_row_groups(
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    try:
-        span = sum(_span(metadata.row_group(number)) for number in numbers)
-        with storage.open_input(uri, span, size) as file:
-            parquet = pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
-            with _damage_told(uri, numbers[0]):
-                # In the order of the file: threads would jump about in it.
-                return _sound(parquet.read_row_groups(numbers, columns=columns, use_threads=False))
-    except FileNotFoundError:
-        raise ArtifactError(f"{uri}: no such part; run its stage again") from None
+    span = sum(_span(metadata.row_group(number)) for number in numbers)
+    with _parquet(uri, span, size, metadata) as parquet, _damage_told(uri, numbers[0]):
+        # In the order of the file: threads would jump about in it.
+        return _sound(parquet.read_row_groups(numbers, columns=columns, use_threads=False))
 
 
 def _span(group: pq.RowGroupMetaData) -> int:
@@ -274,9 +269,11 @@ def _sound(table: pa.Table) -> pa.Table:
 
 @contextmanager
 def _damage_told(uri: str, group: int | None = None) -> Iterator[None]:
-    """Say which part it is that cannot be read."""
+    """Say which part it is that is not there or cannot be read."""
     try:
         yield
+    except FileNotFoundError:
+        raise ArtifactError(f"{uri}: no such part; run its stage again") from None
     except DAMAGED as error:
         place = "damaged" if group is None else f"row group {group} is damaged"
         raise ArtifactError(f"{uri}: {place} ({error}); {_REMEDY}") from error
@@ -288,26 +285,19 @@ def _ahead(columns: Sequence[str] | None) -> int:
     return ROW_GROUP_BYTES if pictures else storage.AHEAD
 
 
-class _parquet:
-    """Context of an open part; a missing or damaged one is an ArtifactError."""
-
-    def __init__(self, uri: str, ahead: int = storage.AHEAD, size: int | None = None) -> None:
-        self._uri = uri
-        self._input = storage.open_input(uri, ahead, size)
-
-    def __enter__(self) -> pq.ParquetFile:
-        try:
-            file = self._input.__enter__()
-        except FileNotFoundError:
-            raise ArtifactError(f"{self._uri}: no such part; run its stage again") from None
-        try:
-            return pq.ParquetFile(file, page_checksum_verification=True)
-        except DAMAGED as error:
-            file.close()
-            raise ArtifactError(f"{self._uri}: damaged ({error}); {_REMEDY}") from error
-
-    def __exit__(self, *exception: Any) -> None:
-        self._input.__exit__(*exception)
+@contextmanager
+def _parquet(
+    uri: str,
+    ahead: int = storage.AHEAD,
+    size: int | None = None,
+    metadata: pq.FileMetaData | None = None,
+) -> Iterator[pq.ParquetFile]:
+    """An open part; a missing or damaged one is an ArtifactError."""
+    with ExitStack() as opened:
+        with _damage_told(uri):
+            file = opened.enter_context(storage.open_input(uri, ahead, size))
+            parquet = pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
+        yield parquet
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

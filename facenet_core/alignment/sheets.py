@@ -51,8 +51,8 @@ def draw(uri: str, parts: Sequence[Part], raw_parts: Sequence[str]) -> list[Part
     Returns:
         The manifest's entries for the files written.
     """
-    crops = [part for part in parts if part.name.startswith("crops/")]
-    rejects = [part for part in parts if part.name.startswith("rejects/")]
+    crops = [part for part in parts if part.folder == "crops"]
+    rejects = [part for part in parts if part.folder == "rejects"]
     drawn = []
     for name, samples in (
         (CROPS_SHEET, list(_crops(uri, crops))),

@@ -21,6 +21,7 @@ from facenet_core.housekeeping import objects
 from facenet_core.housekeeping.inventory import Artifact, Beside, Inventory
 from facenet_core.housekeeping.lineage import Lineage
 from facenet_core.housekeeping.objects import Object
+from facenet_core.training import checkpoints
 
 UNFINISHED_AFTER = timedelta(days=7)  # whoever is to go on with a training may be on holiday
 
@@ -232,17 +233,9 @@ def _superseded(artifact: Artifact) -> list[Object]:
     """All of a model's attempts but the checkpoints that it keeps: the last and the best."""
     manifest = inventories.open_manifest(artifact)
     best = manifest.details.get("best_step") if manifest is not None else None
-    found = [one for one in objects.below(artifact.uri) if one.name.startswith("attempts/")]
-    steps = {one.name: _step(one.name) for one in found}
-    last = max((name for name in steps if steps[name] >= 0), key=lambda n: steps[n], default=None)
-    chosen = [name for name, step in steps.items() if best is not None and step == best][:1]
-    return [one for one in found if one.name not in {last, *chosen}]
-
-
-def _step(name: str) -> int:
-    """The step of a checkpoint's file, -1 of anything else."""
-    stem = name.rsplit("/", 1)[-1].removeprefix("step-").removesuffix(".npz")
-    return int(stem) if "/checkpoints/step-" in name and stem.isdigit() else -1
+    tried = [one for one in objects.below(artifact.uri) if inventories.is_attempt(one.name)]
+    kept = checkpoints.to_keep([one.name for one in tried], best)
+    return [one for one in tried if one.name not in kept]
 
 
 def _beside(beside: Beside, kept: dict[str, Artifact], rules: Rules, now: datetime) -> Verdict:

@@ -6,7 +6,6 @@ thousands of artifacts of hundreds of thousands of objects.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from facenet_core import storage
+from facenet_core import promotion, storage
 from facenet_core.errors import ArtifactError, FacenetError, StorageError
 from facenet_core.forgotten import FORGOTTEN
 from facenet_core.housekeeping import objects
 from facenet_core.housekeeping.objects import Object
 from facenet_core.promotion import LATEST
 from facenet_core.storage import Input, Manifest
+from facenet_core.training.checkpoints import ATTEMPTS
 
 State = Literal["finished", "unfinished", "damaged"]
-ATTEMPTS = "attempts/"
 RESULTS = ".prefect"
 DOWNLOADS = "downloads"
 STAGES = {folder: stage for stage, folder in storage.STAGE_FOLDERS.items()}
@@ -224,13 +223,18 @@ def _artifact(
         why,
         sum(found.bytes for found in inside),
         len(inside),
-        sum(found.bytes for found in inside if found.name.startswith(ATTEMPTS)),
+        sum(found.bytes for found in inside if is_attempt(found.name)),
         max(found.modified for found in inside),
         finished,
         manifest.counts if manifest else {},
         manifest.inputs if manifest else (),
         tuple(found for found in inside if is_temporary(found.name)),
     )
+
+
+def is_attempt(name: str) -> bool:
+    """Whether a file of a model's folder is a checkpoint or log of a single try."""
+    return name.startswith(f"{ATTEMPTS}/")
 
 
 def is_temporary(name: str) -> bool:
@@ -240,36 +244,19 @@ def is_temporary(name: str) -> bool:
 
 def _finished(uri: str) -> datetime | None:
     try:
-        run: Mapping[str, Any] = json.loads(storage.read_bytes(storage.join(uri, storage.RUN)))
-        return datetime.fromisoformat(run["finished"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return datetime.fromisoformat(promotion.finished_at(uri))
+    except ValueError:
         return None
 
 
 def _marked(root: str, artifacts: Sequence[Artifact]) -> Iterator[Artifact]:
     """In the order of the pipeline, with the models in use marked."""
     names = {artifact.name for artifact in artifacts if artifact.stage == "train"}
-    in_use = {(name, latest) for name in names if (latest := _in_use(root, name)) is not None}
+    latest = {name: promotion.read_latest(root, name) for name in names}
+    in_use = {(name, found["fingerprint"]) for name, found in latest.items() if found}
     stages = list(storage.STAGE_FOLDERS)
     for a in sorted(artifacts, key=lambda a: (stages.index(a.stage), a.name, a.fingerprint)):
         yield replace(a, promoted=a.stage == "train" and (a.name, a.fingerprint) in in_use)
-
-
-def _in_use(root: str, name: str) -> str | None:
-    """The fingerprint that `latest.json` names.
-
-    Raises:
-        ArtifactError: it cannot be read. Nobody knows then which model is in use.
-    """
-    place = storage.join(root, storage.STAGE_FOLDERS["train"], name, LATEST)
-    try:
-        return str(json.loads(storage.read_bytes(place))["fingerprint"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        raise ArtifactError(
-            f"{place}: does not say which model is in use; remove it and validate again"
-        ) from None
 
 
 def _loose(folder: str, found: Sequence[Object], links: list[str]) -> list[Beside]:

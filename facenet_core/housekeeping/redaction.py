@@ -66,7 +66,7 @@ def redact(
     if (made := storage.finished(plan)) is not None:
         return made
     dropped = row_filter(manifest, left_out)
-    tables = [part for part in manifest.parts if _folder(part) in _SCHEMAS]
+    tables = [part for part in manifest.parts if part.folder in _SCHEMAS]
     with ThreadPoolExecutor(_THREADS) as writers:
         parts = list(writers.map(lambda part: _rewrite(uri, part, plan, dropped), tables))
     if plan.stage == "ingest":
@@ -78,7 +78,7 @@ def redact(
 
 
 def _rewrite(uri: str, part: Part, plan: Plan, dropped: Dropped) -> Part:
-    place, folder = storage.join(plan.uri, part.name), _folder(part)
+    place, folder = storage.join(plan.uri, part.name), part.folder
     if not records.part_is_current(place, plan.fingerprint):
         rows = SKIPPED_ROWS if folder == "skipped" else records.ROW_GROUP_ROWS
         with records.PartWriter(place, _SCHEMAS[folder], plan.fingerprint, rows) as writer:
@@ -109,7 +109,7 @@ def _raw_counts(
     counts["identities"] = counts.get("identities", 0) - people
     counts["bytes"] = counts.get("bytes", 0) - size
     if plan.inputs[0].uri == SYNTHETIC:  # there it is the bytes of the shards
-        counts["bytes"] = sum(part.bytes for part in parts if _folder(part) == "images")
+        counts["bytes"] = sum(part.bytes for part in parts if part.folder == "images")
     return counts
 
 
@@ -118,7 +118,7 @@ def _gone(uri: str, manifest: Manifest, dropped: Dropped) -> tuple[int, int]:
     people: set[str] = set()
     size = 0
     for part in manifest.parts:
-        if _folder(part) == "images":
+        if part.folder == "images":
             place = storage.join(uri, part.name)
             table = records.read_table(place, ["identity"])
             rows = [row for row, gone in enumerate(dropped("images", table)) if gone]
@@ -147,7 +147,7 @@ def _draw_sheets(plan: Plan, parts: list[Part]) -> list[Part]:
     """The contact sheets anew; without photographs to draw rejects from, none of these."""
     raw = storage.read_manifest(plan.inputs[0].uri) if plan.inputs else None
     if raw is None:
-        crops = [part for part in parts if _folder(part) == "crops"]
+        crops = [part for part in parts if part.folder == "crops"]
         return sheets.draw(plan.uri, crops, [])
     return sheets.draw(plan.uri, parts, records.part_uris(plan.inputs[0].uri, "images", raw.parts))
 
@@ -156,7 +156,7 @@ def _images(uri: str, parts: list[Part]) -> int:
     """Photographs that gave crops: all faces of one are in the same part."""
     found = 0
     for part in parts:
-        if _folder(part) == "crops":
+        if part.folder == "crops":
             ids = records.read_table(storage.join(uri, part.name), ["image_id"])["image_id"]
             found += len(ids.unique())
     return found
@@ -166,15 +166,11 @@ def _reasons(uri: str, parts: tuple[Part, ...] | list[Part]) -> Counter[str]:
     """Rows of the skipped or rejects tables by reason."""
     found: Counter[str] = Counter()
     for part in parts:
-        if _folder(part) in ("skipped", "rejects"):
+        if part.folder in ("skipped", "rejects"):
             table = records.read_table(storage.join(uri, part.name), ["reason"])
             found.update(table["reason"].to_pylist())
     return found
 
 
 def _totals(parts: tuple[Part, ...] | list[Part], folder: str) -> int:
-    return sum(part.rows for part in parts if _folder(part) == folder)
-
-
-def _folder(part: Part) -> str:
-    return part.name.partition("/")[0] if "/" in part.name else ""
+    return sum(part.rows for part in parts if part.folder == folder)

@@ -54,15 +54,15 @@ def in_tables(uri: str, manifest: Manifest, identity: str) -> Found:
         ArtifactError: a table is missing or damaged.
     """
     dropped = row_filter(manifest, lambda name: _nfc(name) == identity)
-    tables = [part for part in manifest.parts if part.name.partition("/")[0] in _COLUMNS]
+    tables = [part for part in manifest.parts if part.folder in _COLUMNS]
 
     def look(part: Part) -> tuple[int, frozenset[str]]:
-        folder = part.name.partition("/")[0]
-        table = records.read_table(storage.join(uri, part.name), [_COLUMNS[folder]])
+        column = _COLUMNS[part.folder]
+        table = records.read_table(storage.join(uri, part.name), [column])
         similar: frozenset[str] = frozenset()
-        if folder != "skipped":
+        if part.folder != "skipped":
             similar = _similar(table["identity"].unique(), identity)
-        return sum(dropped(folder, table)), similar
+        return sum(dropped(part.folder, table)), similar
 
     with ThreadPoolExecutor(_THREADS) as readers:
         found = list(readers.map(look, tables))

@@ -155,8 +155,7 @@ def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], N
         return str(error)
     if part.rows and rows != part.rows:
         return f"{rows:,} rows, expected {part.rows:,}"
-    table = part.name.partition("/")[0] in _TABLES
-    if table and not records.part_is_current(place, manifest.fingerprint):
+    if part.folder in _TABLES and not records.part_is_current(place, manifest.fingerprint):
         return "its footer names another artifact"
     return ""
 
@@ -180,7 +179,6 @@ def _unbalanced(artifact: Artifact, manifest: Manifest) -> list[str]:
 def _rows(parts: Sequence[Part]) -> Mapping[str, int]:
     rows = dict.fromkeys(_TABLES, 0)
     for part in parts:
-        folder = part.name.partition("/")[0]
-        if folder in rows:
-            rows[folder] += part.rows
+        if part.folder in rows:
+            rows[part.folder] += part.rows
     return rows

@@ -90,14 +90,13 @@ def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterato
     """
     fs, path = file_system(uri)
     if isinstance(fs, AsyncFileSystem):
+        if size is None:
+            found = _asked(uri, "read", lambda: fs.info(path))
+            if found["type"] == "directory":
+                raise FileNotFoundError(uri)
+            size = found["size"]
         if size is not None:
-            yield StoredFile(fs, path, uri, size, ahead)
-            return
-        found = _asked(uri, "read", lambda: fs.info(path))
-        if found["type"] == "directory":
-            raise FileNotFoundError(uri)
-        if found["size"] is not None:
-            yield StoredFile(fs, path, uri, int(found["size"]), ahead)
+            yield StoredFile(fs, path, uri, int(size), ahead)
             return
     with reported(uri, "read", OSError), fs.open(path, "rb") as file:
         yield file

@@ -54,6 +54,11 @@ class Part:
     bytes: int
     sha256: str
 
+    @property
+    def folder(self) -> str:
+        """The folder of the artifact that it lies in (`images`, `crops` …); empty for none."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
 
 @dataclass(frozen=True)
 class Plan:

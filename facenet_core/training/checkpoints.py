@@ -13,14 +13,16 @@ import logging
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from facenet_core import storage
+
+if TYPE_CHECKING:
+    import keras
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def save(
     with storage.new_file(uri) as path, path.open("wb") as file:
         extra = {_EXTRA + name: array for name, array in checkpoint.extra.items()}
         np.savez(file, *checkpoint.arrays, record=record, **extra)
-    for old in _by_age(folder)[kept:]:
+    for old in _by_age(storage.list_files(folder))[kept:]:
         if _step(old) != best:
             storage.remove(old)
 
@@ -87,16 +89,21 @@ def of_step(model_uri: str, step: int, variables: Sequence[keras.Variable]) -> C
 
 def uris(model_uri: str) -> list[str]:
     """All checkpoints of a model, the newest first."""
-    return _by_age(storage.join(model_uri, ATTEMPTS))
+    return _by_age(storage.list_files(storage.join(model_uri, ATTEMPTS)))
 
 
-def to_keep(model_uri: str, best: int | None) -> list[str]:
-    """Those that a finished model keeps: the newest, and one of step `best`."""
-    found = uris(model_uri)
+def to_keep(files: Iterable[str], best: int | None) -> list[str]:
+    """Those of a finished model's files that it keeps of its attempts.
+
+    The newest checkpoint, and one of step `best`.
+    """
+    found = _by_age(files)
     return found[:1] + [uri for uri in found[1:] if _step(uri) == best][:1]
 
 
 def values(variables: Sequence[keras.Variable]) -> tuple[np.ndarray, ...]:
+    import keras  # here, as naming checkpoints does not take an engine
+
     return tuple(keras.ops.convert_to_numpy(variable) for variable in variables)
 
 
@@ -125,9 +132,7 @@ def _step(uri: str) -> int:
     return int(_NAME.search(uri)[1])
 
 
-def _by_age(folder: str) -> list[str]:
-    """Checkpoints below a folder, the newest first."""
-    found = [
-        (int(match[1]), uri) for uri in storage.list_files(folder) if (match := _NAME.search(uri))
-    ]
+def _by_age(files: Iterable[str]) -> list[str]:
+    """The checkpoints among files, the newest first."""
+    found = [(int(match[1]), uri) for uri in files if (match := _NAME.search(uri))]
     return [uri for _, uri in sorted(found, reverse=True)]

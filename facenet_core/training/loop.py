@@ -213,8 +213,9 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
     from facenet_core.training import checkpoints
 
     manifest = storage.publish(plan, trained.parts, trained.counts, run, trained.details)
-    kept = checkpoints.to_keep(plan.uri, trained.details.get("best_step"))
-    for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
+    tried = storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS))
+    kept = checkpoints.to_keep(tried, trained.details.get("best_step"))
+    for uri in tried:
         if uri not in kept:
             storage.remove(uri)
     return manifest

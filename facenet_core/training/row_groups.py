@@ -77,7 +77,7 @@ class RowGroups:
 
 def crop_parts(manifest: Manifest) -> list[Part]:
     """The parts that hold crops, in order."""
-    return [part for part in manifest.parts if part.name.startswith("crops/")]
+    return [part for part in manifest.parts if part.folder == "crops"]
 
 
 def content(manifest: Manifest) -> str:

@@ -108,7 +108,8 @@ def unfinished(root: str, label: str) -> str:
 
 
 def promote(root: str, model: str) -> None:
-    latest = {"fingerprint": model.rsplit("/", 1)[-1]}
+    finished = "2026-01-01T00:00:00+00:00"
+    latest = {"fingerprint": model.rsplit("/", 1)[-1], "finished": finished}
     place = storage.join(model.rsplit("/", 1)[0], "latest.json")
     storage.write_bytes(place, json.dumps(latest).encode())
 
