@@ -63,7 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [_dashes(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         options = _parse(words)
-        _refuse_credentials(options)
     except ConfigError as error:
         print(f"facenet: {error}", file=sys.stderr)
         return error.exit_status
@@ -71,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings = _show_warnings()
     try:
         settings = conf.load(options.config, options.overrides)
+        _refuse_credentials(options, settings)
         if options.command in (found := tools.find()):
             found[options.command].run(options, settings)
         else:
@@ -100,7 +100,6 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     cluster = settings.cluster.model_dump() | given
     where = conf.build(conf.ClusterConfig, cluster, "the command line")
     root = options.storage or settings.storage
-    addresses.refuse_credentials(root or "")  # Prefect would record it as the flow's parameter
     start_temporary_server()
     if options.command == "run":
         from flows.pipeline import pipeline
@@ -240,9 +239,9 @@ def _explain_unknown(word: str, command: str, commands: Any) -> str:
     return f"unknown option {word}; {hint}"
 
 
-def _refuse_credentials(options: argparse.Namespace) -> None:
-    """Raises ConfigError where an argument is a URI with keys in it, before Prefect records it."""
-    for given in vars(options).values():
+def _refuse_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
+    """Raises ConfigError where a URI has keys in it, before Prefect records it as a parameter."""
+    for given in (settings.storage, *vars(options).values()):
         for value in given if isinstance(given, list) else [given]:
             if isinstance(value, str):
                 addresses.refuse_credentials(value)
