@@ -12,7 +12,7 @@ number of threads, images a second of
     S3, copied first  the first pass of a training: copying from an S3 server, then batches
     S3 stream         the first pass of one that streams, its index of the shards included
 
-The S3 server (moto's, in a process of its own) shares the cores. Last, memory after each of ten
+The S3 server (that of `make s3`) shares the cores. Last, memory after each of ten
 passes, for both ways of reading, each in a process of its own. The last line is JSON.
 """
 
@@ -26,11 +26,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain, cycle
 from pathlib import Path
+
+from bucket import bucket
 
 PARTS, BATCH = 40, 90
 GOALS = {"local copy": 0.8, "local stream": 0.8, "S3, copied first": 0.5, "S3 stream": 0.5}
@@ -112,56 +114,16 @@ def bare_decode(uri: str, threads: int) -> Callable[[int], int]:
 
 
 def first_pass(uri: str, read_crops: str, threads: int) -> Callable[[int], int]:
-    """Opening included, without a copy of an earlier one."""
-
-    def go_through(number: int) -> int:
-        from facenet_core import storage
-        from facenet_core.training.crop_file import path_of
-
-        path_of(storage.open_artifact(uri, "align")).unlink(missing_ok=True)
-        return open_feed(uri, read_crops, threads)[0](number)
-
-    return go_through
+    """Opening included."""
+    return lambda number: open_feed(uri, read_crops, threads)[0](number)
 
 
-@contextmanager
-def s3_server() -> Iterator[None]:
-    """An S3 server in a process of its own, and its address in the environment."""
-    program = (
-        "from moto.server import ThreadedMotoServer as S; import time;"
-        "s = S(port=0, verbose=False); s.start(); print(*s.get_host_and_port(), flush=True);"
-        "time.sleep(3600)"
-    )
-    server = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        host, port = server.stdout.readline().split()
-        os.environ |= {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "benchmark",
-            "AWS_SECRET_ACCESS_KEY": "benchmark",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        yield
-    finally:
-        server.kill()
-        server.wait()
+def forget_copy(uri: str) -> None:
+    """So that the next pass is a first one."""
+    from facenet_core import storage
+    from facenet_core.training.crop_file import path_of
 
-
-def upload(uri: str) -> str:
-    """The same artifact on the S3 server."""
-    import fsspec
-
-    fs = fsspec.filesystem("s3")
-    fs.mkdir("benchmark")
-    name = "benchmark/crops"
-    fs.put(uri, name, recursive=True)
-    return f"s3://{name}"
+    path_of(storage.open_artifact(uri, "align")).unlink(missing_ok=True)
 
 
 def print_memory(uri: str, read_crops: str, threads: int, passes: int) -> None:
@@ -194,10 +156,10 @@ def main() -> None:
     if options.memory_of:
         print_memory(options.crops, options.memory_of, options.threads, options.passes)
         return
-    with tempfile.TemporaryDirectory() as folder, s3_server():
+    with tempfile.TemporaryDirectory() as folder, bucket(Path(folder)) as remote_root:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         local = write_copies(options.crops, options.copies, f"{folder}/store")
-        remote = upload(local)
+        remote = write_copies(options.crops, options.copies, remote_root)
         threads = options.threads
         ways = {
             "bare decode": bare_decode(local, threads),
@@ -211,6 +173,7 @@ def main() -> None:
         images = 0
         for number in range(options.rounds):
             for name, go_through in ways.items():
+                forget_copy(remote)
                 wall, own = time.perf_counter(), time.process_time()
                 images = go_through(number)
                 speeds[name].append(images / (time.perf_counter() - wall))

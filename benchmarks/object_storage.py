@@ -16,20 +16,17 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from bucket import bucket
 
 from facenet_core import storage
 from facenet_core.alignment import shard
 from facenet_core.config import AlignConfig
 from facenet_core.training import crop_file, inputs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "deployments"))
-import local_s3
-
-PORT = 9321
 SHARDS = 2
 BATCH = 64
 
@@ -68,14 +65,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="facenet-bench-") as scratch:
         folder = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        os.environ.update(local_s3.environment(f"http://127.0.0.1:{PORT}"))
-        server = local_s3.start(folder / "s3", PORT, folder / "s3.log")
-        try:
-            roots = {"folder": str(folder / "local"), "bucket": f"s3://{local_s3.BUCKET}/bench"}
+        with bucket(folder) as uri:
+            roots = {"folder": str(folder / "local"), "bucket": f"{uri}/bench"}
             figures = measure(given, folder, roots)
-        finally:
-            server.terminate()
-            server.wait()
     for task, rates in figures.items():
         ratio = rates["bucket"] / rates["folder"]
         shown = ", ".join(f"{place} {rate:.1f} images/s" for place, rate in rates.items())
