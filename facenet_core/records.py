@@ -216,13 +216,16 @@ def footer(uri: str, size: int) -> pq.FileMetaData:
 def read_some_row_groups(
     uri: str, size: int, metadata: pq.FileMetaData, numbers: Sequence[int], columns: Sequence[str]
 ) -> pa.Table:
-    """Row groups of a part that follow one another, in one request: its footer is known.
+    """Row groups of a part that follow one another; its footer is known.
+
+    With their pictures they are read in one request, without in one for each.
 
     Raises:
         ArtifactError: the part is missing or damaged.
     """
     span = sum(_span(metadata.row_group(number)) for number in numbers)
-    with _parquet(uri, span, size, metadata) as parquet, _damage_told(uri, numbers[0]):
+    ahead = span if _pictures(columns) else storage.AHEAD
+    with _parquet(uri, ahead, size, metadata) as parquet, _damage_told(uri, numbers[0]):
         # In the order of the file: threads would jump about in it.
         return _sound(parquet.read_row_groups(numbers, columns=columns, use_threads=False))
 
@@ -281,8 +284,11 @@ def _damage_told(uri: str, group: int | None = None) -> Iterator[None]:
 
 def _ahead(columns: Sequence[str] | None) -> int:
     """Who reads the pictures reads all of a part."""
-    pictures = columns is None or any(name.split(".")[0] == "image" for name in columns)
-    return ROW_GROUP_BYTES if pictures else storage.AHEAD
+    return ROW_GROUP_BYTES if _pictures(columns) else storage.AHEAD
+
+
+def _pictures(columns: Sequence[str] | None) -> bool:
+    return columns is None or any(name.split(".")[0] == "image" for name in columns)
 
 
 @contextmanager

@@ -34,11 +34,7 @@ class CropStream(Crops):
 
     def __init__(self, found: RowGroups, content: str) -> None:
         self.content = content
-        people = ahead(
-            lambda part: row_groups.identities(found.part_uris[part]),
-            range(len(found.part_uris)),
-            row_groups.READERS,
-        )
+        people = ahead(found.people, range(len(found.part_uris)), row_groups.READERS)
         first_faces: list[np.ndarray] = []
         columns: list[pa.Array] = []
         for table in people:

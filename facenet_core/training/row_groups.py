@@ -74,6 +74,21 @@ class RowGroups:
         encoded = pc.struct_field(found["image"], "bytes").cast(pa.large_binary())
         return pa.table([found["image_id"], found["identity"], encoded], schema=SCHEMA)
 
+    def people(self, part: int) -> pa.Table:
+        """Who is on the crops of a part, and which face it is, without their pictures.
+
+        Raises:
+            ArtifactError: the part is missing or damaged.
+        """
+        footer = self.footers[part]
+        return records.read_some_row_groups(
+            self.part_uris[part],
+            self.part_bytes[part],
+            footer,
+            range(footer.num_row_groups),
+            ["identity", "face_index"],
+        )
+
 
 def crop_parts(manifest: Manifest) -> list[Part]:
     """The parts that hold crops, in order."""
@@ -107,8 +122,3 @@ def find(crops_uri: str, manifest: Manifest) -> RowGroups:
         if (found := footer.row_group(number)).num_rows
     ]
     return RowGroups(tuple(uris), sizes, tuple(footers), tuple(groups))
-
-
-def identities(part_uri: str) -> pa.Table:
-    """Who is on the crops of a part, and which face it is, without their pictures."""
-    return records.read_table(part_uri, ["identity", "face_index"])
