@@ -187,6 +187,30 @@ def test_raw_shards_can_be_ingested_again(root: str, folder: Path) -> None:
     assert identities(again) == identities(first)
 
 
+# As a bug in pyarrow would, in the second file of a data set; children import it when they start.
+BUG = """
+import os, signal
+import pyarrow.parquet as pq
+
+def die(self, *args, **options):
+    if self.metadata.num_rows == 2:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return iter_batches(self, *args, **options)
+
+iter_batches, pq.ParquetFile.iter_batches = pq.ParquetFile.iter_batches, die
+"""
+
+
+def test_a_table_that_crashes_its_reader_is_named(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = hugging_face(tmp_path / "hf")
+    (tmp_path / "sitecustomize.py").write_text(BUG)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SourceError, match=r"train-00001-of-00002\.parquet: .* died \(SIGSEGV\)"):
+        run(root, source)
+
+
 # --- InsightFace's records --------------------------------------------------------------------
 
 

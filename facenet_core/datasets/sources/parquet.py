@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.rows import clean_path, extension
+from facenet_core.datasets.sources import apart
 from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
 from facenet_core.errors import ConfigError, SourceError
 from facenet_core.records import DAMAGED
@@ -44,8 +46,13 @@ class ParquetFiles:
         )
 
     def items(self, limits: Limits) -> Iterator[Item]:
+        return apart.iterate(partial(self.read, limits), self.uri)
+
+    def read(self, limits: Limits) -> Iterator[Item | str]:
+        """The same in this process, and the name of each file before what is in it."""
         number = total = 0
         for file in self.files:
+            yield file
             with storage.open_input(file) as stream:
                 try:
                     parquet = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False)

@@ -67,9 +67,9 @@ def shards() -> list[bytes]:
 
 
 def read_source(data: bytes, folder: Path) -> None:
-    """As ingest does with somebody's data set."""
+    """As the child does in which ingest reads somebody's data set."""
     file = _file(folder, data)
-    for item in ParquetFiles(file, (file,)).items(LIMITS):
+    for item in ParquetFiles(file, (file,)).read(LIMITS):
         assert not isinstance(item, Member) or isinstance(item.data, bytes)
 
 

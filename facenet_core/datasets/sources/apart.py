@@ -1,0 +1,86 @@
+"""Going through a source in a process of its own, where what reads it is written in C++.
+
+Readers of complicated formats have bugs, and a file that somebody built or broke can make one crash
+the process it runs in. Here that ends the child and no more, and the file is named.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from facenet_core.errors import SourceError
+
+T = TypeVar("T")
+
+
+def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
+    """What an iterator made in a child yields, without the words that say where it is by now.
+
+    Args:
+        call: can be pickled, like everything that its iterator yields.
+        source: what is read, where a child dies before it says so itself.
+
+    Raises:
+        SourceError: the child died.
+        Exception: what the iterator raises.
+    """
+    command = [sys.executable, "-m", __name__]
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **paths}
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            pickle.dump(call, child.stdin)
+            child.stdin.close()
+            while True:
+                found = pickle.load(child.stdout)
+                if found is None:
+                    return
+                if isinstance(found, Exception):
+                    raise found
+                if isinstance(found, str):
+                    source = found
+                else:
+                    yield found
+        except (EOFError, pickle.UnpicklingError, BrokenPipeError):
+            raise SourceError(
+                f"{source}: the process that read it died ({_fate(child.wait())}): the file is "
+                "damaged, or memory ran out"
+            ) from None
+        finally:
+            child.kill()
+
+
+def _fate(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def _serve() -> None:
+    # The parent hears of Ctrl-C, and this process ends silently when it is gone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    call = pickle.load(sys.stdin.buffer)
+    # Libraries that print must not get between the answers.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        try:
+            for found in call():
+                pickle.dump(found, answers, protocol=pickle.HIGHEST_PROTOCOL)
+                if isinstance(found, str):
+                    answers.flush()
+        except Exception as error:
+            pickle.dump(error, answers)
+        else:
+            pickle.dump(None, answers)
+
+
+if __name__ == "__main__":
+    _serve()
