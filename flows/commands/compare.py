@@ -18,6 +18,7 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from flows import recognition
+from flows.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,13 +97,14 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
     from rich.table import Table
     from rich.text import Text
 
+    names = [printable(posixpath.basename(photograph)) for photograph in photographs]
     unit = "angle/π" if decision.metric == "cosine" else "squared Euclidean"
     table = Table("", title=f"Distances ({unit})")
-    for number in range(1, len(photographs) + 1):
+    for number in range(1, len(names) + 1):
         table.add_column(str(number), justify="right", no_wrap=True)
-    for row, name in enumerate(photographs):
+    for row, name in enumerate(names):
         cells = []
-        for column in range(len(photographs)):
+        for column in range(len(names)):
             found = float(distances[row, column])
             if row == column:
                 cells.append(Text("·", style="dim"))
@@ -112,12 +114,12 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
                 cells.append(Text(f"{found:.3f}", style="bold green"))
             else:
                 cells.append(Text(f"{found:.3f}"))
-        table.add_row(f"{row + 1} {posixpath.basename(name)}", *cells)
+        table.add_row(Text(f"{row + 1} {name}"), *cells)
     Console(file=sys.stdout).print(table)
     alike = [
-        f"{posixpath.basename(photographs[a])} and {posixpath.basename(photographs[b])}"
-        for a in range(len(photographs))
-        for b in range(a + 1, len(photographs))
+        f"{names[a]} and {names[b]}"
+        for a in range(len(names))
+        for b in range(a + 1, len(names))
         if decision.same(distances[a, b])
     ]
     if decision.distance is not None:
