@@ -2,9 +2,10 @@
 
     python benchmarks/object_storage.py RAW CROPS [--rounds 3]
 
-Starts the S3 server of `make s3`, copies both artifacts into its bucket and into a folder of the
-same disk, and takes turns: aligns two shards (160 pixels, margin 32) on one core, and takes the
-first pass over all crops, as training does: copied to the local cache, then decoded on all cores.
+Starts the S3 server of `make s3`, copies RAW, and CROPS four times over, into its bucket and into a
+folder of the same disk, and takes turns: aligns two shards (160 pixels, margin 32) on one core, and
+takes the first pass over all crops, as training does: copied to the local cache, then decoded on
+all cores.
 Programs are loaded and compiled before. Prints images a second, medians, and the ratio of bucket
 to folder; the last line is JSON.
 """
@@ -21,13 +22,14 @@ import time
 from pathlib import Path
 
 from bucket import bucket
+from copies import write_copies
 
 from facenet_core import storage
 from facenet_core.alignment import shard
 from facenet_core.config import AlignConfig
 from facenet_core.training import crop_file, inputs
 
-SHARDS = 2
+SHARDS, COPIES = 2, 4
 BATCH = 64
 
 
@@ -81,14 +83,11 @@ def measure(
     """Medians of images a second by task and place."""
     places = {}
     for name, root in roots.items():
-        held = []
-        for artifact in (given.raw, given.crops):
-            source = storage.absolute(artifact)
-            uri = storage.join(root, *Path(source).parts[-3:])
-            for file in storage.list_files(source):
-                storage.copy_file(Path(file), storage.join(uri, os.path.relpath(file, source)))
-            held.append(uri)
-        places[name] = held
+        source = storage.absolute(given.raw)
+        raw = storage.join(root, *Path(source).parts[-3:])
+        for file in storage.list_files(source):
+            storage.copy_file(Path(file), storage.join(raw, os.path.relpath(file, source)))
+        places[name] = raw, write_copies(given.crops, COPIES, root)
     align(str(folder / "warm"), places["folder"][0])
     rates: dict[str, dict[str, list[float]]] = {"align": {}, "training input": {}}
     for turn in range(given.rounds):

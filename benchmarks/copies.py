@@ -1,0 +1,36 @@
+"""More crops than are at hand: an artifact with those of another several times over."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import chain, cycle
+
+from facenet_core import records, storage
+
+PARTS = 40
+
+
+def write_copies(crops_uri: str, copies: int, root: str) -> str:
+    """URI of an artifact with the crops of another, several times over, in 40 parts."""
+    manifest = storage.open_artifact(crops_uri, "align")
+    given = [storage.Input(crops_uri, manifest.fingerprint)]
+    plan = storage.plan_stage(root, "align", "copies", dict(manifest.config), given, copies)
+    names = [f"crops/{records.part_name(number)}" for number in range(PARTS)]
+    sources = records.part_uris(crops_uri, "crops", manifest.parts)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                records.PartWriter(storage.join(plan.uri, name), records.CROPS, plan.fingerprint)
+            )
+            for name in names
+        ]
+        in_turn = cycle(writers)
+        for copy in range(copies):
+            for group in chain.from_iterable(map(records.read_row_groups, sources)):
+                writer = next(in_turn)
+                for row in group.to_pylist():
+                    ids = {name: f"{copy}/{row[name]}" for name in ("image_id", "identity")}
+                    writer.write(row | ids)
+    parts = [records.describe_part(plan.uri, name) for name in names]
+    storage.publish(plan, parts, {"crops": sum(part.rows for part in parts)}, {})
+    return plan.uri
