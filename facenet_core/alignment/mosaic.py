@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from facenet_core.alignment.boxes import CELL, STRIDE
+
+_OPAQUE = np.uint8([0, 0, 0, 255]).view(np.uint32)
 
 
 def cells(side: int) -> int:
@@ -92,19 +95,18 @@ def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[Tile]]:
 def paint(
     canvases: Sequence[Sequence[Tile]], levels: Sequence[np.ndarray], side: int
 ) -> Iterator[np.ndarray]:
-    """The canvases, uint8 ``[side, side, 4]``: RGB, and 1 in the fourth channel outside the tiles.
+    """The canvases, uint8 ``[side, side, 4]``: RGB, and a mask, 255 outside the tiles.
 
-    P-Net needs the latter at the far edge of a tile of odd size, where its first pooling window
+    P-Net needs the mask at the far edge of a tile of odd size, where its first pooling window
     hangs over: what hangs over is not the level's and must not be the maximum.
     """
     for tiles in canvases:
         canvas = np.zeros((side, side, 4), dtype=np.uint8)
-        canvas[:, :, 3] = 1
         for tile in tiles:
             (top, left), (y, x), (height, width) = tile.source, tile.place, tile.size
             part = levels[tile.level][top : top + height, left : left + width]
-            canvas[y : y + height, x : x + width, :3] = part
-            canvas[y : y + height, x : x + width, 3] = 0
+            canvas[y : y + height, x : x + width] = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
+        canvas.view(np.uint32)[...] ^= _OPAQUE  # the tiles, which OpenCV made opaque, become 0
         yield canvas
 
 

@@ -51,7 +51,7 @@ def _runner(model: ov.CompiledModel) -> Network:
 
 def _pnet(w: Weights) -> ov.Model:
     pixels = op.parameter([1, CANVAS, CANVAS, 4], np.uint8)
-    # The fourth channel is 0 or 1, and stays.
+    # The fourth channel, the mask, stays.
     shift, scale = (np.float32([v] * 3 + [u]) for v, u in ((127.5, 0), (0.0078125, 1)))
     first = FirstBlock.of(w[0], w[1], w[2])
     x = _pool(_conv(_channels_first(pixels, shift, scale), first.kernel, first.bias), 2, "ceil")
@@ -95,9 +95,10 @@ def _constant(value: Any) -> Node:
 
 def _channels_first(pixels: Node, shift: np.ndarray, scale: np.ndarray) -> Node:
     """From [n, h, w, c] to [n, c, h, w], normalised."""
-    x = op.transpose(op.convert(pixels, np.float32), _constant([0, 3, 1, 2]))
-    x = op.subtract(x, _constant(shift.reshape(1, -1, 1, 1)))
-    return op.multiply(x, _constant(scale.reshape(1, -1, 1, 1)))
+    x = op.subtract(op.convert(pixels, np.float32), _constant(shift))
+    x = op.multiply(x, _constant(scale))
+    # Transposed last, where that costs nothing: the convolutions want channels innermost.
+    return op.transpose(x, _constant([0, 3, 1, 2]))
 
 
 def _conv(x: Node, kernel: np.ndarray, bias: np.ndarray) -> Node:

@@ -97,7 +97,7 @@ def _flatten(x: Tensor) -> Tensor:
 
 
 def _pnet(pixels: Tensor, w: Weights) -> Tensor:
-    # The fourth channel is 0 or 1, and stays.
+    # The fourth channel, the mask, stays.
     scale = np.array([0.0078125] * 3 + [1], np.float32)
     x = (tf.cast(pixels, tf.float32) - np.array([127.5] * 3 + [0], np.float32)) * scale
     first = FirstBlock.of(w[0], w[1], w[2])

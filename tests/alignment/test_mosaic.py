@@ -62,7 +62,7 @@ def test_a_canvas_shows_the_levels_and_marks_the_rest(sizes):
             shown = canvas[y : y + height, x : x + width, :3]
             expected = levels[tile.level][top : top + height, left : left + width]
             np.testing.assert_array_equal(shown, expected)
-        np.testing.assert_array_equal(canvas[:, :, 3] == 1, canvas[:, :, 0] == 0)
+        np.testing.assert_array_equal(canvas[:, :, 3] == 255, canvas[:, :, 0] == 0)
 
 
 @given(sizes)
