@@ -12,6 +12,7 @@ not depend on how many there are.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,7 +45,7 @@ class Networks:
     ``probability``; then the offsets of x1, y1, x2, y2 as shares of the window's sides.
 
     Attributes:
-        proposal: P-Net, of uint8 ``[CANVAS, CANVAS, 4]``, whose fourth channel is 1 outside the
+        proposal: P-Net, of uint8 ``[CANVAS, CANVAS, 4]``, whose fourth channel is 255 outside the
             images on the canvas and 0 in them: float32 ``[147, 147, 5]``.
         refinement: R-Net, of float32 ``[n, 24, 24, 3]``: float32 ``[n, 5]``.
         output: O-Net, of float32 ``[n, 48, 48, 3]``: float32 ``[n, 15]``, after the offsets the
@@ -107,6 +108,7 @@ def load_networks(engine: EngineName | None = None, threads: int | None = None) 
 def load_weights(name: str) -> Weights:
     """The arrays of one network, in the order of its layers: kernel, bias, PReLU slope, ..."""
     import joblib
+    import lz4.frame
 
     package = find_spec("mtcnn")
     if package is None or package.origin is None:
@@ -119,7 +121,9 @@ def load_weights(name: str) -> Weights:
             f"The installed package mtcnn has no assets/weights/{file.name}; version 1.0.0 has: "
             "run 'pip install mtcnn==1.0.0'."
         )
-    return [np.squeeze(w) if w.ndim == 3 else w for w in joblib.load(file)]
+    # joblib decompresses as well, but closes its files so that Python 3.13 complains.
+    content = io.BytesIO(lz4.frame.decompress(file.read_bytes()))
+    return [np.squeeze(w) if w.ndim == 3 else w for w in joblib.load(content)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class FirstBlock:
     PReLU then goes over the pooled image, a quarter as large. Where the slope is not negative PReLU
     is monotonous and may follow the pooling. Where it is, PReLU(x) is max(x, slope * x), the
     maximum of two convolutions, which are pooled each by itself. The fourth channel of the input
-    is 1 outside the levels: windows that end there get values that are no maximum.
+    is not 0 outside the levels: windows that end there get values that are no maximum.
 
     Attributes:
         kernel: ``[3, 3, 4, 16]``; outputs are the rising channels, then the falling ones, then the

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +56,7 @@ def compile_embedder(
             settings["INFERENCE_NUM_THREADS"] = threads
         if precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[precision]
-        converted = ov.convert_model(call.get_concrete_function())
+        converted = _convert(call.get_concrete_function())
         compiled = ov.Core().compile_model(converted, "CPU", settings)
 
     def embed(images: np.ndarray) -> np.ndarray:
@@ -66,3 +68,17 @@ def compile_embedder(
         return result
 
     return embed
+
+
+def _convert(function: Any) -> Any:
+    """OpenVINO's model of a TensorFlow function, its weights included.
+
+    By way of a file: given the function itself, OpenVINO 2026.4 fails under Python 3.13.
+    """
+    import openvino as ov
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    graph = convert_variables_to_constants_v2(function).graph.as_graph_def()
+    with tempfile.TemporaryDirectory() as folder:
+        return ov.convert_model(tf.io.write_graph(graph, folder, "graph.pb", as_text=False))
