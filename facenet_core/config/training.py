@@ -159,7 +159,7 @@ class TrainConfig(Config):
     )
     data_parallel: bool = Field(
         False,
-        description="Share each batch between all GPUs of this host; under JAX.",
+        description="Share each batch between all GPUs of this host.",
         json_schema_extra=WHERE,
     )
     seed: int = Field(666, ge=0, description="Seed of weights, order, crops and dropout.")

@@ -6,11 +6,14 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError, TrainingError
 
 logger = logging.getLogger(__name__)
@@ -48,27 +51,46 @@ def require_precision(mixed_precision: str) -> None:
 
 
 @contextmanager
-def shared(data_parallel: bool, batch_size: int) -> Iterator[None]:
-    """Around a training whose batches are shared between all devices of this host.
+def shared(config: TrainConfig) -> Iterator[AbstractContextManager[Any]]:
+    """Around a training whose batches are shared, if `data_parallel`, by all devices of this host.
 
     Each device holds all variables and computes its part of the batch; batch norm, losses and
     centers are those of the whole batch, so that weights equal one device's.
 
+    Yields:
+        The scope in which to build the learner and its optimizer.
+
     Raises:
-        ConfigError: the engine is not JAX, or the batch cannot be shared evenly.
+        ConfigError: the batch cannot be shared evenly.
     """
-    if not data_parallel:
-        yield
+    if not config.data_parallel:
+        yield nullcontext()
         return
-    if keras.backend.backend() != "jax":
-        raise ConfigError("data_parallel: needs JAX; set KERAS_BACKEND=jax")
     devices = keras.distribution.list_devices()
-    if batch_size % len(devices):
+    tensorflow = keras.backend.backend() == "tensorflow"
+    # A replica of TensorFlow's computes the loss of whole triplets.
+    together = 3 if tensorflow and config.loss == "triplet" else 1
+    if config.batch_size % (len(devices) * together):
         raise ConfigError(
-            f"batch_size {batch_size}: {len(devices)} devices need a multiple of {len(devices)}"
+            f"batch_size {config.batch_size}: {len(devices)} devices need a multiple of "
+            f"{len(devices) * together}"
         )
-    with keras.distribution.DataParallel(devices=devices).scope():
-        yield
+    if len(devices) == 1:
+        logger.warning("data_parallel: %s is the only device, nothing is shared", devices[0])
+        yield nullcontext()
+    elif tensorflow:
+        yield _strategy(tuple(devices)).scope()
+    else:
+        with keras.distribution.DataParallel(devices=devices).scope():
+            yield nullcontext()
+
+
+@cache
+def _strategy(devices: tuple[str, ...]) -> Any:
+    """TensorFlow's for these devices: one a process, as the sums of two would be mixed up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def has_gpu() -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from facenet_core.config import TrainConfig
-from facenet_core.training import augmentation, classifiers, losses
+from facenet_core.training import augmentation, classifiers, losses, replicas
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.figures import Figures
 from facenet_core.training.moving_average import MovingAverage
@@ -24,6 +24,9 @@ class Learner(keras.Model):
     A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; labels
     int32 [n]. Figures add up on the device until `take_figures`, so that steps do not wait for
     each other.
+
+    Built in a scope of `devices.shared`, it trains on all devices of the host. `compute_loss` then
+    gives one replica's share of the batch's loss; all shares, and their gradients, sum up to it.
     """
 
     def __init__(self, network: keras.Model, nrof_classes: int, config: TrainConfig) -> None:
@@ -44,6 +47,8 @@ class Learner(keras.Model):
             else None
         )
         self.sums = self._zeros((len(Figures().values()),), "sums")
+        self._divide = replicas.divider()
+        self.built = True  # else Keras would build it of a batch, which must not be divided then
 
     def call(self, batch: Batch, training: bool = False) -> tuple[Any, Any]:
         """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
@@ -53,6 +58,15 @@ class Learner(keras.Model):
         inputs = augmentation.prepare(batch["images"], batch["drawn"], self.augmentation)
         prelogits = ops.cast(self.network(inputs, training=training), "float32")
         return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+        return super().train_on_batch(*self._divide((x, y, sample_weight)), **how)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+        return super().test_on_batch(*self._divide((x, y, sample_weight)), **how)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        return super().predict_on_batch(self._divide(x))
 
     def compute_loss(
         self,
@@ -68,19 +82,19 @@ class Learner(keras.Model):
         """
         prelogits, outputs = y_pred
         weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
-        images = ops.sum(weight)
+        images = replicas.total(ops.sum(weight))
         terms = self._tell_apart(prelogits, outputs, y, weight / images)
         loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
         if decays := self.losses:
-            terms["weight_decay"] = sum(decays)
+            terms["weight_decay"] = replicas.share(sum(decays))
             loss = loss + terms["weight_decay"]
         if training and self.centers is not None:
-            terms["center_loss"] = losses.center_loss(prelogits, y, self.centers)
+            terms["center_loss"] = replicas.share(losses.center_loss(prelogits, y, self.centers))
             loss = loss + self.config.center_loss_factor * terms["center_loss"]
-            alfa = self.config.center_loss_alfa
-            self.centers.assign(losses.moved_centers(prelogits, y, self.centers, alfa))
+            self._move_centers(prelogits, y)
         if training and self.config.prelogits_norm_loss_factor:
             norm = losses.prelogits_norm(prelogits, self.config.prelogits_norm_p)
+            norm = replicas.share(norm)
             terms["prelogits_norm_loss"] = norm
             loss = loss + self.config.prelogits_norm_loss_factor * norm
         if training and self.average is not None:
@@ -88,10 +102,15 @@ class Learner(keras.Model):
             self.average.follow(self.network.weights)
         lengths = ops.sqrt(ops.sum(ops.square(prelogits), axis=1))
         terms["embedding_norm"] = ops.sum(lengths * weight) / images
-        figures = Figures(images=1.0, loss=loss, **terms)
+        figures = Figures(images=replicas.share(1.0), loss=loss, **terms)
         row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(figures).values()]
-        self.sums.assign(self.sums + images * ops.stack(row))
+        self.sums.assign(self.sums + images * replicas.total(ops.stack(row)))
         return loss
+
+    def _move_centers(self, prelogits: Any, y: Any) -> None:
+        everyone, labels = replicas.whole_batch(prelogits), replicas.whole_batch(y)
+        alfa = self.config.center_loss_alfa
+        self.centers.assign(losses.moved_centers(everyone, labels, self.centers, alfa))
 
     def _tell_apart(self, prelogits: Any, outputs: Any, y: Any, weight: Any) -> dict[str, Any]:
         """The loss that tells people apart, and how often that succeeds; `weight` sums to 1."""
@@ -99,7 +118,10 @@ class Learner(keras.Model):
             positive, negative = losses.triplet_distances(prelogits)
             per_triplet = losses.triplet_loss(positive, negative, self.config.alpha)
             right = ops.cast(positive < negative, "float32")
-            return {"triplet_loss": ops.mean(per_triplet), "accuracy": ops.mean(right)}
+            return {
+                "triplet_loss": replicas.share(ops.mean(per_triplet)),
+                "accuracy": replicas.share(ops.mean(right)),
+            }
         per_image = classifiers.cross_entropy(outputs, y, self.config)
         right = ops.cast(ops.equal(ops.argmax(outputs, axis=1), y), weight.dtype)
         return {

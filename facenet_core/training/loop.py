@@ -136,9 +136,9 @@ def train(
     config = config.model_copy(update={"read_crops": plan.config["read_crops"]})
     # May copy for minutes, while a progress bar is drawn.
     data = open_data(plan.inputs[0].uri, config)
-    with devices.shared(config.data_parallel, config.batch_size):
+    with devices.shared(config) as scope:
         with quietly():
-            trainer = Trainer(data, schedule, config)
+            trainer = Trainer(data, schedule, config, scope)
         _go_on(plan, config, trainer)
         _run(plan, trainer, run_id, progress)
         if (made := published(plan)) is not None:  # by a run beside this one: it stays as it is

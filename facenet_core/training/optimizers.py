@@ -15,8 +15,23 @@ import keras
 import numpy as np
 from keras import ops
 
+from facenet_core.training import replicas
 
-class Measured:
+
+class Summed:
+    """Mixed into the optimizer that a step asks: gradients are summed over replicas, all at once.
+
+    Keras sums them later, so that what looks at gradients before would see one replica's.
+    """
+
+    def apply_gradients(self: Any, grads_and_vars: Any) -> Any:
+        return super().apply_gradients(replicas.total_gradients(grads_and_vars))
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
+
+class Measured(Summed):
     """Mixed into an optimizer: it remembers how long the gradients of the last step were.
 
     Attributes:
@@ -120,6 +135,10 @@ class Momentum(Measured, keras.optimizers.SGD):
         self.assign(sums, ops.add(ops.multiply(sums, self.momentum), gradient))
         step = ops.add(gradient, ops.multiply(sums, self.momentum))
         self.assign_sub(variable, ops.multiply(rate, step))
+
+
+class LossScale(Summed, keras.optimizers.LossScaleOptimizer):
+    """Around an optimizer that trains in float16, whose small gradients would be zero."""
 
 
 def _adamw(rate: float, weight_decay: float) -> keras.optimizers.Optimizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -42,6 +43,9 @@ class Trainer:
 
     What a step does follows from the seed, its number and `state`; nothing else is remembered.
 
+    Args:
+        scope: of `devices.shared`, in which the learner's variables are made.
+
     Attributes:
         network: what is trained, as it will be saved; `learner` holds the weights until then.
         step: steps done, of `steps`; `epochs` of `epoch_steps` each.
@@ -50,7 +54,13 @@ class Trainer:
         sample: the last batch.
     """
 
-    def __init__(self, data: Data, schedule: Schedule, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        data: Data,
+        schedule: Schedule,
+        config: TrainConfig,
+        scope: AbstractContextManager[Any] | None = None,
+    ) -> None:
         self.data, self.config = data, config
         nrof_rows = len(data.selection.training)
         self.epoch_steps = samplers.steps_per_epoch(config.epoch_size, config.batch_size, nrof_rows)
@@ -66,11 +76,10 @@ class Trainer:
             decay_factor=config.learning_rate_decay_factor,
         )
         self.network = _build_network(config)
-        self.learner = Learner(self.network, len(data.selection.identities), config)
-        self.optimizer = optimizers.build(config.optimizer, self.rates.at(0), config.weight_decay)
-        if config.mixed_precision == "float16":
-            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
-        self.optimizer.build(self.learner.trainable_variables)
+        with scope or nullcontext():
+            self.learner = Learner(self.network, len(data.selection.identities), config)
+            self.optimizer = _build_optimizer(config, self.rates.at(0))
+            self.optimizer.build(self.learner.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
         self.learner.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
         self.variables = [*self.learner.variables, *self.optimizer.variables]
@@ -298,6 +307,11 @@ def _build_network(config: TrainConfig) -> keras.Model:
         parents.copy_weights(network, config.pretrained_model)
     parents.freeze(network, config.freeze)
     return network
+
+
+def _build_optimizer(config: TrainConfig, rate: float) -> keras.optimizers.Optimizer:
+    optimizer = optimizers.build(config.optimizer, rate, config.weight_decay)
+    return optimizers.LossScale(optimizer) if config.mixed_precision == "float16" else optimizer
 
 
 class Speedometer:
