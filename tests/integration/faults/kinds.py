@@ -38,6 +38,7 @@ class Scene:
         operations: how many storage operations an undisturbed run takes.
         injected: what was done, by kind.
         notes: what the system said or did that is worth telling.
+        damaged: the file that was cut or whose bits were flipped.
     """
 
     ground: Ground
@@ -55,6 +56,7 @@ class Scene:
     runner: Runner | None = None
     worker: subprocess.Popen[bytes] | None = None
     flow_run: str | None = None
+    damaged: Path | None = None
     _seen: set[str] = field(default_factory=set)
 
     @property
@@ -207,6 +209,7 @@ def damage(scene: Scene) -> None:
     temporary = file.with_name("damage.tmp")
     temporary.write_bytes(content)
     temporary.replace(file)
+    scene.damaged = file
     scene.notes.append(f"{how} {'/'.join(file.relative_to(scene.root).parts[:2])}/…/{file.name}")
     scene.saw(f"file {how}")
 
@@ -226,7 +229,7 @@ def remove_named(scene: Scene, message: str) -> None:
     named = re.findall(r"(?:s3:/)?(/[^\s:,]+\.(?:parquet|keras|json|npz))", message)
     for name in set(named):
         file = scene.ground.buckets / name[1:] if "://" in scene.uri else Path(name)
-        if file.is_file() and scene.root in file.parents and file in damaged_files(scene.root):
+        if file.is_file() and file == scene.damaged:
             file.unlink()
             scene.notes.append("the message named the damaged file")
 
