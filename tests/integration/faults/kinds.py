@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from compare import damaged_files
 from ground import Ground
 from local_site import ENDED
 from proxy import KINDS, Weather
