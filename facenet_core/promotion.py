@@ -81,24 +81,13 @@ def resolve(root: str, reference: str, stage: str) -> str:
 
 def _newest(root: str, name: str, stage: str) -> str:
     folder = storage.join(root, STAGE_FOLDERS[stage], name)
-    found = [
-        uri for uri in _children(folder) if storage.exists(storage.join(uri, storage.MANIFEST))
-    ]
+    each = [storage.join(folder, entry.name) for entry in storage.entries(folder)]
+    found = [uri for uri in each if storage.exists(storage.join(uri, storage.MANIFEST))]
     if not found:
         raise ArtifactError(
             f"{NEWEST}{name}: nothing finished in {folder}; run `facenet {stage}` first"
         )
     return max(found, key=finished_at)
-
-
-def _children(folder: str) -> list[str]:
-    fs, path = storage.file_system(folder)
-    fs.invalidate_cache()
-    try:
-        names = [found.rstrip("/").rsplit("/", 1)[-1] for found in fs.ls(path, detail=False)]
-    except FileNotFoundError:
-        return []
-    return [storage.join(folder, name) for name in names]
 
 
 def _promoted(root: str, name: str) -> str:

@@ -38,7 +38,8 @@ def result_storage(root: str) -> Path | RemoteFileSystem:
     folder = storage.join(root, FOLDER)
     if storage.is_local(root):
         return Path(folder)
-    block = RemoteFileSystem(basepath=folder)
+    # Else it would sit out silences of a minute, where storage asks again after half of that.
+    block = RemoteFileSystem(basepath=folder, settings=storage.client_options(root))
     block.save(f"facenet-{hashlib.sha256(root.encode()).hexdigest()[:16]}", overwrite=True)
     return block
 

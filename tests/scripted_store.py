@@ -1,4 +1,4 @@
-"""An S3 server with one object, which misbehaves as told, request by request."""
+"""An S3 server with one object for good, which misbehaves as told, request by request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+# A store refuses the removal of objects one by one, in an answer that says success.
+KEPT = (
+    b"<DeleteResult><Error><Key>file</Key><Code>AccessDenied</Code>"
+    b"<Message>Access Denied</Message></Error></DeleteResult>"
+)
 
 
 @dataclass
@@ -55,6 +61,11 @@ def store(data: bytes, stall: float = 2.0) -> Iterator[Store]:
                 self.close_connection = True
                 return
             self.wfile.write(body)
+
+        def do_POST(self) -> None:  # the removal of objects
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._start(200, len(KEPT))
+            self.wfile.write(KEPT)
 
         def _start(self, status: int, length: int) -> None:
             self.send_response(status)

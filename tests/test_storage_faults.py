@@ -87,6 +87,11 @@ def test_reading_on_reads_ahead_and_jumping_does_not(faulty: Store) -> None:
     assert faulty.reads <= 4
 
 
+def test_an_object_that_the_store_keeps_is_an_error(faulty: Store) -> None:
+    with pytest.raises(AccessError, match=r"s3://bucket: cannot be removed: .*Access Denied"):
+        storage.remove_files("s3://bucket", ["file"])
+
+
 def test_a_refusal_does_not_show_the_secret(faulty: Store) -> None:
     faulty.faults = [403]
     with pytest.raises(AccessError, match="AWS_PROFILE") as caught:

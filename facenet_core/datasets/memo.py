@@ -10,20 +10,28 @@ from contextlib import closing
 from pathlib import Path
 
 from facenet_core.cache import cache_folder
+from facenet_core.errors import StorageError
 
 # Among them SQLite's word for a table without the columns that it should have.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+# Another process has it, or a network file system knows no locks.
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+_PATIENCE = 5.0  # seconds: to wait longer would cost more than the memo saves
 
 
 class Memo:
-    """SHA-256 of files seen before, in a small SQLite file of the user's cache folder."""
+    """SHA-256 of files seen before, in a small SQLite file of the user's cache folder.
+
+    Where that is held by another process it is done without, in memory.
+    """
 
     def __init__(self) -> None:
         self._file = cache_folder() / "sha256.sqlite"
+        self._place: str | Path = self._file
         try:
             self._open()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._begin_anew(error)
+            self._go_on(error)
 
     def sha256(self, path: Path) -> str:
         stat = path.stat()
@@ -38,16 +46,22 @@ class Memo:
         return digest
 
     def forget(self, name: str) -> None:
-        """Drop all paths that go through a folder of this name."""
+        """Drop all paths that go through a folder of this name.
+
+        Raises:
+            StorageError: another process holds the memo.
+        """
         inner = os.fsencode(f"/{name}/").hex()
         self._execute("DELETE FROM memo WHERE instr(path, ?) > 0", inner)
+        if self._place != self._file:
+            raise StorageError(f"{self._file}: another process holds it; run the same again")
 
     def close(self) -> None:
         self._database.close()
 
     def _open(self) -> None:
         # Without a transaction around all of it, so that runs beside this one are not locked out.
-        self._database = sqlite3.connect(self._file, timeout=60, isolation_level=None)
+        self._database = sqlite3.connect(self._place, timeout=_PATIENCE, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")  # a lost memo only costs time
         self._database.execute(
@@ -58,18 +72,21 @@ class Memo:
         try:
             return self._database.execute(statement, values).fetchall()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._begin_anew(error)
+            self._go_on(error)
             return self._database.execute(statement, values).fetchall()
 
-    def _begin_anew(self, error: Exception) -> None:
-        """With an empty memo where the old one is damaged; else raises the error."""
+    def _go_on(self, error: Exception) -> None:
+        """With an empty memo where the old one is damaged or held; else raises the error."""
         self._database.close()
         # Text that is not UTF-8 has no code. Of extended codes the lower byte is the kind.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code & 0xFF not in _DAMAGED:
+        if code & 0xFF in _HELD:
+            self._place = ":memory:"
+        elif code & 0xFF in _DAMAGED:
+            for suffix in ("", "-wal", "-shm"):
+                self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+        else:
             raise error
-        for suffix in ("", "-wal", "-shm"):
-            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
         self._open()
 
 

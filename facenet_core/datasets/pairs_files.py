@@ -30,7 +30,7 @@ def read(uri: str, nrof_folds: int) -> Pairs:
     """
     if not storage.exists(uri):
         raise PairsError(f"{uri}: no such pairs file; expected {_FORMATS}")
-    if _is_folder(uri):
+    if storage.is_folder(uri):
         return pairs_lists.read_cfp(uri)
     content = storage.read_bytes(uri)
     if content.startswith(b"PAR1"):
@@ -83,7 +83,7 @@ def write(pairs: Pairs, uri: str) -> None:
 
 def content_of(uri: str) -> str:
     """What a pairs file is known by in a fingerprint: its content, or that of CFP's folder."""
-    if not _is_folder(uri):
+    if not storage.is_folder(uri):
         return f"sha256:{storage.sha256(uri)}"
     lists = posixpath.dirname(posixpath.dirname(storage.absolute(uri)))
     files = [storage.join(lists, name) for name in ("Pair_list_F.txt", "Pair_list_P.txt")]
@@ -93,8 +93,3 @@ def content_of(uri: str) -> str:
         name = posixpath.relpath(file, lists)
         digest.update(f"{name} {storage.sha256(file) if storage.exists(file) else ''}\n".encode())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _is_folder(uri: str) -> bool:
-    fs, path = storage.file_system(uri)
-    return bool(fs.isdir(path))

@@ -7,7 +7,6 @@ removing it removes the link alone.
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.errors import StorageError
-
-_BATCH = 1000  # objects that a store removes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +30,25 @@ class Object:
 
 def children(uri: str) -> tuple[list[str], list[Object]]:
     """Names of the folders right in a folder, and the other objects there, sorted."""
-    fs, path = storage.file_system(uri)
     folders, others = [], []
     if storage.is_local(uri):
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
-                else:
-                    with suppress(FileNotFoundError):
-                        others.append(_local_object(entry.path, entry.name))
+        path = storage.file_system(uri)[1]
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    else:
+                        with suppress(FileNotFoundError):
+                            others.append(_local_object(entry.path, entry.name))
+        except OSError as error:
+            _unless_gone(error)
     else:
-        fs.invalidate_cache(path)
-        with suppress(FileNotFoundError):
-            for info in fs.ls(path, detail=True):
-                name = info["name"].rstrip("/").rsplit("/", 1)[-1]
-                if info["type"] == "directory":
-                    folders.append(name)
-                elif info["name"] != path:
-                    others.append(_remote_object(info, name))
+        for found in storage.entries(uri):
+            if found.folder:
+                folders.append(found.name)
+            else:
+                others.append(_remote_object(found.info, found.name))
     return sorted(folders), sorted(others, key=lambda found: found.name)
 
 
@@ -60,15 +57,8 @@ def below(uri: str) -> Iterator[Object]:
     if storage.is_local(uri):
         yield from _below_local(storage.file_system(uri)[1])
         return
-    fs, path = storage.file_system(uri)
-    fs.invalidate_cache(path)
-    try:
-        found = fs.find(path, detail=True)
-    except FileNotFoundError:
-        return
-    for name, info in found.items():
-        yield _remote_object(info, posixpath.relpath(name, path))
-    fs.invalidate_cache(path)  # a listing of a large root is not kept
+    for name, info in storage.find_files(uri).items():
+        yield _remote_object(info, name)
 
 
 def remove(uri: str, names: Iterable[str]) -> None:
@@ -88,7 +78,9 @@ def remove(uri: str, names: Iterable[str]) -> None:
         if storage.is_local(uri):
             _remove_local(Path(storage.file_system(uri)[1]), every)
         else:
-            _remove_remote(uri, every)
+            first = [name for name in every if name == storage.MANIFEST]
+            storage.remove_files(uri, first)
+            storage.remove_files(uri, every[len(first) :])
     except OSError as error:
         raise StorageError(f"{uri}: cannot be removed: {error}") from error
 
@@ -101,7 +93,7 @@ def remove_folder(uri: str) -> None:
 
 
 def _below_local(path: str) -> Iterator[Object]:
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=_unless_gone):
         # os.walk lists links to folders among the folders, and does not go into them.
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in sorted(files + links):
@@ -109,6 +101,11 @@ def _below_local(path: str) -> Iterator[Object]:
             relative = os.path.relpath(place, path).replace(os.sep, "/")
             with suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
                 yield _local_object(place, relative)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StorageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
 def _local_object(place: str, name: str) -> Object:
@@ -149,15 +146,3 @@ def _is_empty(folder: Path) -> bool:
     with suppress(FileNotFoundError, NotADirectoryError):
         return next(folder.iterdir(), None) is None
     return False
-
-
-def _remove_remote(uri: str, names: list[str]) -> None:
-    fs, path = storage.file_system(uri)
-    first = [name for name in names if name == storage.MANIFEST]
-    rest = [f"{path}/{name}" for name in names if name != storage.MANIFEST]
-    batches = [[f"{path}/{name}" for name in first]] if first else []
-    batches += [rest[start : start + _BATCH] for start in range(0, len(rest), _BATCH)]
-    for batch in batches:
-        with suppress(FileNotFoundError):
-            fs.rm(batch)
-    fs.invalidate_cache(path)

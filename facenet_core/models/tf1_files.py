@@ -122,14 +122,7 @@ def describe_content(head: bytes) -> str:
 
 
 def _names(folder: str) -> list[str]:
-    fs, path = storage.file_system(folder)
-    fs.invalidate_cache()
-    try:
-        if not fs.isdir(path):
-            return []
-        return sorted(posixpath.basename(found.rstrip("/")) for found in fs.ls(path, detail=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [entry.name for entry in storage.entries(folder)] if storage.is_folder(folder) else []
 
 
 def _newest(names: Sequence[str], prefix: str = "") -> str | None:

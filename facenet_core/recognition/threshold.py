@@ -50,18 +50,19 @@ class Threshold:
 def find_reports(root: str, fingerprint: str) -> list[tuple[str, Manifest]]:
     """The validations of a model below a storage root, the last one first."""
     folder = storage.join(root, storage.STAGE_FOLDERS["validate"])
-    fs, path = storage.file_system(folder)
-    fs.invalidate_cache()
     found = []
-    for place in fs.glob(f"{path}/*/*/{storage.MANIFEST}"):
-        uri = storage.join(folder, *posixpath.dirname(place).split("/")[-2:])
+    for name in storage.find_files(folder):
+        place, file = posixpath.split(name)
+        if file != storage.MANIFEST or place.count("/") != 1:
+            continue
+        uri = storage.join(folder, place)
         manifest = storage.read_manifest(uri)
         if (
             manifest is not None
             and _metrics(manifest).get("threshold") is not None
             and any(given.fingerprint == fingerprint for given in manifest.inputs)
         ):
-            found.append((fs.modified(place), uri, manifest))
+            found.append((storage.modified(storage.join(folder, name)), uri, manifest))
     found.sort(key=lambda item: (item[0], item[1]), reverse=True)
     return [(uri, manifest) for _, uri, manifest in found]
 

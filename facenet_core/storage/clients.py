@@ -49,23 +49,27 @@ def _concerns_s3(name: str) -> bool:
     return name.startswith(("AWS_", "FSSPEC_S3_"))
 
 
+def client_options(uri: str) -> dict[str, Any]:
+    """fsspec's options for a client of the store that a URI lies in; no secrets among them."""
+    if not uri.startswith(("s3://", "s3a://")):
+        return {}
+    region = os.environ.get("AWS_REGION")  # botocore reads AWS_DEFAULT_REGION alone
+    return {
+        "config_kwargs": {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": READ_TIMEOUT,
+            "max_pool_connections": CONNECTIONS,
+            "retries": {"mode": "standard", "total_max_attempts": REQUEST_TRIES},
+        },
+        "client_kwargs": {"region_name": region} if region else {},
+        "use_listings_cache": False,  # other processes write there, too
+    }
+
+
 # By environment: a process that is given other credentials gets another client.
 @lru_cache(maxsize=4)
 def _s3(environment: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
-    settings: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": READ_TIMEOUT,
-        "max_pool_connections": CONNECTIONS,
-        "retries": {"mode": "standard", "total_max_attempts": REQUEST_TRIES},
-    }
-    region = dict(environment).get("AWS_REGION")  # botocore reads AWS_DEFAULT_REGION alone
-    client = fsspec.filesystem(
-        "s3",
-        config_kwargs=settings,
-        client_kwargs={"region_name": region} if region else {},
-        use_listings_cache=False,  # other processes write there, too
-        skip_instance_cache=True,
-    )
+    client = fsspec.filesystem("s3", **client_options("s3://"), skip_instance_cache=True)
     # s3fs' own retries have no jitter and multiply with those of the client below it.
     client.retries = 1
     return client

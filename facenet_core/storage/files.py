@@ -12,10 +12,11 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
@@ -23,10 +24,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from facenet_core.errors import StorageError
 from facenet_core.storage.clients import file_system, is_local
+from facenet_core.storage.listing import remove
 from facenet_core.storage.reading import AHEAD, BLOCK, StoredFile, fetch
-from facenet_core.storage.retrying import CutShort, reported, retried
-
-Result = TypeVar("Result")
+from facenet_core.storage.retrying import CutShort, asked, reported
 
 _UPLOAD_PART = 16 * 2**20
 _UPLOADS = 4  # side by side; each part is in memory
@@ -38,16 +38,36 @@ def join(uri: str, *names: str) -> str:
 
 def exists(uri: str) -> bool:
     fs, path = file_system(uri)
-    return _asked(uri, "looked up", lambda: bool(fs.exists(path)))
+
+    def there() -> bool:
+        if isinstance(fs, LocalFileSystem):
+            return bool(fs.exists(path))
+        try:
+            return bool(fs.info(path))  # `exists` takes every failure of a bucket for a no
+        except FileNotFoundError:
+            return False
+
+    return asked(uri, "looked up", there)
 
 
 def size(uri: str) -> int | None:
     """Bytes of a file, or None where there is none."""
     fs, path = file_system(uri)
     try:
-        return int(_asked(uri, "looked up", lambda: fs.info(path)["size"]))
+        return int(asked(uri, "looked up", lambda: fs.info(path)["size"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def modified(uri: str) -> datetime:
+    """When a file was last written.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StorageError: the store does not say.
+    """
+    fs, path = file_system(uri)
+    return asked(uri, "looked up", lambda: fs.modified(path))
 
 
 def read_bytes(uri: str) -> bytes:
@@ -91,7 +111,7 @@ def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterato
     fs, path = file_system(uri)
     if isinstance(fs, AsyncFileSystem):
         if size is None:
-            found = _asked(uri, "read", lambda: fs.info(path))
+            found = asked(uri, "read", lambda: fs.info(path))
             if found["type"] == "directory":
                 raise FileNotFoundError(uri)
             size = found["size"]
@@ -129,7 +149,7 @@ def new_file(uri: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
         temporary = Path(folder) / posixpath.basename(path)
         yield temporary
-        _asked(uri, "written", lambda: _upload(temporary, fs, path))
+        asked(uri, "written", lambda: _upload(temporary, fs, path))
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -142,36 +162,6 @@ def copy_file(source: Path, uri: str) -> None:
     """Copy a local file into storage, whole or not at all."""
     with new_file(uri) as path:
         shutil.copyfile(source, path)
-
-
-def list_files(uri: str) -> list[str]:
-    """URIs of all finished files below a folder, sorted; empty where there is no folder."""
-    names = sorted(file_sizes(uri))
-    return [join(uri, name) for name in names if not name.endswith(".tmp")]
-
-
-def file_sizes(uri: str) -> dict[str, int]:
-    """Bytes of every file below a folder, by its name there; empty where there is no folder."""
-    fs, path = file_system(uri)
-
-    def find() -> dict[str, int]:
-        fs.invalidate_cache()
-        found = fs.find(path, detail=True) if fs.exists(path) else {}
-        return {posixpath.relpath(name, path): int(info["size"]) for name, info in found.items()}
-
-    return _asked(uri, "listed", find)
-
-
-def remove(uri: str) -> None:
-    """Remove a file or a folder with all that it holds; nothing happens where there is none."""
-    fs, path = file_system(uri)
-
-    def remove_what_is_there() -> None:
-        with suppress(FileNotFoundError):  # somebody else was faster
-            if fs.exists(path):
-                fs.rm(path, recursive=True)
-
-    _asked(uri, "removed", remove_what_is_there)
 
 
 def absolute(uri: str) -> str:
@@ -198,12 +188,6 @@ def check_writable(root: str) -> None:
         remove(probe)
     except StorageError as error:
         raise type(error)(f"{error}. Choose another storage root with --storage.") from None
-
-
-def _asked(uri: str, verb: str, operation: Callable[[], Result]) -> Result:
-    """What the file system answers: asked again while that may help, its failures explained."""
-    with reported(uri, verb):
-        return retried(operation)
 
 
 def _upload(file: Path, fs: AbstractFileSystem, path: str) -> None:

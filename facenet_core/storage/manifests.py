@@ -18,7 +18,6 @@ from typing import Any
 
 from facenet_core.errors import ArtifactError
 from facenet_core.storage.files import (
-    file_sizes,
     join,
     read_bytes,
     sha256,
@@ -26,6 +25,7 @@ from facenet_core.storage.files import (
     sweep,
     write_bytes,
 )
+from facenet_core.storage.listing import file_sizes
 
 MANIFEST = "manifest.json"
 RUN = "run.json"

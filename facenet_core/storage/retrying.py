@@ -100,6 +100,15 @@ def reported(uri: str, verb: str, kind: type[Exception] = Exception) -> Iterator
         raise _explained(uri, verb, error) from error
 
 
+def asked(uri: str, verb: str, operation: Callable[[], Result]) -> Result:
+    """What a file system answers: asked again while that may help, its failures explained.
+
+    Raises: as `reported`.
+    """
+    with reported(uri, verb):
+        return retried(operation)
+
+
 def _explained(uri: str, verb: str, error: Exception) -> StorageError:
     status, code = _answer(error)
     reason = _without_secrets(getattr(error, "strerror", None) or str(error) or _name(error))

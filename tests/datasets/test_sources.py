@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +15,9 @@ from ingesting import contents, identities, manifests, run, skipped
 from photographs import files, jpeg, write_folder, write_tar, write_zip
 
 from facenet_core import storage
+from facenet_core.datasets import memo
 from facenet_core.datasets.sources.recordio import MAGIC
-from facenet_core.errors import ConfigError, FacenetError, SourceError
+from facenet_core.errors import ConfigError, FacenetError, SourceError, StorageError
 
 
 def zstd(path: Path, data: bytes) -> Path:
@@ -384,3 +388,20 @@ def test_a_wrong_identity_pattern_is_a_clear_error(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(root, folder, identity_pattern=pattern)
+
+
+def test_a_memo_that_another_process_holds_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(memo, "_PATIENCE", 0.01)
+    file = tmp_path / "faces.tar"
+    file.write_bytes(b"faces")
+    assert memo.file_sha256(file) == hashlib.sha256(b"faces").hexdigest()
+    (database,) = tmp_path.rglob("sha256.sqlite")
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        file.write_bytes(b"other faces")
+        assert memo.file_sha256(file) == hashlib.sha256(b"other faces").hexdigest()
+        with closing(memo.Memo()) as held, pytest.raises(StorageError, match="holds it"):
+            held.forget("Ann_Lee")  # not silently

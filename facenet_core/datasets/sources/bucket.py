@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -11,7 +10,7 @@ from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Nested, Unreadable
 from facenet_core.datasets.sources.archive import is_nested
 from facenet_core.datasets.sources.whole_file import listing_fingerprint
-from facenet_core.errors import SourceError, StorageError
+from facenet_core.errors import SourceError
 
 _TOGETHER = 64  # files that are fetched at the same time
 _TOGETHER_BYTES = 2**26
@@ -62,18 +61,10 @@ class Bucket:
     def _files(self) -> dict[str, tuple[int, str]]:
         """Size and token of every file by its path below the prefix, sorted."""
         if not self._cache:
-            fs, base = storage.file_system(self.uri)
-            fs.invalidate_cache()
-            try:
-                found = fs.find(base, detail=True)
-            except Exception as error:
-                raise StorageError(f"{self.uri}: cannot be listed: {error!r}") from error
-            for place in sorted(found):
-                path = posixpath.relpath(place, base)
-                self._cache[path] = (int(found[place]["size"] or 0), _token(found[place]))
-            fs.invalidate_cache()
+            for path, info in storage.find_files(self.uri).items():
+                self._cache[path] = (int(info["size"] or 0), _token(info))
         return self._cache
 
 
-def _token(info: dict[str, Any]) -> str:
+def _token(info: Mapping[str, Any]) -> str:
     return next((str(info[name]).strip('"') for name in _TOKENS if info.get(name)), "")

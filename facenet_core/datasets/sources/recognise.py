@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from facenet_core import storage
@@ -14,7 +15,7 @@ from facenet_core.datasets.sources.folder import Folder
 from facenet_core.datasets.sources.listing import Listed
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.datasets.sources.recordio import RecordFile
-from facenet_core.errors import SourceError, StorageError
+from facenet_core.errors import SourceError
 
 _FEW_FOLDERS = 16  # `data/`, `train/` … of a data set of tables; photographs have one per person
 _EXPECTED = (
@@ -29,21 +30,15 @@ def recognise(uri: str, config: IngestConfig) -> Source:
     Raises:
         SourceError: nothing is there, or nothing that is known.
     """
-    try:
-        found = storage.size(uri)
-        fs, path = storage.file_system(uri)
-        if Path(uri).is_dir() or (fs.isdir(path) and not found):
-            return _folder(uri, config)
-        if found is None:
-            raise SourceError(
-                f"{uri}: no such folder or archive; expected {_EXPECTED}, the name of a data set "
-                "(`facenet datasets` lists them), or `synthetic`"
-            )
-        return _file(uri, config)
-    except (SourceError, StorageError):
-        raise
-    except Exception as error:  # stores raise their own kinds: no bucket, no credentials
-        raise SourceError(f"{uri}: cannot be looked at: {error!r}") from error
+    found = storage.size(uri)
+    if Path(uri).is_dir() or (not found and storage.is_folder(uri)):
+        return _folder(uri, config)
+    if found is None:
+        raise SourceError(
+            f"{uri}: no such folder or archive; expected {_EXPECTED}, the name of a data set "
+            "(`facenet datasets` lists them), or `synthetic`"
+        )
+    return _file(uri, config)
 
 
 def _file(uri: str, config: IngestConfig) -> Source:
@@ -63,9 +58,8 @@ def _file(uri: str, config: IngestConfig) -> Source:
 
 def _folder(uri: str, config: IngestConfig) -> Source:
     """A folder of Parquet or with one record file in it is that; any other is a folder of files."""
-    fs, path = storage.file_system(uri)
-    top = {Path(entry["name"]).name: entry["type"] for entry in fs.ls(path, detail=True)}
-    records = [name for name in top if name.endswith(".rec")]
+    top = storage.entries(uri)
+    records = [entry.name for entry in top if entry.name.endswith(".rec")]
     if "train.rec" in records or len(records) == 1:
         return RecordFile(storage.join(uri, "train.rec" if "train.rec" in records else records[0]))
     tables = _tables(uri, top)
@@ -74,16 +68,17 @@ def _folder(uri: str, config: IngestConfig) -> Source:
     return Folder(Path(uri)) if Path(uri).is_dir() else Bucket(uri)
 
 
-def _tables(uri: str, top: dict[str, str]) -> tuple[str, ...]:
+def _tables(uri: str, top: Sequence[storage.Entry]) -> tuple[str, ...]:
     """The Parquet files in a folder and in the few folders of it, where no pictures lie there."""
-    fs, path = storage.file_system(uri)
-    found = [name for name, kind in top.items() if kind == "file"]
-    folders = [name for name, kind in top.items() if kind == "directory"]
+    found = [entry.name for entry in top if not entry.folder]
+    folders = [entry.name for entry in top if entry.folder]
     if len(folders) <= _FEW_FOLDERS:
         for folder in folders:
-            inside = fs.ls(storage.join(path, folder), detail=False)
-            found += [f"{folder}/{Path(name).name}" for name in inside]
+            inside = storage.entries(storage.join(uri, folder))
+            found += [f"{folder}/{entry.name}" for entry in inside]
     tables = sorted(name for name in found if name.endswith(".parquet"))
-    if not tables or any(Path(name).suffix.lower() in EXTENSIONS for name in fs.find(path)):
+    if not tables or any(
+        Path(name).suffix.lower() in EXTENSIONS for name in storage.find_files(uri)
+    ):
         return ()
     return tuple(storage.join(uri, name) for name in tables)
