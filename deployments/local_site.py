@@ -89,17 +89,11 @@ class Site:
     def deploy(self, *names: str) -> None:
         """Deploy what the repository's file holds: all, or the deployments named."""
         chosen = [word for name in names for word in ("--name", name)] or ["--all"]
-        done = subprocess.run(
-            _prefect("--no-prompt", "deploy", *chosen, "--prefect-file", PREFECT_FILE),
-            cwd=REPOSITORY,
-            env=self.environment,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"`prefect deploy` failed:\n{done.stdout}")
+        self._prefect("--no-prompt", "deploy", *chosen, "--prefect-file", PREFECT_FILE)
+
+    def register_blocks(self) -> None:
+        """Let the UI show the form of storage credentials."""
+        self._prefect("block", "register", "--module", "tasks.credentials")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the server's API; returns the decoded answer.
@@ -181,6 +175,19 @@ class Site:
         self._processes.append(process)
         return process
 
+    def _prefect(self, *words: str) -> None:
+        done = subprocess.run(
+            _prefect(*words),
+            cwd=REPOSITORY,
+            env=self.environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"`prefect {' '.join(words)}` failed:\n{done.stdout}")
+
     def _healthy(self) -> bool:
         try:
             return self.call("GET", "health") is True
@@ -211,6 +218,7 @@ def main() -> int:
         for pool in POOLS:
             site.start_worker(pool)
         site.call("POST", "concurrency_limits/", {"tag": "training", "concurrency_limit": 1})
+        site.register_blocks()
         site.deploy()
         print(f"{site.url}  artifacts in {storage}; Ctrl-C ends it", file=sys.stderr)
         while True:

@@ -11,7 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from facenet_core import storage
 from facenet_core.alignment import shard as core
 from facenet_core.alignment.export import check_folder
-from facenet_core.config import AlignConfig, ClusterConfig, IngestConfig
+from facenet_core.config import AlignConfig, ClusterConfig, IngestConfig, Uri
 from facenet_core.promotion import resolve
 from facenet_core.storage import Plan
 from flows.ingest import ingest
@@ -19,6 +19,7 @@ from tasks import names
 from tasks.align import align_shard, export_crops, show_outcome
 from tasks.artifacts import show_summary
 from tasks.cluster import cluster
+from tasks.credentials import open_root
 from tasks.progress import progress
 from tasks.shards import run_shards
 from tasks.summary import Run, StageSummary, already_made
@@ -31,11 +32,12 @@ from tasks.summary import Run, StageSummary, already_made
     persist_result=False,
 )
 def align(
-    raw: str,
+    raw: Uri,
     config: AlignConfig = AlignConfig(),
-    root: str | None = None,
+    root: Uri | None = None,
     where: ClusterConfig = ClusterConfig(),
     export: str | None = None,
+    storage_credentials: str | None = None,
 ) -> StageSummary:
     """Find, crop and scale the faces of a raw artifact.
 
@@ -45,9 +47,10 @@ def align(
         root: storage root, a folder or URI.
         where: Dask workers.
         export: a new or empty local folder for the crops as image files.
+        storage_credentials: a Prefect block with the root's credentials.
     """
     run = Run()
-    root = storage.absolute(root or storage.default_root())
+    root = open_root(root, storage_credentials)
     raw = resolve(root, raw, "ingest")
     if raw.startswith(("http://", "https://")) or storage.read_manifest(raw) is None:
         raw = ingest(IngestConfig(source=raw), root, where).uri

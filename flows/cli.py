@@ -67,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"facenet: {error}", file=sys.stderr)
         return error.exit_status
     _prepare_environment(options.verbose)
+    if arguments is None:  # the process is this command's alone
     warnings = _show_warnings()
     try:
         settings = conf.load(options.config, options.overrides)
         _refuse_credentials(options, settings)
+        _use_credentials(options, settings)
         if options.command in (found := tools.find()):
             found[options.command].run(options, settings)
         else:
@@ -100,30 +102,33 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     cluster = settings.cluster.model_dump() | given
     where = conf.build(conf.ClusterConfig, cluster, "the command line")
     root = options.storage or settings.storage
+    credentials = options.storage_credentials or settings.storage_credentials
     start_temporary_server()
     if options.command == "run":
         from flows.pipeline import pipeline
 
-        return pipeline(settings.model_copy(update={"cluster": where, "storage": root}))
+        places = {"cluster": where, "storage": root, "storage_credentials": credentials}
+        return pipeline(settings.model_copy(update=places))
     section = "validation" if options.command == "validate" else options.command
     stage = _merged(getattr(settings, section), options)
     if options.command == "ingest":
         from flows.ingest import ingest
 
-        return ingest(stage, root, where)
+        return ingest(stage, root, where, credentials)
     if options.command == "align":
         from flows.align import align
 
-        return align(addresses.remember(options.raw), stage, root, where, options.export)
+        raw = addresses.remember(options.raw)
+        return align(raw, stage, root, where, options.export, credentials)
     if options.command == "train":
         from flows.train import train
 
-        return train(options.crops, stage, root)
+        return train(options.crops, stage, root, credentials)
     from flows.validate import compare, validate
 
     if len(options.model) == 2:
-        return compare(options.crops, *options.model, stage, root)
-    return validate(options.crops, options.model[0], stage, root)
+        return compare(options.crops, *options.model, stage, root, credentials)
+    return validate(options.crops, options.model[0], stage, root, credentials)
 
 
 def _merged(section: conf.Config, options: argparse.Namespace) -> Any:
@@ -180,6 +185,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="override one field of the configuration",
     )
     group.add_argument("--storage", metavar="URI", help="storage root; default: ./facenet-store")
+    group.add_argument(
+        "--storage-credentials", metavar="NAME", help="Prefect block with its credentials"
+    )
     group.add_argument("--workers", type=int, metavar="N", help="local Dask workers")
     group.add_argument("--dask-address", metavar="URI", help="an existing Dask scheduler")
     group.add_argument("--json", action="store_true", help="print one JSON object")
@@ -245,6 +253,19 @@ def _refuse_credentials(options: argparse.Namespace, settings: conf.PipelineConf
         for value in given if isinstance(given, list) else [given]:
             if isinstance(value, str):
                 addresses.refuse_credentials(value)
+
+
+def _use_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
+    """Put the credentials of the block that is named, if one is, into the environment."""
+    name = options.storage_credentials or settings.storage_credentials
+    name = name or os.environ.get("FACENET_STORAGE_CREDENTIALS")
+    if not name or options.command == "credentials":  # which may be about to make it
+        return
+    from tasks import credentials
+    from tasks.server import start_temporary_server
+
+    start_temporary_server()
+    credentials.use(name)
 
 
 def _prepare_environment(verbose: bool) -> None:

@@ -6,12 +6,13 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
-from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig
+from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig, Uri
 from facenet_core.datasets import ingest as core
 from facenet_core.datasets.landing import Stored, remove
 from tasks import names
 from tasks.artifacts import show_summary
 from tasks.cluster import cluster
+from tasks.credentials import open_root
 from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.progress import progress
 from tasks.shards import run_shards
@@ -25,7 +26,10 @@ from tasks.summary import Run, StageSummary, already_made
     persist_result=False,
 )
 def ingest(
-    config: IngestConfig, root: str | None = None, where: ClusterConfig = ClusterConfig()
+    config: IngestConfig,
+    root: Uri | None = None,
+    where: ClusterConfig = ClusterConfig(),
+    storage_credentials: str | None = None,
 ) -> StageSummary:
     """Download or read a data set into raw shards.
 
@@ -33,9 +37,10 @@ def ingest(
         config: what to ingest.
         root: storage root, a folder or URI.
         where: Dask workers that draw synthetic faces.
+        storage_credentials: a Prefect block with the root's credentials.
     """
     run = Run()
-    root = storage.absolute(root or storage.default_root())
+    root = open_root(root, storage_credentials)
     storage.check_writable(root)
     files = _fetch(root, config)
     plan = core.plan_ingest(root, config)

@@ -17,6 +17,7 @@ from flows.train import train
 from flows.validate import validate
 from tasks import names
 from tasks.cluster import cluster
+from tasks.credentials import open_root
 from tasks.summary import PipelineSummary
 
 
@@ -25,14 +26,15 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
     """Photographs to a validated model.
 
     Args:
-        config: one section a stage, `holdout` for the people to validate on, `storage`, `cluster`.
+        config: one section a stage, `holdout` for the people to validate on, `storage`
+            and its credentials, `cluster`.
     """
     if config.holdout is None:
         raise ConfigError(
             "holdout: the pipeline needs photographs of people that training never sees; add a "
             "section `holdout: {ingest: {source: …}}`"
         )
-    root = storage.absolute(config.storage or storage.default_root())
+    root = open_root(config.storage, config.storage_credentials)
     storage.check_writable(root)
 
     with cluster(config.cluster):

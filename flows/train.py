@@ -5,18 +5,24 @@ from __future__ import annotations
 from prefect import flow
 
 from facenet_core import storage
-from facenet_core.config import TrainConfig
+from facenet_core.config import TrainConfig, Uri
 from facenet_core.models.foreign import bring_in
 from facenet_core.promotion import resolve
 from facenet_core.training import loop as core
 from tasks import names
 from tasks.artifacts import show_summary
+from tasks.credentials import open_root
 from tasks.summary import Run, StageSummary, already_made
 from tasks.train import show_curves, train_model
 
 
 @flow(name="train", flow_run_name=names.train, persist_result=False)
-def train(crops: str, config: TrainConfig = TrainConfig(), root: str | None = None) -> StageSummary:
+def train(
+    crops: Uri,
+    config: TrainConfig = TrainConfig(),
+    root: Uri | None = None,
+    storage_credentials: str | None = None,
+) -> StageSummary:
     """Train a model on crops, continuing from the newest checkpoint of an interrupted run.
 
     Args:
@@ -25,9 +31,10 @@ def train(crops: str, config: TrainConfig = TrainConfig(), root: str | None = No
             `filter_model` and `lfw_dir` are URIs or `newest:NAME`, the second and third also
             models from elsewhere, as for `validate`.
         root: storage root, a folder or URI.
+        storage_credentials: a Prefect block with the root's credentials.
     """
     run = Run()
-    root = storage.absolute(root or storage.default_root())
+    root = open_root(root, storage_credentials)
     crops = storage.absolute(resolve(root, crops, "align"))
     config = _resolved(config, root, run)
     plan = core.plan_train(root, crops, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from facenet_core import storage
-from facenet_core.config import ValidateConfig
+from facenet_core.config import Uri, ValidateConfig
 from facenet_core.datasets import import_bin
 from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import validate as core
@@ -14,13 +14,18 @@ from facenet_core.promotion import enforce, resolve
 from facenet_core.storage import Plan
 from tasks import names
 from tasks.artifacts import show_folds, show_picture, show_summary
+from tasks.credentials import open_root
 from tasks.summary import Run, StageSummary, already_made
 from tasks.validate import compare_models, import_set, validate_model
 
 
 @flow(name="validate", flow_run_name=names.validate, persist_result=False)
 def validate(
-    crops: str, model: str, config: ValidateConfig = ValidateConfig(), root: str | None = None
+    crops: Uri,
+    model: Uri,
+    config: ValidateConfig = ValidateConfig(),
+    root: Uri | None = None,
+    storage_credentials: str | None = None,
 ) -> StageSummary:
     """Measure a model on pairs of crops and write the report.
 
@@ -31,9 +36,10 @@ def validate(
             from TensorFlow 1, which is imported first.
         config: pairs, folds, metric.
         root: storage root, a folder or URI.
+        storage_credentials: a Prefect block with the root's credentials.
     """
     run = Run()
-    root = storage.absolute(root or storage.default_root())
+    root = open_root(root, storage_credentials)
     crops = _crops_of(root, crops, run)
     model = bring_in(root, resolve(root, model, "train"), run.record())
     plan = core.plan_validate(root, crops, model, config)
@@ -44,11 +50,12 @@ def validate(
 
 @flow(name="compare", flow_run_name="compare {model_a} {model_b}", persist_result=False)
 def compare(
-    crops: str,
-    model_a: str,
-    model_b: str,
+    crops: Uri,
+    model_a: Uri,
+    model_b: Uri,
     config: ValidateConfig = ValidateConfig(),
-    root: str | None = None,
+    root: Uri | None = None,
+    storage_credentials: str | None = None,
 ) -> StageSummary:
     """Measure two models on the same pairs, each with its report, and compare them.
 
@@ -58,9 +65,10 @@ def compare(
         model_b: the model that is better or worse than it.
         config: pairs, folds, metric; its name is that of the comparison.
         root: storage root, a folder or URI.
+        storage_credentials: a Prefect block with the root's credentials.
     """
     run = Run()
-    root = storage.absolute(root or storage.default_root())
+    root = open_root(root, storage_credentials)
     alone = config.model_copy(update={"name": None})
     reports = [validate(crops, model, alone, root).uri for model in (model_a, model_b)]
     plan = compare_reports.plan_compare(root, *reports, config)

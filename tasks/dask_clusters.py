@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from facenet_core.config import ClusterConfig
 from facenet_core.errors import ConfigError, FacenetError
+from tasks import credentials
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -64,6 +65,7 @@ def start(config: ClusterConfig) -> Client:
         cluster = _local(config)
     client = Client(cluster, set_as_default=False)
     _let_workers_ignore_interrupts(client)
+    _hand_on_credentials(client)
     return client
 
 
@@ -112,3 +114,25 @@ def _let_workers_ignore_interrupts(client: Client) -> None:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     client.register_plugin(IgnoreInterrupts())
+
+
+def _hand_on_credentials(client: Client) -> None:
+    """What a block gave this process, for workers of its own cluster on other machines.
+
+    Those of an existing scheduler have credentials of their own: others run code on them, too.
+    """
+    from distributed import WorkerPlugin
+
+    class UseCredentials(WorkerPlugin):
+        def __init__(self, variables: dict[str, str | None]) -> None:
+            self._variables = variables
+
+        def setup(self, worker: Any) -> None:
+            for name, value in self._variables.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    if variables := credentials.given():
+        client.register_plugin(UseCredentials(dict(variables)))

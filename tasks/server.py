@@ -15,7 +15,7 @@ _guards: list[subprocess.Popen[bytes]] = []
 
 
 def start_temporary_server() -> None:
-    """Start Prefect's temporary server where no `PREFECT_API_URL` is configured.
+    """Start Prefect's temporary server, once, where no `PREFECT_API_URL` is configured.
 
     It ends with this process, even when that is killed, and not before it: Ctrl-C in a terminal
     goes to all processes of the command, and the run has to tell the server how it ended.
@@ -24,7 +24,7 @@ def start_temporary_server() -> None:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
-    if settings.api.url is not None or not settings.server.ephemeral.enabled:
+    if _guards or settings.api.url is not None or not settings.server.ephemeral.enabled:
         return
     server = SubprocessASGIServer()
     with _children_in_sessions_of_their_own():

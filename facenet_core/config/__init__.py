@@ -10,6 +10,7 @@ from facenet_core.config.base import (
     NOT_YAML,
     SYNTHETIC,
     Config,
+    Uri,
     build,
     field_model,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "IngestConfig",
     "PipelineConfig",
     "TrainConfig",
+    "Uri",
     "ValidateConfig",
     "build",
     "field_model",

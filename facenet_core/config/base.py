@@ -20,8 +20,15 @@ AUTO_PAIRS = "auto"
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 WHERE = {"where": True}  # marks a field that says where or how fast something runs
-PATH = {"path": True}  # marks a field that holds a path: relative to the file it stands in
+# In a JSON schema: a URI without credentials. Prefect's server holds it against the parameters of a
+# deployment's run, and refuses them before it records anything. `null` is for others to judge.
+NO_CREDENTIALS: dict[str, Any] = {
+    "not": {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*@"}
+}
+# Marks a field that holds a path or URI: a path is relative to the file it stands in.
+PATH: dict[str, Any] = {"path": True, **NO_CREDENTIALS}
 
+Uri = Annotated[str, Field(json_schema_extra=NO_CREDENTIALS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Model = TypeVar("Model", bound="Config")

@@ -242,6 +242,12 @@ class PipelineConfig(Config):
         description="Storage root, a folder or URI; default: $FACENET_STORAGE or ./facenet-store.",
         json_schema_extra=PATH,
     )
+    storage_credentials: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        description="Name of the Prefect block that holds the credentials of the storage; default: "
+        "$FACENET_STORAGE_CREDENTIALS, or else the AWS_… of the environment.",
+    )
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
     ingest: IngestConfig = Field(default_factory=IngestConfig)
     align: AlignConfig = Field(default_factory=AlignConfig)

@@ -1,0 +1,28 @@
+"""keep a bucket's credentials in a Prefect block, for --storage-credentials NAME
+
+Taken from this shell: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or
+AWS_PROFILE; with AWS_ENDPOINT_URL and AWS_REGION. Runs that name the block need none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from facenet_core.config import PipelineConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (__doc__ or "").strip()
+    parser.add_argument("name", metavar="NAME", help="of the block: a-z, 0-9, dashes")
+    parser.add_argument("--yes", action="store_true", help="replace a block of this name")
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from tasks import credentials
+    from tasks.server import start_temporary_server
+
+    start_temporary_server()
+    credentials.save(options.name, options.yes)
+    print(json.dumps({"storage_credentials": options.name}) if options.json else options.name)
