@@ -22,6 +22,7 @@ from facenet_core import addresses
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
 from flows import commands as tools
+from flows.ending import end_in_time
 from flows.printable import printable
 
 STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
     _prepare_environment(options.verbose)
     if arguments is None:  # the process is this command's alone
+        end_in_time()
     warnings = _show_warnings()
     try:
         settings = conf.load(options.config, options.overrides)
