@@ -17,11 +17,15 @@ _SECRET_NAMES = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_VALUE = re.compile(r"[\w .,/-]{0,32}")
+# Secret keys of Amazon's may hold a slash, where urllib sees the host end. Buckets have no colon.
+_S3_USER = re.compile(r"(s3a?)://(?:[^/@:]*:.*|[^/@]*)@(.*)", re.IGNORECASE | re.DOTALL)
 _whole: dict[str, str] = {}  # by what is shown of them
 
 
 def public(address: str) -> str:
     """The address without user, password, fragment, and parameters that may be secrets."""
+    if found := _S3_USER.match(address):
+        return f"{found[1]}://{found[2]}"
     parts = _split(address)
     if parts is None:
         return address
@@ -44,12 +48,17 @@ def refuse_credentials(uri: str) -> None:
         ConfigError: `s3://key:secret@bucket` and the like; the message doesn't repeat them.
     """
     parts = _split(uri)
-    if parts is None or parts.scheme in ("http", "https", "ftp", "sftp"):
-        return
-    user, _, rest = parts.netloc.rpartition("@")
-    if ":" in user or (user and parts.scheme in ("s3", "s3a")):
+    found = _S3_USER.match(uri)
+    if found is None:
+        if parts is None or parts.scheme in ("http", "https", "ftp", "sftp"):
+            return
+        user, _, rest = parts.netloc.rpartition("@")
+        shown = f"{parts.scheme}://…@{rest}{parts.path}" if ":" in user else None
+    else:
+        shown = f"{found[1]}://…@{found[2]}"
+    if shown is not None:
         raise ConfigError(
-            f"{parts.scheme}://…@{rest}{parts.path}: credentials don't belong into a URI, which is "
+            f"{shown}: credentials don't belong into a URI, which is "
             "logged and stored; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
 

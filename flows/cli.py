@@ -251,17 +251,26 @@ def _explain_unknown(word: str, command: str, commands: Any) -> str:
 
 def _refuse_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
     """Raises ConfigError where a URI has keys in it, before Prefect records it as a parameter."""
-    for given in (settings.storage, *vars(options).values()):
-        for value in given if isinstance(given, list) else [given]:
-            if isinstance(value, str):
-                addresses.refuse_credentials(value)
+    waiting: list[Any] = [settings.model_dump(), vars(options)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, str):
+            addresses.refuse_credentials(value)
+
+
+# `credentials` may be about to make the block, and `doctor` says what is wrong with it.
+_WITHOUT_CREDENTIALS = ("credentials", "datasets", "doctor")
 
 
 def _use_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
     """Put the credentials of the block that is named, if one is, into the environment."""
     name = options.storage_credentials or settings.storage_credentials
     name = name or os.environ.get("FACENET_STORAGE_CREDENTIALS")
-    if not name or options.command == "credentials":  # which may be about to make it
+    if not name or options.command in _WITHOUT_CREDENTIALS:
         return
     from tasks import credentials
     from tasks.server import start_temporary_server

@@ -23,7 +23,10 @@ WHERE = {"where": True}  # marks a field that says where or how fast something r
 # In a JSON schema: a URI without credentials. Prefect's server holds it against the parameters of a
 # deployment's run, and refuses them before it records anything. `null` is for others to judge.
 NO_CREDENTIALS: dict[str, Any] = {
-    "not": {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*@"}
+    "not": {
+        "type": "string",
+        "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*@|^[sS]3[aA]?://[^/@]*:.*@",
+    }
 }
 # Marks a field that holds a path or URI: a path is relative to the file it stands in.
 PATH: dict[str, Any] = {"path": True, **NO_CREDENTIALS}

@@ -28,6 +28,7 @@ from flows.cli import main
 from tasks import credentials, dask_clusters
 
 SECRET = "unmistakable-secret-0123456789"
+USER = f"the-key:half/{SECRET}"  # nearly half of all secret keys have a slash in them
 
 
 def everything_in(uri: str) -> bytes:
@@ -63,12 +64,20 @@ def test_the_secret_of_a_bucket_is_neither_stored_nor_logged_nor_recorded(
 def test_keys_in_a_uri_are_refused_before_anything_records_them(
     command: list[str], tmp_path: Path
 ) -> None:
-    status = main([*command, f"s3://the-key:{SECRET}@bucket/faces", "--storage", str(tmp_path)])
+    status = main([*command, f"s3://{USER}@bucket/faces", "--storage", str(tmp_path)])
     assert status == 2
 
 
+def test_keys_in_a_field_of_the_configuration_are_refused_as_well(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = f"s3://{USER}@bucket/models/faces/0123456789abcdef"
+    assert main(["run", "--set", f"train.pretrained_model={model}"]) == 2
+    assert "credentials don't belong into a URI" in capsys.readouterr().err
+
+
 def test_the_refusal_does_not_repeat_the_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ingest", f"s3://the-key:{SECRET}@bucket/faces"]) == 2
+    assert main(["ingest", f"s3://{USER}@bucket/faces"]) == 2
     said = capsys.readouterr()
     assert "credentials" in said.err
     assert SECRET not in said.out + said.err
@@ -88,7 +97,7 @@ def test_the_refusal_does_not_repeat_the_keys(capsys: pytest.CaptureFixture[str]
 def test_the_server_refuses_a_run_with_keys_in_a_uri_before_it_records_it(
     site: Site, deployment: str, parameters: dict[str, Any]
 ) -> None:
-    keys = json.dumps(parameters).replace("KEYS", f"s3://the-key:{SECRET}@bucket")
+    keys = json.dumps(parameters).replace("KEYS", f"s3://{USER}@bucket")
     with pytest.raises(HTTPError) as refused:
         site.run(deployment, json.loads(keys))
     assert refused.value.code == 409
