@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from facenet_core.errors import SourceError
+from facenet_core.errors import FacenetError, SourceError
 
 T = TypeVar("T")
 
@@ -28,9 +28,10 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
 
     Raises:
         SourceError: the child died.
-        Exception: what the iterator raises.
+        FacenetError: what the iterator raises; SourceError for other errors.
     """
-    command = [sys.executable, "-m", __name__]
+    # -P: what lies in the folder one works in is data, and no module of Python's.
+    command = [sys.executable, "-P", "-m", __name__]
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **paths}
@@ -51,6 +52,7 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
                 else:
                     yield found
         except (EOFError, pickle.UnpicklingError, BrokenPipeError):
+            child.stdout.close()  # so that it ends, if it has not
             raise SourceError(
                 f"{source}: the process that read it died ({_fate(child.wait())}): the file is "
                 "damaged, or memory ran out"
@@ -64,22 +66,31 @@ def _fate(status: int) -> str:
 
 
 def _serve() -> None:
-    # The parent hears of Ctrl-C, and this process ends silently when it is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    call = pickle.load(sys.stdin.buffer)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of Ctrl-C
     # Libraries that print must not get between the answers.
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
-        try:
-            for found in call():
-                pickle.dump(found, answers, protocol=pickle.HIGHEST_PROTOCOL)
-                if isinstance(found, str):
-                    answers.flush()
-        except Exception as error:
-            pickle.dump(error, answers)
-        else:
-            pickle.dump(None, answers)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        for found in _answers():
+            pickle.dump(found, answers, protocol=pickle.HIGHEST_PROTOCOL)
+            if isinstance(found, str):
+                answers.flush()
+        answers.flush()
+    except BrokenPipeError:  # nobody listens any more
+        pass
+    os._exit(0)
+
+
+def _answers() -> Iterator[Any]:
+    """What the iterator yields and None, or what it raises as the last."""
+    try:
+        yield from pickle.load(sys.stdin.buffer)()
+    except FacenetError as error:
+        yield error
+    except Exception as error:  # other libraries' need not survive a pickle
+        yield SourceError(f"{type(error).__name__}: {error}")
+    else:
+        yield None
 
 
 if __name__ == "__main__":
