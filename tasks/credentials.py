@@ -32,6 +32,8 @@ _IDENTITY = {
     "session_token": "AWS_SESSION_TOKEN",
     "profile": "AWS_PROFILE",
 }
+# Other words for these, some of which go before them, and when another session ends.
+_ALIASES = ("AWS_SECURITY_TOKEN", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_EXPIRATION")
 # The endpoint of S3 alone: a profile may have to ask other services for its keys. Of regions,
 # botocore reads AWS_DEFAULT_REGION alone, other tools AWS_REGION first.
 _PLACE = {
@@ -95,7 +97,8 @@ class StorageCredentials(Block):
 
     def environment(self) -> dict[str, str | None]:
         """The variables of the environment to set, and those to take away (None)."""
-        found = {name: self._value(field) or None for field, name in _IDENTITY.items()}
+        found: dict[str, str | None] = dict.fromkeys(_ALIASES)
+        found |= {name: self._value(field) or None for field, name in _IDENTITY.items()}
         for field, names in _PLACE.items():
             if value := self._value(field):
                 found |= dict.fromkeys(names, value)

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         _packages,
         _detector,
         _devices,
-        lambda: _storage(root),
+        lambda: _storage(root, options.storage_credentials or settings.storage_credentials),
         _prefect,
         lambda: _dask(address),
     ]
@@ -117,10 +117,12 @@ def _devices() -> Iterator[Finding]:
         yield Finding("training", "ok", f"{name} on the CPU")
 
 
-def _storage(root: str) -> Iterator[Finding]:
+def _storage(root: str, block: str | None) -> Iterator[Finding]:
     from facenet_core import storage
+    from tasks import credentials
 
     try:
+        credentials.use(block)
         storage.check_writable(root)
     except FacenetError as error:
         yield Finding("storage", "failed", str(error), "see the message")
