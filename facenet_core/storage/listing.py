@@ -93,7 +93,7 @@ def remove(uri: str) -> None:
         with suppress(FileNotFoundError):  # somebody else was faster
             if "s3" in fs.protocol:
                 _remove_objects(fs, list(_find(fs, path)))
-            elif fs.exists(path):
+            else:
                 fs.rm(path, recursive=True)
 
     asked(uri, "removed", remove_what_is_there)
