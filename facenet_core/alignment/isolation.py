@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from facenet_core import records
+from facenet_core import child_process, records
 from facenet_core.alignment import faces
 from facenet_core.alignment.images import UndecodableImage
 from facenet_core.alignment.watchdog import HUNG, Watchdog
@@ -70,12 +69,12 @@ def _run_child(
 ) -> _Death | None:
     """Let a child go through the rows from `start` on; None if it comes to the end."""
     child = subprocess.run(
-        [sys.executable, "-m", __name__, raw_part, step, str(start), config.model_dump_json()],
+        child_process.command(__name__, raw_part, step, str(start), config.model_dump_json()),
         input=json.dumps(list(skip)),
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=child_process.environment(),
     )
     if child.returncode == 0:
         return None
@@ -91,8 +90,7 @@ def _run_child(
 def _fate(status: int) -> str:
     if status == HUNG:
         return "hung the process that worked on it"
-    what = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    return f"killed the process that worked on it: {what}"
+    return f"killed the process that worked on it: {child_process.fate(status)}"
 
 
 def _child(raw_part: str, step: str, start: int, config: AlignConfig, skip: set[str]) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from facenet_core import child_process
 from facenet_core.errors import FacenetError, SourceError
 
 T = TypeVar("T")
@@ -30,11 +31,11 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
         SourceError: the child died.
         FacenetError: what the iterator raises; SourceError for other errors.
     """
-    # -P: what lies in the folder one works in is data, and no module of Python's.
-    command = [sys.executable, "-P", "-m", __name__]
-    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **paths}
+        child_process.command(__name__),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=child_process.environment(),
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -54,15 +55,11 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
         except (EOFError, pickle.UnpicklingError, BrokenPipeError):
             child.stdout.close()  # so that it ends, if it has not
             raise SourceError(
-                f"{source}: the process that read it died ({_fate(child.wait())}): the file is "
-                "damaged, or memory ran out"
+                f"{source}: the process that read it died ({child_process.fate(child.wait())}): "
+                "the file is damaged, or memory ran out"
             ) from None
         finally:
             child.kill()
-
-
-def _fate(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
 def _serve() -> None:
