@@ -24,14 +24,9 @@ _whole: dict[str, str] = {}  # by what is shown of them
 
 def public(address: str) -> str:
     """The address without user, password, fragment, and parameters that may be secrets."""
-    if found := _S3_USER.match(address):
-        return f"{found[1]}://{found[2]}"
     parts = _split(address)
-    if parts is None:
-        return address
-    if parts.scheme not in ("http", "https"):  # keys of object stores may hold `?` and `#`
-        user, at, _ = parts.netloc.rpartition("@")
-        return address.replace(user + at, "", 1) if ":" in user else address
+    if parts is None or parts.scheme not in ("http", "https"):
+        return _without_keys(address) or address
     query = [
         (name, value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
@@ -47,18 +42,11 @@ def refuse_credentials(uri: str) -> None:
     Raises:
         ConfigError: `s3://key:secret@bucket` and the like; the message doesn't repeat them.
     """
-    parts = _split(uri)
-    found = _S3_USER.match(uri)
-    if found is None:
-        if parts is None or parts.scheme in ("http", "https", "ftp", "sftp"):
-            return
-        user, _, rest = parts.netloc.rpartition("@")
-        shown = f"{parts.scheme}://…@{rest}{parts.path}" if ":" in user else None
-    else:
-        shown = f"{found[1]}://…@{found[2]}"
-    if shown is not None:
+    bare = _without_keys(uri)
+    if bare is not None and not bare.lower().startswith(("ftp://", "sftp://")):
+        scheme, _, place = re.split("[?#]", bare)[0].partition("://")  # a token may follow
         raise ConfigError(
-            f"{shown}: credentials don't belong into a URI, which is "
+            f"{scheme}://…@{place}: credentials don't belong into a URI, which is "
             "logged and stored; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
 
@@ -90,6 +78,20 @@ def scrub(text: str) -> str:
                 if len(secret) > 3 and secret not in kept:
                     text = text.replace(secret, "…")
     return text
+
+
+def _without_keys(uri: str) -> str | None:
+    """A URI of a store without the keys that stand in it; None where there are none, or on the web.
+
+    Parameters stay: keys of object stores may hold `?` and `#`.
+    """
+    if found := _S3_USER.match(uri):
+        return f"{found[1]}://{found[2]}"
+    parts = _split(uri)
+    if parts is None or parts.scheme in ("http", "https"):
+        return None
+    user, at, _ = parts.netloc.rpartition("@")
+    return uri.replace(user + at, "", 1) if ":" in user else None
 
 
 def _split(address: str) -> SplitResult | None:
