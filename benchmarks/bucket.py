@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "deployments"))
 import local_s3
+from local_site import free_port
 
 
 @contextmanager
@@ -19,9 +19,7 @@ def bucket(folder: Path) -> Iterator[str]:
 
     The environment says from now on where the server is.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     os.environ.update(local_s3.environment(f"http://127.0.0.1:{port}"))
     server = local_s3.start(folder / "buckets", port, folder / "server.log")
     try:

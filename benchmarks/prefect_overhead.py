@@ -11,14 +11,13 @@ and counts the task runs that the server has recorded.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "deployments"))
-from local_site import Site
+from local_site import Site, free_port
 
 WORKERS = 2
 PATIENCE = 60.0  # seconds without another record before the rest is taken for lost
@@ -94,10 +93,7 @@ def recorded(site: Site, flow_run: str, expected: int) -> dict[str, int]:
 def main() -> int:
     sizes = [int(word) for word in sys.argv[1:]] or [300, 2000]
     with tempfile.TemporaryDirectory(prefix="facenet-overhead-") as folder:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        site = Site(Path(folder) / "prefect", port, str(Path(folder) / "store"))
+        site = Site(Path(folder) / "prefect", free_port(), str(Path(folder) / "store"))
         os.environ.update(site.environment, PREFECT_LOGGING_LEVEL="ERROR")
         try:
             started = time.perf_counter()
