@@ -12,6 +12,7 @@ from facenet_core.config import TrainConfig
 from facenet_core.training import augmentation, classifiers, losses, replicas
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.figures import Figures
+from facenet_core.training.jax_steps import JaxSteps
 from facenet_core.training.moving_average import MovingAverage
 from facenet_core.training.training_copy import training_copy
 
@@ -23,7 +24,8 @@ class Learner(keras.Model):
 
     A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; labels
     int32 [n]. Figures add up on the device until `take_figures`, so that steps do not wait for
-    each other.
+    each other. Between steps variables are read by `value`, written by `write`, and anybody else's
+    after `give_back`: under JAX they are empty until then.
 
     Built in a scope of `devices.shared`, it trains on all devices of the host. `compute_loss` then
     gives one replica's share of the batch's loss; all shares, and their gradients, sum up to it.
@@ -48,6 +50,7 @@ class Learner(keras.Model):
         )
         self.sums = self._zeros((len(Figures().values()),), "sums")
         self._divide = replicas.divider()
+        self._steps: JaxSteps | None = None
         self.built = True  # else Keras would build it of a batch, which must not be divided then
 
     def call(self, batch: Batch, training: bool = False) -> tuple[Any, Any]:
@@ -60,13 +63,34 @@ class Learner(keras.Model):
         return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
-        return super().train_on_batch(*self._divide((x, y, sample_weight)), **how)
+        if keras.backend.backend() != "jax":
+            return super().train_on_batch(*self._divide((x, y, sample_weight)), **how)
+        self._steps = self._steps or JaxSteps(self)
+        return self._steps.take((x, y, sample_weight))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+        self.give_back()
         return super().test_on_batch(*self._divide((x, y, sample_weight)), **how)
 
     def predict_on_batch(self, x: Any) -> Any:
+        self.give_back()
         return super().predict_on_batch(self._divide(x))
+
+    def value(self, variable: keras.Variable) -> np.ndarray:
+        """That of a variable of this model or its optimizer, between steps."""
+        return self._steps.value(variable) if self._steps else ops.convert_to_numpy(variable)
+
+    def write(self, variable: keras.Variable, value: Any) -> None:
+        """Give a variable of this model or its optimizer a value, between steps."""
+        if self._steps:
+            self._steps.write(variable, value)
+        else:
+            variable.assign(value)
+
+    def give_back(self) -> None:
+        """Let others read and write all variables, until the next step."""
+        if self._steps:
+            self._steps.give_back()
 
     def compute_loss(
         self,
@@ -137,8 +161,8 @@ class Learner(keras.Model):
 
     def take_figures(self) -> Figures:
         """The figures since they were last taken."""
-        sums = ops.convert_to_numpy(self.sums)
-        self.sums.assign(np.zeros_like(sums))
+        sums = self.value(self.sums)
+        self.write(self.sums, np.zeros_like(sums))
         return Figures(*map(float, sums))
 
     def embed(self, batch: Batch) -> np.ndarray:
@@ -150,6 +174,7 @@ class Learner(keras.Model):
         """The moving averages of the network's weights, this step's included; None without any."""
         if self.average is None:
             return None
+        self.give_back()
         self.average.follow(self.network.weights)
         return self.average.values()
 

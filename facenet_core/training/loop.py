@@ -222,14 +222,12 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
 
 
 def _log(events: EventLog, trainer: Trainer) -> None:
-    from facenet_core.training import optimizers
-
     events.write(trainer.step, {f"train/{k}": v for k, v in trainer.latest.items()})
     events.write(
         trainer.step,
         {"learning_rate": trainer.learning_rate, "images_per_second": trainer.speed.rate},
     )
-    norms = optimizers.gradient_norms(trainer.optimizer)
+    norms = trainer.gradient_norms()
     events.write(trainer.step, {"gradients/norm": float(np.linalg.norm(norms))})
     if trainer.config.log_histograms:
         variables = trainer.learner.trainable_variables

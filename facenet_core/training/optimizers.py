@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from facenet_core.training import replicas
@@ -50,8 +49,17 @@ class Measured(Summed):
 
     def apply(self: Any, grads: list[Any], trainable_variables: Any = None) -> None:
         super().apply(grads, trainable_variables)
-        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in grads]
+        squares = [_squared(ops.cast(gradient, "float32")) for gradient in grads]
         self.gradient_norms.assign(ops.sqrt(ops.stack(squares)))
+
+
+def _squared(gradient: Any) -> Any:
+    """The square of its Euclidean norm; under TensorFlow without a tensor of squares."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.sum(ops.square(gradient))
+    import tensorflow as tf
+
+    return 2 * tf.nn.l2_loss(gradient)
 
 
 class Adagrad(Measured, keras.optimizers.Adagrad):
@@ -160,10 +168,9 @@ OPTIMIZERS: dict[str, Callable[[float, float], keras.optimizers.Optimizer]] = {
 DECOUPLED = frozenset({"adamw"})
 
 
-def gradient_norms(optimizer: keras.optimizers.Optimizer) -> np.ndarray:
+def gradient_norms(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
     """Float32 [variables] of an optimizer of `build`: the last step's, before any scaling."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return ops.convert_to_numpy(inner.gradient_norms)
+    return getattr(optimizer, "inner_optimizer", optimizer).gradient_norms
 
 
 def build(name: str, learning_rate: float, weight_decay: float) -> keras.optimizers.Optimizer:

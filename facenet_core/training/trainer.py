@@ -143,7 +143,8 @@ class Trainer:
             self._sums = Figures()
         rate = self.rates.at(self.step)
         if rate != self._rate:
-            self.optimizer.learning_rate = self._rate = rate
+            self.learner.write(self.optimizer.learning_rate, rate)
+            self._rate = rate
         with devices.explained():
             self.learner.train_on_batch(batch, labels, return_dict=True)
         self.step += 1
@@ -192,6 +193,7 @@ class Trainer:
         return row
 
     def checkpoint(self) -> Checkpoint:
+        self.learner.give_back()
         feed, extra = self.feed.state()
         record = {
             "sums": self._sums.values(),
@@ -239,9 +241,14 @@ class Trainer:
         In the order of `keras.Model.weights`. The averages are brought up to date, so ask for them
         once at the end.
         """
+        self.learner.give_back()
         raw = self.learner.network.get_weights()
         averaged = self.learner.averaged_weights()
         return (raw, None) if averaged is None else (averaged, raw)
+
+    def gradient_norms(self) -> np.ndarray:
+        """Of the last step: float32 [trainable variables], in the learner's order."""
+        return self.learner.value(optimizers.gradient_norms(self.optimizer))
 
     def look_closer(self) -> tuple[np.ndarray, np.ndarray]:
         """Of the last batch: images uint8 [≤ 8, s, s, 3] as augmented, embeddings [n, d]."""
@@ -252,6 +259,7 @@ class Trainer:
         return altered.astype(np.uint8), self.learner.embed(self.sample)
 
     def _assign(self, checkpoint: Checkpoint) -> None:
+        self.learner.give_back()
         for variable, value in zip(self.variables, checkpoint.arrays, strict=True):
             variable.assign(value)
 
@@ -261,6 +269,7 @@ class Trainer:
     def _measure(self) -> dict[str, float | None]:
         if self.monitor is None:
             return NOT_MEASURED
+        self.learner.give_back()
         raw = self.learner.network.get_weights()
         if self.learner.average is None:
             return {**NOT_MEASURED, **self.monitor.measure(raw)}

@@ -75,6 +75,7 @@ def test_centers_start_at_zero_and_each_step_moves_them(batch):
     prelogits = np.asarray(learner(batch, training=True)[0])
     assert not np.asarray(learner.centers).any()
     learner.train_on_batch(batch, LABELS)
+    learner.give_back()
     expected = [0.05 * prelogits[np.equal(LABELS, label)].sum(axis=0) for label in range(3)]
     np.testing.assert_allclose(learner.centers, expected, rtol=1e-3, atol=1e-5)
 
