@@ -18,6 +18,8 @@ from facenet_core.errors import ConfigError, TrainingError
 
 logger = logging.getLogger(__name__)
 
+_REPEATABLE = "xla_gpu_deterministic_ops"
+
 
 def prepare(gpu_memory_fraction: float) -> None:
     """Bound the GPU memory that the engine takes, and make its operations repeatable.
@@ -27,8 +29,12 @@ def prepare(gpu_memory_fraction: float) -> None:
     """
     if keras.backend.backend() == "tensorflow":
         _prepare_tensorflow(gpu_memory_fraction)
-    elif gpu_memory_fraction < 1:
+        return
+    # JAX reads both at its first operation; what a user has set stays.
+    if gpu_memory_fraction < 1:
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(gpu_memory_fraction))
+    if _REPEATABLE not in (flags := os.environ.get("XLA_FLAGS", "")):
+        os.environ["XLA_FLAGS"] = f"{flags} --{_REPEATABLE}=true".strip()
 
 
 def require_precision(mixed_precision: str) -> None:
@@ -99,7 +105,7 @@ def has_gpu() -> bool:
         import tensorflow as tf
 
         return bool(tf.config.list_physical_devices("GPU"))
-    return bool(keras.distribution.list_devices("gpu"))
+    return any(device.startswith("gpu") for device in keras.distribution.list_devices())
 
 
 def _cpu_has_bfloat16() -> bool:
