@@ -1,16 +1,17 @@
 """What each loss makes of the same images: SqueezeNet with softmax, center loss, ArcFace, CosFace.
 
-    python benchmarks/losses.py CROPS LFW_CROPS PAIRS [--epochs 45] [--storage DIR]
+    python benchmarks/losses.py CROPS LFW_CROPS PAIRS [--seeds 0 1 2] [--storage DIR]
 
 CROPS is a crops artifact to train on (112 pixels), LFW_CROPS one of other people and PAIRS their
 pairs. All trainings have the recipe of configs/real.yaml, and so the same images in the same order.
-Prints accuracy on the pairs, by cosine and with mirrored images, and as the last line JSON.
+Prints figures on the pairs, by cosine and with mirrored images, and as the last line JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ from facenet_core.training import loop
 REAL = Path(__file__).parents[1] / "configs" / "real.yaml"
 LOSSES: dict[str, dict[str, Any]] = {
     "softmax": {"center_loss_factor": 0.0},
-    "softmax + center loss": {"center_loss_factor": 1e-2},
+    "softmax + 0.01 center loss": {"center_loss_factor": 1e-2},
+    "softmax + 0.1 center loss": {"center_loss_factor": 1e-1},
+    "softmax + 1 center loss": {"center_loss_factor": 1.0},
     "arcface": {"loss": "arcface", "center_loss_factor": 0.0, "logit_scale": 32.0},
     "cosface": {"loss": "cosface", "center_loss_factor": 0.0, "logit_scale": 32.0},
 }
+FIGURES = ("lfw_accuracy", "lfw_val_rate", "lfw_auc", "accuracy")
 
 
 def main() -> None:
@@ -33,18 +37,30 @@ def main() -> None:
     parser.add_argument("crops")
     parser.add_argument("lfw_crops")
     parser.add_argument("pairs")
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES), metavar="LOSS")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[666])
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--storage", default="losses-store")
     given = parser.parse_args()
     recipe = config.load(REAL).train.model_dump(exclude_unset=True)
     recipe |= {"max_nrof_epochs": given.epochs, "lfw_every_n_epochs": given.epochs}
     recipe |= {"lfw_dir": storage.absolute(given.lfw_crops), "lfw_pairs": given.pairs}
-    recipe |= {"lfw_distance_metric": "cosine", "lfw_use_flipped_images": True}
-    figures = {}
-    for name, fields in LOSSES.items():
-        figures[name] = _train(TrainConfig(**{**recipe, **fields, "name": "losses"}), given)
-        print(f"{name:24} {figures[name]['lfw_accuracy']:.4f}", flush=True)
-    print(json.dumps(figures))
+    recipe |= {"lfw_distance_metric": "cosine", "lfw_use_flipped_images": True, "name": "losses"}
+    found: dict[str, list[dict[str, float]]] = {}
+    for name in given.losses:
+        found[name] = []
+        for seed in given.seeds:
+            settings = TrainConfig(**{**recipe, **LOSSES[name], "seed": seed})
+            found[name].append(_train(settings, given))
+            _print(f"{name}, seed {seed}", found[name][-1])
+        means = {key: statistics.fmean(row[key] for row in found[name]) for key in FIGURES}
+        _print(f"{name}, mean of {len(given.seeds)}", means)
+    print(json.dumps(found))
+
+
+def _print(what: str, figures: dict[str, float]) -> None:
+    told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"{what:38} {told}", flush=True)
 
 
 def _train(settings: TrainConfig, given: argparse.Namespace) -> dict[str, float]:
@@ -55,7 +71,7 @@ def _train(settings: TrainConfig, given: argparse.Namespace) -> dict[str, float]
 
     loop.finish(plan, loop.train(plan, settings, run_id="benchmark", progress=progress), {})
     last = records.read_table(storage.join(plan.uri, "history.parquet")).to_pylist()[-1]
-    return {name: last[name] for name in ("lfw_accuracy", "lfw_val_rate", "lfw_auc", "accuracy")}
+    return {name: last[name] for name in FIGURES}
 
 
 if __name__ == "__main__":

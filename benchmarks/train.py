@@ -9,12 +9,18 @@ facenet-pytorch gets ready-made batches in memory, softmax and Adam, channels-la
 autocast. Both may use all cores, and take turns; starting and compiling are not timed. CROPS is any
 crops artifact of 160 pixels or more. The peer lives in an environment of its own
 (`requirements-peers.txt`). Prints medians with their range and peak memory; the last line is JSON.
+
+Where there is a GPU both use it, and its load is printed; turns should take some seconds there:
+
+    KERAS_BACKEND=jax python benchmarks/train.py CROPS --peer python --steps 400
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import os
 import resource
 import statistics
@@ -22,17 +28,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TextIO
 
 import turns
+from gpu_load import Load
 
-BATCH, SIZE, DIMENSIONS = 64, 160, 512
+SIZE, DIMENSIONS = 160, 512
 PRECISIONS = ("float32", "bfloat16")
 TASKS = ("train", "embed")
-STEPS = {"train": 6, "embed": 10}  # of a turn
 NETWORK = "inception_resnet_v1"
 
 Turn = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a contestant does: `steps` a turn, of `batch` images each."""
+
+    crops: str
+    task: str
+    precision: str
+    batch: int
+    steps: int
 
 
 def answer_turns(stream: TextIO) -> Turn:
@@ -52,40 +70,42 @@ def answer_turns(stream: TextIO) -> Turn:
     return next_turn
 
 
-def train_ours(crops: str, precision: str, answers: TextIO) -> None:
+def train_ours(work: Work, answers: TextIO) -> None:
     from facenet_core.config import TrainConfig
-    from facenet_core.training import loop
+    from facenet_core.training import loop, trainer
 
     config = TrainConfig(
         model_def=NETWORK,
         image_size=SIZE,
         embedding_size=DIMENSIONS,
-        batch_size=BATCH,
-        epoch_size=1000,
+        batch_size=work.batch,
+        epoch_size=10**5,
         optimizer="adam",
         weight_decay=5e-4,
         center_loss_factor=1e-2,
         keep_probability=0.8,
         random_crop=True,
         random_flip=True,
-        mixed_precision="off" if precision == "float32" else precision,
+        mixed_precision="off" if work.precision == "float32" else work.precision,
         checkpoint_every=10**6,
     )
+    # Where figures are looked at, all steps have been done, also those of a GPU.
+    warm = trainer.WINDOW
     next_turn: Turn | None = None
 
     def progress(now: loop.Step) -> None:
         nonlocal next_turn
-        if now.step == 2:
+        if now.step == warm:
             next_turn = answer_turns(answers)
-        elif next_turn is not None and (now.step - 2) % STEPS["train"] == 0:
+        elif next_turn is not None and (now.step - warm) % work.steps == 0:
             next_turn()
 
     root = tempfile.mkdtemp(prefix="facenet-bench-")
-    plan = loop.plan_train(root, crops, config)
+    plan = loop.plan_train(root, work.crops, config)
     loop.train(plan, config, run_id="benchmark", progress=progress)
 
 
-def embed_ours(crops: str, precision: str, answers: TextIO) -> None:
+def embed_ours(work: Work, answers: TextIO) -> None:
     import cv2
     import numpy as np
 
@@ -93,36 +113,41 @@ def embed_ours(crops: str, precision: str, answers: TextIO) -> None:
     from facenet_core.models import openvino_engine, registry
     from facenet_core.models.embedder import Embedder
 
-    manifest = storage.open_artifact(crops, "align")
+    manifest = storage.open_artifact(work.crops, "align")
     part = next(part for part in manifest.parts if part.name.startswith("crops/"))
-    table = records.read_table(storage.join(crops, part.name)).slice(0, BATCH)
+    table = records.read_table(storage.join(work.crops, part.name)).slice(0, work.batch)
     encoded = [row["bytes"] for row in table["image"].to_pylist()]
     pixels = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]
-    images = np.stack([pixels[i % len(pixels)][:SIZE, :SIZE] for i in range(BATCH)])
+    images = np.stack([pixels[i % len(pixels)][:SIZE, :SIZE] for i in range(work.batch)])
     network = registry.build(NETWORK, image_size=SIZE, embedding_size=DIMENSIONS)
     embedder = Embedder(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
-    embed = openvino_engine.compile_embedder(embedder, precision=precision)
-    found = embed(images)
-    cosine = np.sum(found * embedder.embed(images), axis=1).min()
-    print(f"embed {precision}: cosine to Keras in float32 at least {cosine:.6f}", file=sys.stderr)
+    embed = embedder.embed
+    if openvino_engine.available():
+        embed = openvino_engine.compile_embedder(embedder, precision=work.precision)
+        cosine = np.sum(embed(images) * embedder.embed(images), axis=1).min()
+        print(f"{work.precision}: cosine to Keras in float32 ≥ {cosine:.6f}", file=sys.stderr)
+    embed(images)
     next_turn = answer_turns(answers)
     while True:
-        for _ in range(STEPS["embed"]):
+        for _ in range(work.steps):
             embed(images)
         next_turn()
 
 
-def facenet_pytorch(task: str, precision: str, answers: TextIO) -> None:
+def facenet_pytorch(work: Work, answers: TextIO) -> None:
     import torch
     from facenet_pytorch import InceptionResnetV1
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    network = InceptionResnetV1(classify=task == "train", num_classes=150, dropout_prob=0.2)
-    network = network.to(memory_format=torch.channels_last).train(task == "train")
-    images = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 150, (BATCH,))
+    torch.backends.cudnn.benchmark = True
+    training = work.task == "train"
+    network = InceptionResnetV1(classify=training, num_classes=150, dropout_prob=0.2)
+    network = network.to(device, memory_format=torch.channels_last).train(training)
+    images = torch.randn(work.batch, 3, SIZE, SIZE).to(device, memory_format=torch.channels_last)
+    labels = torch.randint(0, 150, (work.batch,), device=device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=5e-4)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    autocast = torch.autocast(device, torch.bfloat16, enabled=work.precision == "bfloat16")
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -136,49 +161,62 @@ def facenet_pytorch(task: str, precision: str, answers: TextIO) -> None:
         with autocast:
             network(images)
 
-    once = step if task == "train" else embed
-    once()
-    once()
+    def some(count: int) -> None:
+        for _ in range(count):
+            step() if training else embed()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    some(10)
     next_turn = answer_turns(answers)
     while True:
-        for _ in range(STEPS[task]):
-            once()
+        some(work.steps)
         next_turn()
 
 
-def work(contestant: str, task: str, precision: str, crops: str) -> None:
+def contend(contestant: str, work: Work) -> None:
     answers = turns.answers()
     if contestant == "facenet-pytorch":
-        facenet_pytorch(task, precision, answers)
-    elif task == "train":
-        train_ours(crops, precision, answers)
+        facenet_pytorch(work, answers)
+    elif work.task == "train":
+        train_ours(work, answers)
     else:
-        embed_ours(crops, precision, answers)
+        embed_ours(work, answers)
 
 
-def compare(task: str, precision: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Images a second and peak MB of each contestant, taking turns."""
+def compare(
+    task: str, precision: str, load: Load, options: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Images a second, peak MB and the GPU's load of each contestant, taking turns."""
     interpreters = {"ours": sys.executable}
     if options.peer:
         interpreters["facenet-pytorch"] = options.peer
+    work = Work(options.crops, task, precision, options.batch, options.steps)
+    told = json.dumps(asdict(work))
     children = turns.start(
         {
-            name: [python, __file__, options.crops, "--work", name, task, precision]
+            name: [python, __file__, options.crops, "--work", name, told]
             for name, python in interpreters.items()
         }
     )
     rates: dict[str, list[float]] = {name: [] for name in children}
+    busy: dict[str, list[float]] = {name: [] for name in children}
+    load.take()
     for name, (seconds,) in turns.take(children, options.rounds):
-        rates[name].append(STEPS[task] * BATCH / float(seconds))
+        rates[name].append(work.steps * work.batch / float(seconds))
+        busy[name].append(load.take())
     figures = {}
     for name, child in children.items():
         peak = float(child.communicate()[0].split()[-1])
-        rate = statistics.median(rates[name])
+        rate, percent = statistics.median(rates[name]), statistics.median(busy[name])
         figures[name] = {"images_per_second": round(rate, 1), "peak_mb": round(peak)}
+        gpu = "" if math.isnan(percent) else f", GPU busy {percent:.0f} %"
+        if gpu:
+            figures[name]["gpu_percent"] = round(percent)
         ratio = statistics.median(rates["ours"]) / rate
         print(
             f"{task:5} {precision:8} {name:16} {rate:6.1f} images/s "
-            f"({min(rates[name]):.1f} to {max(rates[name]):.1f}), {peak:5.0f} MB; "
+            f"({min(rates[name]):.1f} to {max(rates[name]):.1f}), {peak:5.0f} MB{gpu}; "
             f"ours is {ratio:.2f}x",
             flush=True,
         )
@@ -188,18 +226,20 @@ def compare(task: str, precision: str, options: argparse.Namespace) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("crops", help="a crops artifact of 160 pixels or more")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (%(default)s)")
+    parser.add_argument("--steps", type=int, default=10, help="of a turn (%(default)s)")
+    parser.add_argument("--batch", type=int, default=64, help="images of a step (%(default)s)")
     parser.add_argument("--peer", help="Python of the environment with facenet-pytorch")
-    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=2, metavar=("TASK", "PRECISION"), help="of the four")
+    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        work(*options.work, options.crops)
+        name, told = options.work
+        contend(name, Work(**json.loads(told)))
         return
-    figures = {
-        f"{task} {precision}": compare(task, precision, options)
-        for precision in PRECISIONS
-        for task in TASKS
-    }
+    load = Load()
+    asked = [tuple(options.only)] if options.only else itertools.product(TASKS, PRECISIONS)
+    figures = {f"{task} {how}": compare(task, how, load, options) for task, how in asked}
     print(json.dumps(figures))
 
 
