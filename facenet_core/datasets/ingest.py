@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,8 +171,11 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
             yield row
 
     uri = storage.join(plan.uri, skipped)
-    with records.PartWriter(uri, records.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table:
-        names = _write_shards(plan, taken(table))
+    with (
+        records.PartWriter(uri, records.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table,
+        closing(taken(table)) as rows,  # or a source's child process would outlive an error here
+    ):
+        names = _write_shards(plan, rows)
     if not counts["images"] and not counts.get(REDACTED):
         raise SourceError(
             f"{origin.shown}: no images among {counts['seen']} files; expected a layout such as "

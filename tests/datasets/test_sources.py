@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ingesting import contents, identities, manifests, run, skipped
 from photographs import files, jpeg, write_folder, write_tar, write_zip
 
-from facenet_core import storage
+from facenet_core import records, storage
 from facenet_core.datasets import memo
 from facenet_core.datasets.sources.recordio import MAGIC
 from facenet_core.errors import ConfigError, FacenetError, SourceError, StorageError
@@ -213,6 +215,37 @@ def test_a_table_that_crashes_its_reader_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SourceError, match=r"train-00001-of-00002\.parquet: .* died \(SIGSEGV\)"):
         run(root, source)
+
+
+def test_where_the_reader_failed_is_told_beside_its_error(root: str, tmp_path: Path) -> None:
+    path = tmp_path / "faces.parquet"
+    path.write_bytes(b"PAR1, and no table")
+    with pytest.raises(SourceError, match="damaged, or no Parquet file") as caught:
+        run(root, path)
+    assert "in read" in "".join(caught.value.__notes__)
+
+
+def test_no_reader_outlives_an_error(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(writer: records.PartWriter, row: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "faces.parquet"
+    many = 5000  # more than a pipe holds
+    pq.write_table(pa.table({"image": [jpeg(1)] * many, "label": ["Ann"] * many}), path)
+    monkeypatch.setattr(records.PartWriter, "write", full)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        run(root, path)
+    assert caught.tb is not None  # which still holds all that was under way
+    readers = [child for child in psutil.Process().children() if "sources.apart" in command(child)]
+    assert not readers
+
+
+def command(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 # --- InsightFace's records --------------------------------------------------------------------

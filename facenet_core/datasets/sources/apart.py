@@ -11,6 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -82,10 +83,12 @@ def _answers() -> Iterator[Any]:
     """What the iterator yields and None, or what it raises as the last."""
     try:
         yield from pickle.load(sys.stdin.buffer)()
-    except FacenetError as error:
-        yield error
-    except Exception as error:  # other libraries' need not survive a pickle
-        yield SourceError(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        # Other libraries' errors need not survive a pickle, and no traceback does.
+        known = isinstance(error, FacenetError)
+        told = error if known else SourceError(f"{type(error).__name__}: {error}")
+        told.add_note(f"In the process that read it:\n{traceback.format_exc()}")
+        yield told
     else:
         yield None
 
