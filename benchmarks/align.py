@@ -64,7 +64,9 @@ class Contestant:
 
 
 @contextmanager
-def started(command: Sequence[str], cores: set[int]) -> Iterator[subprocess.Popen[str]]:
+def started(
+    command: Sequence[str], cores: set[int], **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """A child pinned to `cores` that has said "ready"."""
     process = subprocess.Popen(
         command,
@@ -72,7 +74,12 @@ def started(command: Sequence[str], cores: set[int]) -> Iterator[subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(len(cores)), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": str(len(cores)),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            **environment,
+        },
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     try:
@@ -140,7 +147,8 @@ def ours(stack: ExitStack, shards: Sequence[str], cores: list[int], options) -> 
     for number, core in enumerate(cores):
         mine = json.dumps(shards[number :: len(cores)])
         command = [sys.executable, __file__, "--work", mine, "--engine", options.engine]
-        processes.append(stack.enter_context(started(command, {core})))
+        child = started(command, {core}, MALLOC_TRIM_THRESHOLD_="65536")  # as Dask sets it
+        processes.append(stack.enter_context(child))
     return Contestant(f"align, {len(cores)} process(es)", processes, options.images)
 
 

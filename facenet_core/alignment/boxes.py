@@ -8,10 +8,12 @@ pixel of an image has the coordinate 1; ``cut_out`` is the one place that minds 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 
 import cv2
 import numpy as np
+from scipy import sparse
 
 STRIDE = 2  # of P-Net's output, in pixels of the scaled image
 CELL = 12  # P-Net's receptive field: the side of the window that one output cell judges
@@ -44,15 +46,16 @@ def as_floats(image: np.ndarray) -> np.ndarray:
 
 
 def pyramid(image: np.ndarray, scales: list[float]) -> list[np.ndarray]:
-    """``image``, uint8 or float32 ``[h, w, 3]``, at each of the scales, uint8.
+    """``image``, uint8 ``[h, w, 3]``, at each of the scales, uint8.
 
     Averages over areas, as the original's ``imresample``.
     """
     height, width = image.shape[:2]
-    levels = [_resample(image, ceil(height * scale), ceil(width * scale)) for scale in scales]
-    if image.dtype == np.uint8:
-        return levels
-    return [np.rint(level).astype(np.uint8) for level in levels]
+    sizes = [(ceil(height * scale), ceil(width * scale)) for scale in scales]
+    if height * width > _FLOAT_PIXELS:
+        return [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for size in sizes]
+    columns = cv2.transpose(image).astype(np.float32)
+    return [np.rint(_averages(columns, *size)).astype(np.uint8) for size in sizes]
 
 
 def shift_corners(boxes: np.ndarray, offsets: np.ndarray, *, inclusive: bool) -> np.ndarray:
@@ -98,5 +101,33 @@ def cut_out(image: np.ndarray, box: Sequence[int], out: np.ndarray) -> None:
     cv2.resize(part, (size, size), dst=out, interpolation=cv2.INTER_AREA)
 
 
-def _resample(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+def _averages(columns: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What OpenCV's area averaging makes of an image, in half the time.
+
+    It adds up a row pixel by pixel. Here whole columns are added, and then whole rows: the same
+    sums in the same order, so that where a value lies between two bytes it is rounded alike.
+
+    Args:
+        columns: the image transposed, float32 ``[w, h, 3]``.
+        height, width: of the result, at most h and w.
+
+    Returns:
+        float32 ``[height, width, 3]``.
+    """
+    w, h = columns.shape[:2]
+    columns = _shares(w, width) @ columns.reshape(w, h * 3)
+    rows = cv2.transpose(columns.reshape(width, h, 3))
+    return (_shares(h, height) @ rows.reshape(h, width * 3)).reshape(height, width, 3)
+
+
+@lru_cache(maxsize=1024)  # 10 MB; 16 for the images of one size
+def _shares(many: int, few: int) -> sparse.csr_array:
+    """The matrix ``[few, many]`` that averages ``many`` values over ``few`` equal stretches."""
+    # In units of which a value is `few` long and a stretch `many`, all ends are integers.
+    stretches = many * np.arange(few + 1)
+    ends = np.sort(np.concatenate([few * np.arange(many), stretches]))
+    lengths, starts = np.diff(ends), ends[:-1]
+    weights = (lengths / many).astype(np.float32)
+    return sparse.csr_array(
+        (weights, starts // few, np.searchsorted(starts, stretches)), shape=(few, many)
+    )

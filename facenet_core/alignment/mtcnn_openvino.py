@@ -108,7 +108,10 @@ def _conv(x: Node, kernel: np.ndarray, bias: np.ndarray) -> Node:
 
 
 def _prelu(x: Node, slope: np.ndarray) -> Node:
-    return op.prelu(x, _constant(slope))
+    if slope.max() > 1 or len(x.shape) == 2:
+        return op.prelu(x, _constant(slope))
+    # The same to the bit. A convolution with PReLU in it takes longer than the two apart.
+    return op.maximum(x, op.multiply(x, _constant(slope.reshape(1, -1, 1, 1))))
 
 
 def _pool(x: Node, size: int, rounding: str) -> Node:

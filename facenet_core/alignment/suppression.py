@@ -45,12 +45,12 @@ def suppress(
         Indices of the kept boxes, by group and by descending score.
     """
     order = rank(scores, groups)
-    ranked = boxes[order]
+    # Past the end of its group, a row holds no number: nothing overlaps it.
+    ranked = np.concatenate([boxes[order], np.full((1, 4), np.nan)])
     kept = np.zeros(len(order), dtype=bool)
     for rows in _blocks(groups):
-        # Past the end of its group, a row holds no number: nothing overlaps it.
-        padded = np.concatenate([ranked, np.full((1, 4), np.nan)])[rows]
-        kept[rows[rows < len(order)]] = _survivors(padded, threshold, overlap)[rows < len(order)]
+        within = rows < len(order)
+        kept[rows[within]] = _survivors(ranked[rows], threshold, overlap)[within]
     return order[kept]
 
 

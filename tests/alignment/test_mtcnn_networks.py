@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -120,3 +125,23 @@ def test_an_engine_that_is_not_installed_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr("facenet_core.alignment.mtcnn_networks.find_spec", lambda name: None)
     with pytest.raises(DetectorError, match="pip install openvino"):
         load_networks("openvino")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_with_threads_the_process_keeps_freed_memory_even_where_dask_has_it_returned():
+    script = """
+import resource
+import numpy as np
+from facenet_core.alignment.mtcnn_networks import load_networks
+load_networks(threads=1)
+np.ones(10_000_000, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    np.ones(10_000_000, np.uint8)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+assert faults < 2441, f"{faults} pages fetched anew"  # of which one array has so many
+"""
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
