@@ -1,5 +1,7 @@
 """The same code trains under JAX."""
 
+from importlib.util import find_spec
+
 import pytest
 from engines import (
     TENSORFLOW,
@@ -9,6 +11,8 @@ from engines import (
     run_program,
     three_steps,
 )
+
+pytestmark = pytest.mark.skipif(find_spec("jax") is None, reason="needs jax")
 
 
 @pytest.mark.slow
