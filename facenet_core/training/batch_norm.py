@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from facenet_core.training import replicas
-from facenet_core.training.recomputation import Recipe, with_recipe
-
-# (gradient by the outputs, inputs x) to the gradients by x and by the offset.
-_Gradients = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -22,23 +17,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     One TensorFlow kernel while training, where Keras composes it of a dozen: a whole training step
     of SqueezeNet is 1.3 times as fast on a CPU. Inputs may be in half precision; statistics and the
     offset are always float32.
-
-    Attributes:
-        with_relu: whether ReLU is part of the layer. Its outputs can then be made again, see
-            `recomputation`, and only the inputs are kept for the gradient; on CPUs only.
     """
-
-    with_relu = False
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training or not self.trainable or len(inputs.shape) != 4:
-            outputs = super().call(inputs, training=training, mask=mask)
-            return ops.relu(outputs) if self.with_relu else outputs
+            return super().call(inputs, training=training, mask=mask)
+        normalized = _normalized if replicas.count() == 1 else _normalized_together
         beta = ops.convert_to_tensor(self.beta, "float32")
-        if self.with_relu:
-            normalized = _rectified
-        else:
-            normalized = _normalized if replicas.count() == 1 else _normalized_together
         outputs, mean, variance = normalized(inputs, beta, self.epsilon)
         self._follow(self.moving_mean, mean)
         self._follow(self.moving_variance, variance)
@@ -58,67 +43,7 @@ def _normalized(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
 
 
 def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """As `_normalized`, with mean and variance those of all replicas' images."""
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def normalized(x: Any, offset: Any) -> Any:
-        outputs, mean, variance, gradients = _together(x, offset, epsilon)
-        return (outputs, mean, variance), lambda d_outputs, *_: gradients(d_outputs, x)
-
-    return normalized(x, tf.convert_to_tensor(offset))
-
-
-def _rectified(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """As `_normalized` or, of replicas, `_normalized_together`, then ReLU.
-
-    The images carry the recipe that makes them again. Of `x` nothing is kept if it has one too.
-    """
-    import tensorflow as tf
-
-    alone = replicas.count() == 1
-    source = Recipe.of(x)
-    recipes = []
-
-    @tf.custom_gradient
-    def rectified(x: Any, offset: Any) -> Any:
-        if alone:
-            outputs, mean, variance, *used, _ = _kernel(x, offset, epsilon)
-            gradients = _kernel_gradients(*used, epsilon)
-        else:
-            outputs, mean, variance, gradients = _together(x, offset, epsilon)
-            used = [mean, variance]
-
-        def again(x: Any) -> Any:
-            return tf.nn.relu(_standardized(x, ops.ones_like(offset), offset, *used, epsilon))
-
-        recipe = Recipe(again, [source])
-        recipes.append(recipe)
-
-        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
-            features = recipe.tensor(d_outputs)
-            d_normalized = tf.raw_ops.ReluGrad(gradients=d_outputs, features=features)
-            return gradients(d_normalized, source.tensor(d_outputs))
-
-        return (tf.nn.relu(outputs), mean, variance), gradient
-
-    outputs, mean, variance = rectified(x, tf.convert_to_tensor(offset))
-    return with_recipe(outputs, recipes[0]), mean, _biased(variance, x) if alone else variance
-
-
-def _kernel_gradients(mean: Any, variance: Any, epsilon: float) -> _Gradients:
-    """Of `_kernel` on a CPU, with the mean and variance float32 [c] that it left for them."""
-
-    def gradients(d_outputs: Any, x: Any) -> tuple[Any, Any]:
-        ones = ops.ones_like(mean)
-        d_x, _, d_offset = _kernel_gradient(d_outputs, x, ones, [mean, variance, []], epsilon)
-        return d_x, d_offset
-
-    return gradients
-
-
-def _together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any, _Gradients]:
-    """Outputs, mean and variance by the images of all replicas, and the gradients.
+    """As `_normalized`, with mean and variance those of all replicas' images.
 
     The kernel that knows a replica's own images gives their statistics and their gradient; what
     the others' images change is a scale and a shift of each channel. (The gradient that TensorFlow
@@ -126,37 +51,62 @@ def _together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any, _Grad
     (dy − mean dy − x̂ · mean dy·x̂) / σ with means over all images, of Ioffe & Szegedy,
     https://arxiv.org/abs/1502.03167.
     """
-    _, own_mean, unbiased, *saved = _kernel(x, offset, epsilon)
-    own_variance = _biased(unbiased, x)
-    means, variances = ops.unstack(
-        replicas.side_by_side(ops.stack([own_mean, own_variance])), axis=1
-    )
-    mean = ops.mean(means, axis=0)
-    variance = ops.mean(variances + ops.square(means - mean), axis=0)
-    outputs = _standardized(x, ops.ones_like(offset), offset, mean, variance, epsilon)
+    import tensorflow as tf
 
-    def gradients(d_outputs: Any, x: Any) -> tuple[Any, Any]:
-        deviation = ops.sqrt(variance + epsilon)
-        # x̂ = ratio · (x as its own images standardise it) + shift
-        ratio = ops.sqrt(own_variance + epsilon) / deviation
-        shift = (own_mean - mean) / deviation
-        d_x, d_scale, d_offset = _kernel_gradient(d_outputs, x, ratio, saved, epsilon)
-        sums = ops.stack([d_offset, ratio * d_scale + shift * d_offset])
-        plain, along = ops.unstack(replicas.share(replicas.total(sums)), axis=0)
-        # d_x has its own images' means taken off; give them back, and take all images' off.
-        places = _places(x) * deviation
-        scale = (d_scale - ratio * along) / places
-        others = (d_offset - plain - shift * along) / places
-        return d_x + _standardized(x, scale, others, own_mean, own_variance, epsilon), d_offset
+    ones = ops.ones_like(offset)
 
-    return outputs, mean, variance, gradients
+    def standardized(x: Any, scale: Any, offset: Any, mean: Any, variance: Any) -> Any:
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=scale,
+            offset=offset,
+            mean=mean,
+            variance=variance,
+            epsilon=epsilon,
+            is_training=False,
+        )[0]
+
+    @tf.custom_gradient
+    def normalized(x: Any, offset: Any) -> Any:
+        _, own_mean, unbiased, *saved = _kernel(x, offset, epsilon)
+        own_variance = _biased(unbiased, x)
+        means, variances = ops.unstack(
+            replicas.side_by_side(ops.stack([own_mean, own_variance])), axis=1
+        )
+        mean = ops.mean(means, axis=0)
+        variance = ops.mean(variances + ops.square(means - mean), axis=0)
+        outputs = standardized(x, ones, offset, mean, variance)
+
+        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
+            deviation = ops.sqrt(variance + epsilon)
+            # x̂ = ratio · (x as its own images standardise it) + shift
+            ratio = ops.sqrt(own_variance + epsilon) / deviation
+            shift = (own_mean - mean) / deviation
+            d_x, d_scale, d_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=d_outputs,
+                x=x,
+                scale=ratio,
+                reserve_space_1=saved[0],
+                reserve_space_2=saved[1],
+                reserve_space_3=saved[2],
+                epsilon=epsilon,
+                is_training=True,
+            )
+            sums = ops.stack([d_offset, ratio * d_scale + shift * d_offset])
+            plain, along = ops.unstack(replicas.share(replicas.total(sums)), axis=0)
+            # d_x has its own images' means taken off; give them back, and take all images' off.
+            places = _places(x) * deviation
+            scale = (d_scale - ratio * along) / places
+            others = (d_offset - plain - shift * along) / places
+            return d_x + standardized(x, scale, others, own_mean, own_variance), d_offset
+
+        return (outputs, mean, variance), gradient
+
+    return normalized(x, offset)
 
 
 def _kernel(x: Any, offset: Any, epsilon: float) -> Any:
-    """TensorFlow's: the outputs, mean and unbiased variance, and what its gradient needs.
-
-    That is three tensors; on a CPU mean and variance of the batch, and one that is not used.
-    """
+    """TensorFlow's: the outputs, mean and unbiased variance, and what its gradient needs."""
     import tensorflow as tf
 
     return tf.raw_ops.FusedBatchNormV3(
@@ -168,36 +118,6 @@ def _kernel(x: Any, offset: Any, epsilon: float) -> Any:
         epsilon=epsilon,
         is_training=True,
     )
-
-
-def _kernel_gradient(d_outputs: Any, x: Any, scale: Any, saved: Any, epsilon: float) -> list[Any]:
-    """Of `_kernel`: by the images, by their scale and by the offset."""
-    import tensorflow as tf
-
-    return tf.raw_ops.FusedBatchNormGradV3(
-        y_backprop=d_outputs,
-        x=x,
-        scale=scale,
-        reserve_space_1=saved[0],
-        reserve_space_2=saved[1],
-        reserve_space_3=saved[2],
-        epsilon=epsilon,
-        is_training=True,
-    )[:3]
-
-
-def _standardized(x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: float) -> Any:
-    import tensorflow as tf
-
-    return tf.raw_ops.FusedBatchNormV3(
-        x=x,
-        scale=scale,
-        offset=offset,
-        mean=mean,
-        variance=variance,
-        epsilon=epsilon,
-        is_training=False,
-    )[0]
 
 
 def _biased(unbiased: Any, x: Any) -> Any:
