@@ -270,9 +270,14 @@ def _without_credentials() -> Iterator[None]:
     try:
         yield
     except FacenetError as error:
-        if (text := addresses.scrub(str(error))) != str(error):
-            raise type(error)(text) from None
-        raise
+        notes = getattr(error, "__notes__", [])
+        told = [str(error), *notes]
+        if (clean := [addresses.scrub(text) for text in told]) == told:
+            raise
+        scrubbed = type(error)(clean[0])
+        for note in clean[1:]:
+            scrubbed.add_note(note)
+        raise scrubbed from None
 
 
 def _fingerprint(source: Source, origin: Origin) -> Fingerprint:

@@ -16,7 +16,7 @@ import pytest
 from ingesting import contents, identities, manifests, run, skipped
 from photographs import files, jpeg, write_folder, write_tar, write_zip
 
-from facenet_core import records, storage
+from facenet_core import addresses, records, storage
 from facenet_core.datasets import memo
 from facenet_core.datasets.sources.recordio import MAGIC
 from facenet_core.errors import ConfigError, FacenetError, SourceError, StorageError
@@ -223,6 +223,25 @@ def test_where_the_reader_failed_is_told_beside_its_error(root: str, tmp_path: P
     with pytest.raises(SourceError, match="damaged, or no Parquet file") as caught:
         run(root, path)
     assert "in read" in "".join(caught.value.__notes__)
+
+
+def test_no_credentials_are_told_beside_an_error(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "http://ann:pass-word@faces.example/f.parquet"
+    addresses.remember(secret)
+    patch = (
+        f"import pyarrow.parquet as pq\npq.ParquetFile = lambda *a, **o: 1 / len('{secret}' and '')"
+    )
+    (tmp_path / "sitecustomize.py").write_text(patch)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "faces.parquet"
+    pq.write_table(pa.table({"image": [jpeg(1)], "label": ["Ann"]}), path)
+    with pytest.raises(SourceError) as caught:
+        run(root, path)
+    (note,) = caught.value.__notes__
+    assert "ZeroDivisionError" in note
+    assert "pass-word" not in note
 
 
 def test_no_reader_outlives_an_error(
