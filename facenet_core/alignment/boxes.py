@@ -52,10 +52,18 @@ def pyramid(image: np.ndarray, scales: list[float]) -> list[np.ndarray]:
     """
     height, width = image.shape[:2]
     sizes = [(ceil(height * scale), ceil(width * scale)) for scale in scales]
-    if height * width > _FLOAT_PIXELS:
-        return [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for size in sizes]
-    columns = cv2.transpose(image).astype(np.float32)
-    return [np.rint(_averages(columns, *size)).astype(np.uint8) for size in sizes]
+    if not sizes:
+        return []
+    large = height * width > _FLOAT_PIXELS
+    columns = None if large else cv2.transpose(image).astype(np.float32)
+    levels = []
+    for h, w in sizes:
+        # By whole numbers OpenCV shrinks in another way, and may round otherwise.
+        if columns is None or (height % h == 0 and width % w == 0):
+            levels.append(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA))
+        else:
+            levels.append(np.rint(_averages(columns, h, w)).astype(np.uint8))
+    return levels
 
 
 def shift_corners(boxes: np.ndarray, offsets: np.ndarray, *, inclusive: bool) -> np.ndarray:
@@ -120,14 +128,22 @@ def _averages(columns: np.ndarray, height: int, width: int) -> np.ndarray:
     return (_shares(h, height) @ rows.reshape(h, width * 3)).reshape(height, width, 3)
 
 
-@lru_cache(maxsize=1024)  # 10 MB; 16 for the images of one size
 def _shares(many: int, few: int) -> sparse.csr_array:
     """The matrix ``[few, many]`` that averages ``many`` values over ``few`` equal stretches."""
+    return (_remembered if many <= _LONG else _drawn_up)(many, few)
+
+
+def _drawn_up(many: int, few: int) -> sparse.csr_array:
     # In units of which a value is `few` long and a stretch `many`, all ends are integers.
     stretches = many * np.arange(few + 1)
     ends = np.sort(np.concatenate([few * np.arange(many), stretches]))
     lengths, starts = np.diff(ends), ends[:-1]
     weights = (lengths / many).astype(np.float32)
+    columns, rows = starts // few, np.searchsorted(starts, stretches)
     return sparse.csr_array(
-        (weights, starts // few, np.searchsorted(starts, stretches)), shape=(few, many)
+        (weights, columns.astype(np.int32), rows.astype(np.int32)), shape=(few, many)
     )
+
+
+_LONG = 4096  # pixels of a side of which matrices are not remembered
+_remembered = lru_cache(maxsize=1024)(_drawn_up)  # 16 for images of one size; at most 70 MB

@@ -21,10 +21,12 @@ def test_an_image_that_cannot_hold_the_smallest_face_has_no_pyramid(size):
     assert bx.pyramid_scales(*size, minsize=20, factor=0.709) == []
 
 
-@pytest.mark.parametrize("size", [(250, 250), (320, 213), (57, 41), (720, 811), (1000, 1300)])
+@pytest.mark.parametrize(
+    "size", [(250, 250), (240, 330), (320, 213), (57, 41), (720, 811), (1000, 1300), (20, 9000)]
+)
 def test_pyramid_levels_are_area_averages_rounded_to_bytes(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    scales = [1.0, 0.6, 0.31, 0.05]
+    scales = [1.0, 0.6, 0.31, 0.1, 0.05]
     for level, scale in zip(bx.pyramid(image, scales), scales, strict=True):
         shape = int(np.ceil(size[0] * scale)), int(np.ceil(size[1] * scale))
         expected = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
