@@ -237,8 +237,13 @@ def main() -> None:
         name, told = options.work
         contend(name, Work(**json.loads(told)))
         return
+    if options.steps % 10:  # at others a GPU may still be at work
+        parser.error(f"--steps {options.steps}: expected a multiple of 10")
+    every = list(itertools.product(TASKS, PRECISIONS))
+    asked = [tuple(options.only)] if options.only else every
+    if not {*asked} <= {*every}:
+        parser.error(f"--only {' '.join(options.only)}: expected one of {every}")
     load = Load()
-    asked = [tuple(options.only)] if options.only else itertools.product(TASKS, PRECISIONS)
     figures = {f"{task} {how}": compare(task, how, load, options) for task, how in asked}
     print(json.dumps(figures))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.keras"
 # Batches are padded to a power of two up to this: engines compile once for each size they see.
 # Under JAX, which is there for GPUs, launching many small ones takes longer than computing them.
-_LARGEST_BATCH = {"jax": 256, "tensorflow": 32}
+_LARGEST_BATCH, _LARGEST_BATCH_UNDER_JAX = 32, 256
 # TensorFlow's `l2_normalize` in the original: the squared norm is at least this.
 _EPSILON = 1e-10
 
@@ -92,7 +92,8 @@ class Embedder:
             images = images[:, :, ::-1]
         import keras
 
-        largest = _LARGEST_BATCH[keras.backend.backend()]
+        jax = keras.backend.backend() == "jax"
+        largest = _LARGEST_BATCH_UNDER_JAX if jax else _LARGEST_BATCH
         found = []
         for start in range(0, len(images), largest):
             batch = images[start : start + largest]
