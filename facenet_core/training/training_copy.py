@@ -50,7 +50,10 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
             return WholeBatchDropout.from_config(config)
         if together and isinstance(layer, keras.layers.BatchNormalization):
             config["synchronized"] = True
-        plain_norm = type(layer) is keras.layers.BatchNormalization and layer.gamma is None
+        # With an offset and without a scale, as in the networks of the original.
+        plain_norm = type(layer) is keras.layers.BatchNormalization and (
+            layer.center and not layer.scale
+        )
         if not (tensorflow and plain_norm):  # other engines' compilers fuse by themselves
             return type(layer).from_config(config)
         # Without autocasting, inputs stay in half precision and variables do not come in it.

@@ -37,6 +37,17 @@ def test_trains_as_the_network_it_copies():
     np.testing.assert_allclose(network(images), copy(images), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(("center", "scale"), [(False, False), (False, True), (True, True)])
+def test_trains_networks_of_plain_layers_in_a_row(center, scale):
+    norm = keras.layers.BatchNormalization(center=center, scale=scale)
+    layers = [keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3), norm]
+    network = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(4)])
+    copy = training_copy(network, "off")
+    copy.compile("sgd", "mse")
+    copy.train_on_batch(np.zeros((2, 16, 16, 3), "float32"), np.ones((2, 4), "float32"))
+    assert not any(isinstance(layer, FusedBatchNormalization) for layer in copy.layers)
+
+
 def test_starts_from_the_same_weights():
     network = build()
     for one, other in zip(
