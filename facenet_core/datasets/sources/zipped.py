@@ -132,9 +132,7 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int, int]:
     tail_start = max(0, length - _END.size - 0xFFFF)
     file.seek(tail_start)
     tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) < at + _END.size:
-        raise Damaged("its directory is missing")
+    at = _find_end(tail)
     _, _, _, _, count, size, start, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     if count == 0xFFFF or 0xFFFFFFFF in (size, start):
@@ -151,6 +149,25 @@ def _find_directory(file: BinaryIO) -> tuple[int, int, int, int]:
     if shift < 0:
         raise Damaged("its directory lies beyond its end")
     return count, size, start + shift, shift
+
+
+def _find_end(tail: bytes) -> int:
+    """Where in the last bytes of a file its end record is: the last whose comment ends the file.
+
+    A comment may hold the signature as well. Where something follows the zip, the last record.
+    """
+    whole = []
+    at = tail.rfind(b"PK\x05\x06")
+    while at >= 0:
+        if at + _END.size <= len(tail):
+            comment_length = _END.unpack_from(tail, at)[-1]
+            if at + _END.size + comment_length == len(tail):
+                return at
+            whole.append(at)
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    if not whole:
+        raise Damaged("its directory is missing")
+    return whole[0]
 
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
