@@ -27,6 +27,19 @@ def compile_network(network: keras.Model) -> Callable[[np.ndarray], Any]:
     def run(batch: np.ndarray) -> Any:
         trainable = [variable.value for variable in network.trainable_variables]
         others = [variable.value for variable in network.non_trainable_variables]
-        return answer(trainable, others, batch)
+        return answer(trainable, others, on_device(batch))
 
     return run
+
+
+def on_device(batch: np.ndarray) -> Any:
+    """A batch [n, …] on the device, or divided between those of the distribution in scope.
+
+    Each of them gets all of a batch that cannot be divided evenly.
+    """
+    import jax
+
+    distribution = keras.distribution.distribution()
+    if distribution is None or len(batch) % distribution.device_mesh.devices.size:
+        return jax.device_put(batch)
+    return keras.distribution.distribute_tensor(batch, distribution.get_data_layout(batch.shape))

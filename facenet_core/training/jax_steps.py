@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from facenet_core.models.jax_engine import on_device
+
 
 class JaxSteps:
     """Of a compiled model that has no metrics.
@@ -41,7 +43,9 @@ class JaxSteps:
         """One step on nested arrays [n, …], as `train_on_batch` takes them."""
         if self._values is None:
             self._values = tuple([variable.value for variable in group] for group in self._groups)
-        placed = keras.tree.map_structure(_on_device, batch)
+        placed = keras.tree.map_structure(
+            lambda array: None if array is None else on_device(array), batch
+        )
         _, values = self._model.train_function(self._values, iter([placed]))
         self._values = tuple(map(list, values))
 
@@ -64,15 +68,3 @@ class JaxSteps:
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)
             self._values = None
-
-
-def _on_device(array: Any) -> Any:
-    """A batch's array on the device, or spread over those of the distribution in scope."""
-    import jax
-
-    if array is None:
-        return None
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return jax.device_put(array)
-    return keras.distribution.distribute_tensor(array, distribution.get_data_layout(array.shape))
