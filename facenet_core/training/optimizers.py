@@ -49,17 +49,8 @@ class Measured(Summed):
 
     def apply(self: Any, grads: list[Any], trainable_variables: Any = None) -> None:
         super().apply(grads, trainable_variables)
-        squares = [_squared(ops.cast(gradient, "float32")) for gradient in grads]
+        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in grads]
         self.gradient_norms.assign(ops.sqrt(ops.stack(squares)))
-
-
-def _squared(gradient: Any) -> Any:
-    """The square of its Euclidean norm; under TensorFlow without a tensor of squares."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.sum(ops.square(gradient))
-    import tensorflow as tf
-
-    return 2 * tf.nn.l2_loss(gradient)
 
 
 class Adagrad(Measured, keras.optimizers.Adagrad):
