@@ -19,6 +19,7 @@ STRIDE = 2  # of P-Net's output, in pixels of the scaled image
 CELL = 12  # P-Net's receptive field: the side of the window that one output cell judges
 
 _FLOAT_PIXELS = 1_000_000  # larger images are resampled as they are, not through a float copy
+_LONG = 4096  # pixels of a side beyond which the matrices that shrink it are not remembered
 
 
 def pyramid_scales(height: int, width: int, minsize: int, factor: float) -> list[float]:
@@ -41,8 +42,7 @@ def as_floats(image: np.ndarray) -> np.ndarray:
 
     OpenCV averages float32 a third faster than bytes, with the same result once rounded.
     """
-    small = image.shape[0] * image.shape[1] <= _FLOAT_PIXELS
-    return image.astype(np.float32) if small else np.ascontiguousarray(image)
+    return image.astype(np.float32) if _small(image) else np.ascontiguousarray(image)
 
 
 def pyramid(image: np.ndarray, scales: list[float]) -> list[np.ndarray]:
@@ -54,8 +54,7 @@ def pyramid(image: np.ndarray, scales: list[float]) -> list[np.ndarray]:
     sizes = [(ceil(height * scale), ceil(width * scale)) for scale in scales]
     if not sizes:
         return []
-    large = height * width > _FLOAT_PIXELS
-    columns = None if large else cv2.transpose(image).astype(np.float32)
+    columns = cv2.transpose(image).astype(np.float32) if _small(image) else None
     levels = []
     for h, w in sizes:
         # By whole numbers OpenCV shrinks in another way, and may round otherwise.
@@ -109,6 +108,10 @@ def cut_out(image: np.ndarray, box: Sequence[int], out: np.ndarray) -> None:
     cv2.resize(part, (size, size), dst=out, interpolation=cv2.INTER_AREA)
 
 
+def _small(image: np.ndarray) -> bool:
+    return image.shape[0] * image.shape[1] <= _FLOAT_PIXELS
+
+
 def _averages(columns: np.ndarray, height: int, width: int) -> np.ndarray:
     """What OpenCV's area averaging makes of an image, in half the time.
 
@@ -123,17 +126,15 @@ def _averages(columns: np.ndarray, height: int, width: int) -> np.ndarray:
         float32 ``[height, width, 3]``.
     """
     w, h = columns.shape[:2]
-    columns = _shares(w, width) @ columns.reshape(w, h * 3)
+    shares = _shares if max(w, h) <= _LONG else _shares.__wrapped__
+    columns = shares(w, width) @ columns.reshape(w, h * 3)
     rows = cv2.transpose(columns.reshape(width, h, 3))
-    return (_shares(h, height) @ rows.reshape(h, width * 3)).reshape(height, width, 3)
+    return (shares(h, height) @ rows.reshape(h, width * 3)).reshape(height, width, 3)
 
 
+@lru_cache(maxsize=1024)  # 16 for the images of one size; at most 70 MB
 def _shares(many: int, few: int) -> sparse.csr_array:
     """The matrix ``[few, many]`` that averages ``many`` values over ``few`` equal stretches."""
-    return (_remembered if many <= _LONG else _drawn_up)(many, few)
-
-
-def _drawn_up(many: int, few: int) -> sparse.csr_array:
     # In units of which a value is `few` long and a stretch `many`, all ends are integers.
     stretches = many * np.arange(few + 1)
     ends = np.sort(np.concatenate([few * np.arange(many), stretches]))
@@ -143,7 +144,3 @@ def _drawn_up(many: int, few: int) -> sparse.csr_array:
     return sparse.csr_array(
         (weights, columns.astype(np.int32), rows.astype(np.int32)), shape=(few, many)
     )
-
-
-_LONG = 4096  # pixels of a side of which matrices are not remembered
-_remembered = lru_cache(maxsize=1024)(_drawn_up)  # 16 for images of one size; at most 70 MB

@@ -127,7 +127,7 @@ def passing(
         (y, x), (height, width) = _cell(tile.place), map(cells, tile.size)
         owner[y : y + height, x : x + width] = number
     # NumPy searches arrays of one dimension three times as fast.
-    passed = np.flatnonzero((output[:, :, 0] >= threshold).ravel())
+    passed = np.flatnonzero(output[:, :, 0] >= threshold)
     places = np.stack(np.divmod(passed, output.shape[1]), axis=1)
     owners = owner[places[:, 0], places[:, 1]]
     places, owners = places[owners >= 0], owners[owners >= 0]
