@@ -8,6 +8,7 @@ counted.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -156,18 +157,13 @@ def _find_end(tail: bytes) -> int:
 
     A comment may hold the signature as well. Where something follows the zip, the last record.
     """
-    whole = []
-    at = tail.rfind(b"PK\x05\x06")
-    while at >= 0:
-        if at + _END.size <= len(tail):
-            comment_length = _END.unpack_from(tail, at)[-1]
-            if at + _END.size + comment_length == len(tail):
-                return at
-            whole.append(at)
-        at = tail.rfind(b"PK\x05\x06", 0, at)
+    found = [match.start() for match in re.finditer(rb"PK\x05\x06", tail)]
+    whole = [at for at in found if at + _END.size <= len(tail)]
     if not whole:
         raise Damaged("its directory is missing")
-    return whole[0]
+    lengths = [_END.size + _END.unpack_from(tail, at)[-1] for at in whole]
+    last = [at for at, size in zip(whole, lengths, strict=True) if at + size == len(tail)]
+    return (last or whole)[-1]
 
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
