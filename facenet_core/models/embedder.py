@@ -99,12 +99,9 @@ class Embedder:
             batch = images[start : start + largest]
             padding = (1 << (len(batch) - 1).bit_length()) - len(batch)
             padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
-            found.append(self._run(padded))
-        embeddings = np.empty((len(images), self.embedding_size), np.float32)
-        for start, rows in zip(range(0, len(images), largest), found, strict=True):
-            part = embeddings[start : start + largest]
-            part[:] = np.asarray(rows)[: len(part)]
-        return embeddings
+            found.append((self._run(padded), len(batch)))
+        none = np.empty((0, self.embedding_size), np.float32)
+        return np.concatenate([none, *(np.asarray(rows)[:count] for rows, count in found)])
 
     @cached_property
     def _run(self) -> Callable[[np.ndarray], Any]:
