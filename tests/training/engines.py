@@ -23,10 +23,10 @@ import sys
 
 import numpy as np
 from small_crops import draw
+from training_runs import Killed, kill_at, run
 
 from facenet_core.config import TrainConfig
 from facenet_core.models.embedder import Embedder
-from facenet_core.training import loop
 
 root, crops_uri, options = sys.argv[1:]
 config = TrainConfig(
@@ -39,25 +39,11 @@ config = TrainConfig(
 )
 
 
-class Killed(Exception):
-    pass
-
-
-def train(root, kill_at=None):
-    def progress(now):
-        if now.step == kill_at:
-            raise Killed
-
-    plan = loop.plan_train(root, crops_uri, config)
-    loop.finish(plan, loop.train(plan, config, run_id="run", progress=progress), {})
-    return Embedder.load(plan.uri)
-
-
-through = train(root + "/a")
+through = Embedder.load(run(root + "/a", crops_uri, config))
 try:
-    train(root + "/b", kill_at=25)
+    run(root + "/b", crops_uri, config, progress=kill_at(25))
 except Killed:
-    resumed = train(root + "/b")
+    resumed = Embedder.load(run(root + "/b", crops_uri, config))
 for one, other in zip(through.network.get_weights(), resumed.network.get_weights(), strict=True):
     np.testing.assert_array_equal(one, other)
 ann, bob = (through.embed(np.stack([draw(p, shot) for shot in (98, 99)])) for p in (1, 2))
