@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import pytest
-from local_site import Site
+from local_site import ENDED, Site
 from tiny import TINY, facenet
 
 from facenet_core import storage
 
 SHARDS = 12
 BROKEN = (3, 8)  # numbers of the shards that fail at first
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -60,6 +63,23 @@ def times(root: Path) -> dict[str, int]:
 def number(run: dict[str, Any]) -> int:
     """From 0, of a task run called `align shard 4/12`."""
     return int(run["name"].split()[-1].split("/")[0]) - 1
+
+
+def in_time(look: Callable[[], T], good: Callable[[T], bool]) -> T:
+    """What there is as soon as it is good, or after a minute: the last that a run tells of itself
+    reaches the server after its state, log lines in batches of two seconds."""
+    deadline = time.monotonic() + 60
+    while not good(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found
+
+
+def ended_task_runs(site: Site, flow_run: str, count: int) -> list[dict[str, Any]]:
+    """All task runs of a run that ended, which should be so many."""
+    return in_time(
+        lambda: site.task_runs(flow_run),
+        lambda found: len(found) == count and all(run["state_type"] in ENDED for run in found),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +137,7 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
         told[kind] = Story(raws[kind], crops[kind], run, {}, [], {})
     for story in told.values():
         story.failed = site.wait(story.run)
-        story.first_tries = site.task_runs(story.run)
+        story.first_tries = ended_task_runs(site, story.run, SHARDS)
         story.written_first = written(story.crops)
 
     for place in in_the_way:
@@ -168,7 +188,8 @@ class TestRetry:
         assert story.retried is not None
         assert story.retried["state_type"] == "COMPLETED", story.retried["state"]["message"]
         known = {run["id"] for run in story.first_tries}
-        second = {number(run): run for run in site.task_runs(story.run) if run["id"] not in known}
+        both = ended_task_runs(site, story.run, 2 * SHARDS)
+        second = {number(run): run for run in both if run["id"] not in known}
         assert {n for n, run in second.items() if run["state_name"] != "Cached"} == set(BROKEN)
         assert second.keys() == set(range(SHARDS))
         after = written(story.crops)
@@ -179,9 +200,12 @@ class TestRetry:
     def test_a_shards_log_says_what_it_found(
         self, stories: dict[str, Story], kind: str, site: Site
     ) -> None:
-        lines = [line for line in site.log(stories[kind].run) if "images, " in line]
-        parts = {line.split(": ")[0].rsplit("/", 1)[-1] for line in lines}
-        assert parts == {f"part-{n:05d}.parquet" for n in range(SHARDS)}
+        def parts() -> set[str]:
+            lines = [line for line in site.log(stories[kind].run) if "images, " in line]
+            return {line.split(": ")[0].rsplit("/", 1)[-1] for line in lines}
+
+        every = {f"part-{n:05d}.parquet" for n in range(SHARDS)}
+        assert in_time(parts, every.issubset) == every
 
 
 def test_parts_that_were_deleted_behind_prefects_back_are_made_again(
