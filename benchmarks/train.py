@@ -63,7 +63,7 @@ def answer_turns(stream: TextIO) -> Turn:
         nonlocal begun
         print(time.perf_counter() - begun, file=stream)
         if not sys.stdin.readline():
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=stream)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, file=stream)
             os._exit(0)
         begun = time.perf_counter()
 
@@ -72,7 +72,7 @@ def answer_turns(stream: TextIO) -> Turn:
 
 def train_ours(work: Work, answers: TextIO) -> None:
     from facenet_core.config import TrainConfig
-    from facenet_core.training import loop, trainer
+    from facenet_core.training import loop
 
     config = TrainConfig(
         model_def=NETWORK,
@@ -89,15 +89,17 @@ def train_ours(work: Work, answers: TextIO) -> None:
         mixed_precision="off" if work.precision == "float32" else work.precision,
         checkpoint_every=10**6,
     )
-    # Where figures are looked at, all steps have been done, also those of a GPU.
-    warm = trainer.WINDOW
     next_turn: Turn | None = None
 
     def progress(now: loop.Step) -> None:
+        # Not earlier, as training chooses what Keras is imported with.
+        from facenet_core.training.trainer import WINDOW
+
+        # Where figures are looked at, all steps have been done, also those of a GPU.
         nonlocal next_turn
-        if now.step == warm:
+        if now.step == WINDOW:
             next_turn = answer_turns(answers)
-        elif next_turn is not None and (now.step - warm) % work.steps == 0:
+        elif next_turn is not None and (now.step - WINDOW) % work.steps == 0:
             next_turn()
 
     root = tempfile.mkdtemp(prefix="facenet-bench-")

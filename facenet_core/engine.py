@@ -1,4 +1,5 @@
-"""Starting the engine under Keras without the lines that TensorFlow prints before any log level."""
+"""Starting the engine under Keras: without the lines that TensorFlow prints before any log level,
+and without packages that Keras imports for features that are not used here."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Written as TensorFlow is imported and at its first operation; a user can act on none of them.
 _NOISE = (
@@ -41,3 +43,22 @@ def quietly() -> Iterator[None]:
             for line in held:
                 if not any(noise in line for noise in _NOISE):
                     os.write(2, line)
+
+
+# For `fit` on data frames, estimators around models, pictures of bounding boxes.
+_OPTIONAL = ("pandas", "sklearn", "matplotlib")
+
+
+@contextmanager
+def keras_alone() -> Iterator[None]:
+    """For the block that imports Keras first: it does not find what it can do without.
+
+    That is 145 MB and a second of the import; a process that trains keeps them for its batches.
+    """
+    missing: dict[str, Any] = {name: None for name in _OPTIONAL if name not in sys.modules}
+    sys.modules.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]

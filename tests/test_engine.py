@@ -1,6 +1,8 @@
-"""The engine's noise is dropped and everything else reaches the terminal."""
+"""The engine's noise is dropped and everything else reaches the terminal; Keras comes alone."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +26,17 @@ def test_what_was_written_before_an_exception_is_not_lost(
         os.write(2, b"E0000 why\n")
         raise RuntimeError
     assert capfd.readouterr().err == "E0000 why\n"
+
+
+def test_keras_does_not_bring_what_is_not_used_through_it() -> None:
+    program = """
+import sys
+from facenet_core.engine import keras_alone
+import matplotlib
+with keras_alone():
+    import keras
+assert "sklearn" not in sys.modules
+assert sys.modules["matplotlib"] is matplotlib  # was there before
+from sklearn.metrics import roc_curve  # may come later
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

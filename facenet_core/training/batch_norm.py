@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from facenet_core.training import replicas
+from facenet_core.training.recomputation import mark_kept
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -17,12 +18,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     One TensorFlow kernel while training, where Keras composes it of a dozen: a whole training step
     of SqueezeNet is 1.3 times as fast on a CPU. Inputs may be in half precision; statistics and the
     offset are always float32.
+
+    Attributes:
+        frugal: keep the outputs for the gradient, not the inputs; on CPUs, in float32.
     """
+
+    frugal = False
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training or not self.trainable or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        normalized = _normalized if replicas.count() == 1 else _normalized_together
+        if replicas.count() > 1:
+            normalized = _normalized_together
+        else:
+            normalized = _normalized_frugally if self.frugal else _normalized
         beta = ops.convert_to_tensor(self.beta, "float32")
         outputs, mean, variance = normalized(inputs, beta, self.epsilon)
         self._follow(self.moving_mean, mean)
@@ -40,6 +49,34 @@ def _normalized(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """
     outputs, mean, unbiased, *_ = _kernel(x, offset, epsilon)
     return outputs, mean, _biased(unbiased, x)
+
+
+def _normalized_frugally(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """As `_normalized`; the gradient is that of the outputs less the offset, which are x̂."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def normalized(x: Any, offset: Any) -> Any:
+        outputs, mean, unbiased, *_ = _kernel(x, offset, epsilon)
+        variance = _biased(unbiased, x)
+
+        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
+            d_x, _, d_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=d_outputs,
+                x=outputs,
+                scale=ops.rsqrt(variance + epsilon),
+                reserve_space_1=offset,  # the mean of what is given as x
+                reserve_space_2=ops.ones_like(offset) - epsilon,  # and its variance
+                reserve_space_3=[],
+                epsilon=epsilon,
+                is_training=True,
+            )
+            return d_x, d_offset
+
+        return (outputs, mean, variance), gradient
+
+    outputs, mean, variance = normalized(x, tf.convert_to_tensor(offset))
+    return mark_kept(outputs), mean, variance
 
 
 def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
-from facenet_core.engine import quietly
+from facenet_core.engine import keras_alone, quietly
 from facenet_core.errors import PairsError, TrainingError
 from facenet_core.models import registry
 from facenet_core.storage import Input, Manifest, Plan
@@ -126,7 +126,7 @@ def train(
         return made
     config = parents.continued(config)
     # These import Keras and its engine, which planning does not wait for.
-    with quietly():
+    with quietly(), keras_alone():
         from facenet_core.training import devices, outcome
         from facenet_core.training.trainer import Trainer
 

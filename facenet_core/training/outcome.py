@@ -35,8 +35,9 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
         trainer.take_back_to(checkpoint)
     weights, raw = trainer.weights()
     files = [MODEL_FILE] if raw is None else [MODEL_FILE, RAW_FILE]
+    network = trainer.network()
     for name, values in zip(files, (weights, raw), strict=False):
-        _save_network(trainer.network, values, storage.join(plan.uri, name))
+        _save_network(network, values, storage.join(plan.uri, name))
     write_history(plan.uri, trainer.history, plan.fingerprint)
     names = []
     for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
@@ -65,7 +66,7 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
         "image_size": config.image_size,
         "embedding_size": config.embedding_size,
         "use_fixed_image_standardization": config.use_fixed_image_standardization,
-        "parameters": trainer.network.count_params(),
+        "parameters": network.count_params(),
         "loss": config.loss,
         "best_step": best,
         "final": {key: kept[key] for key in kept if key != "images_per_second"},

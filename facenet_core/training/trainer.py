@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -47,7 +48,6 @@ class Trainer:
         scope: of `devices.shared`, in which the learner's variables are made.
 
     Attributes:
-        network: what is trained, as it will be saved; `learner` holds the weights until then.
         step: steps done, of `steps`; `epochs` of `epoch_steps` each.
         history: a row for each epoch done, see `history.HISTORY`.
         latest: mean figures of the last window; empty before the first.
@@ -75,16 +75,20 @@ class Trainer:
             decay_epochs=config.learning_rate_decay_epochs,
             decay_factor=config.learning_rate_decay_factor,
         )
-        self.network = _build_network(config)
+        network = _build_network(config)
         with scope or nullcontext():
-            self.learner = Learner(self.network, len(data.selection.identities), config)
+            self.learner = Learner(network, len(data.selection.identities), config)
             self.optimizer = _build_optimizer(config, self.rates.at(0))
             self.optimizer.build(self.learner.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
         self.learner.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
         self.variables = [*self.learner.variables, *self.optimizer.variables]
         self.feed = feeds.build(data, config, self.learner)
-        self.monitor = Monitor(config, self.network) if config.lfw_dir is not None else None
+        self.monitor = Monitor(config, network) if config.lfw_dir is not None else None
+        # Unless somebody uses it, its weights would only lie beside the learner's until the end.
+        self._network = network if self.monitor is not None else None
+        del network
+        gc.collect()  # layers refer to one another
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.latest: dict[str, float | None] = {}
@@ -92,6 +96,7 @@ class Trainer:
         self.speed = Speedometer()
         self._sums = Figures()
         self._rate: float | None = None  # as the optimizer was told
+        self._settled = False
         self._inherited = 0  # epochs of a model that this one goes on from
 
     @property
@@ -147,6 +152,9 @@ class Trainer:
             self._rate = rate
         with devices.explained():
             self.learner.train_on_batch(batch, labels, return_dict=True)
+        if not self._settled:
+            devices.settle()
+            self._settled = True
         self.step += 1
         self.sample = batch
         if self.ends_window:
@@ -246,6 +254,10 @@ class Trainer:
         averaged = self.learner.averaged_weights()
         return (raw, None) if averaged is None else (averaged, raw)
 
+    def network(self) -> keras.Model:
+        """The network as it is saved, for the weights of `weights`."""
+        return self._network or _build_network(self.config, start=False)
+
     def gradient_norms(self) -> np.ndarray:
         """Of the last step: float32 [trainable variables], in the learner's order."""
         return self.learner.value(optimizers.gradient_norms(self.optimizer))
@@ -302,7 +314,8 @@ NOT_MEASURED: dict[str, float | None] = dict.fromkeys(
 )
 
 
-def _build_network(config: TrainConfig) -> keras.Model:
+def _build_network(config: TrainConfig, start: bool = True) -> keras.Model:
+    """The network, if it is to `start` from a pretrained model with the weights of that."""
     network = registry.build(
         config.model_def,
         image_size=config.image_size,
@@ -312,7 +325,7 @@ def _build_network(config: TrainConfig) -> keras.Model:
         batch_norm_decay=config.batch_norm_decay,
         seed=config.seed,
     )
-    if config.pretrained_model is not None:
+    if start and config.pretrained_model is not None:
         parents.copy_weights(network, config.pretrained_model)
     parents.freeze(network, config.freeze)
     return network

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from facenet_core.training import replicas
+from facenet_core.training import devices, replicas
 from facenet_core.training.batch_norm import FusedBatchNormalization
+from facenet_core.training.recomputation import frugal_class
 
 
 class WholeBatchDropout(keras.layers.Dropout):
@@ -32,6 +33,15 @@ class WholeBatchDropout(keras.layers.Dropout):
         return inputs * replicas.own_rows(mask)
 
 
+class FusedL2(keras.regularizers.L2):
+    """`keras.regularizers.L2` in one kernel of TensorFlow, without a tensor of squares."""
+
+    def __call__(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        return 2 * self.l2 * tf.nn.l2_loss(tf.convert_to_tensor(x))
+
+
 def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
     """A copy of a Functional network with the same variables in the same order.
 
@@ -41,11 +51,16 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
     """
     tensorflow = keras.backend.backend() == "tensorflow"
     together = replicas.count() > 1
+    # In half precision memory is halved by that, and its quicker steps would lose more to this.
+    frugal = tensorflow and not together and mixed_precision == "off" and not devices.has_gpu()
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         if mixed_precision != "off":
             config["dtype"] = f"mixed_{mixed_precision}"
+        decay = getattr(layer, "kernel_regularizer", None)
+        if tensorflow and type(decay) is keras.regularizers.L2:
+            config["kernel_regularizer"] = FusedL2(float(decay.l2))
         if together and type(layer) is keras.layers.Dropout:
             return WholeBatchDropout.from_config(config)
         if together and isinstance(layer, keras.layers.BatchNormalization):
@@ -55,9 +70,12 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
             layer.center and not layer.scale
         )
         if not (tensorflow and plain_norm):  # other engines' compilers fuse by themselves
-            return type(layer).from_config(config)
+            kind = frugal_class(layer) if frugal else type(layer)
+            return kind.from_config(config)
         # Without autocasting, inputs stay in half precision and variables do not come in it.
-        return FusedBatchNormalization.from_config(config | {"autocast": False})
+        norm = FusedBatchNormalization.from_config(config | {"autocast": False})
+        norm.frugal = frugal
+        return norm
 
     copy = keras.models.clone_model(network, clone_function=clone)
     copy.set_weights(network.get_weights())

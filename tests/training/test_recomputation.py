@@ -1,0 +1,121 @@
+"""What is made again for the backward pass trains as what is kept, and nothing is kept of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from facenet_core.models.layers import Layers, concatenate, global_average, max_pool
+from facenet_core.training import devices
+from facenet_core.training.training_copy import training_copy
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="under TensorFlow only"
+)
+
+SIZE = 24
+
+
+def branched() -> keras.Model:
+    """With ReLU, pooling and branches, which can be made again; one tensor is taken twice."""
+    layers = Layers(weight_decay=1e-3, batch_norm_decay=0.9, seed=3)
+    images = keras.Input((SIZE, SIZE, 3))
+    x = layers.conv(images, 8, 3, "first", strides=2, padding="valid")
+    x = layers.conv(x, 12, 3, "second")
+    x = max_pool(x, 3, "pool")
+    x = layers.conv(x, 16, 1, "third")
+    one = layers.conv(x, 16, 1, "branch_0")
+    two = layers.conv(layers.conv(x, 16, 1, "branch_1.0"), 16, 3, "branch_1.1")
+    x = layers.linear_conv(concatenate([one, two], "concat"), 32, "up")
+    return keras.Model(images, layers.bottleneck(global_average(x, "average"), 4))
+
+
+def sequential() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.Conv2D(8, 3, use_bias=False, name="first"),
+            keras.layers.BatchNormalization(scale=False),
+            keras.layers.Activation("relu"),
+            keras.layers.Conv2D(8, 3, name="second"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(4),
+        ]
+    )
+
+
+def trained(copy: keras.Model, steps: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    copy.compile(keras.optimizers.SGD(0.1), "mse")
+    for _ in range(steps):
+        images = rng.normal(2, 3, size=(6, SIZE, SIZE, 3)).astype("float32")
+        copy.train_on_batch(images, rng.normal(size=(6, 4)).astype("float32"))
+    return copy.get_weights()
+
+
+@pytest.mark.parametrize(
+    ("build", "frozen"),
+    [
+        (branched, ()),
+        (branched, ("second", "second.BatchNorm", "third.BatchNorm")),
+        (sequential, ()),
+    ],
+)
+def test_weights_are_those_of_keeping_everything(
+    monkeypatch: pytest.MonkeyPatch, build: Any, frozen: tuple[str, ...]
+) -> None:
+    def weights() -> list[np.ndarray]:
+        network = build()
+        for name in frozen:
+            network.get_layer(name).trainable = False
+        return trained(training_copy(network, "off"))
+
+    frugal = weights()
+    monkeypatch.setattr(devices, "has_gpu", lambda: True)
+    for one, other in zip(frugal, weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_two_trainings_give_the_same_weights_bit_for_bit() -> None:
+    first, second = (trained(training_copy(branched(), "off")) for _ in range(2))
+    assert all(map(np.array_equal, first, second))
+
+
+def test_no_gradient_of_a_kernel_takes_what_the_forward_pass_made() -> None:
+    import tensorflow as tf
+
+    copy = training_copy(branched(), "off")
+
+    @tf.function
+    def gradients(images: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(copy(images, training=True))
+        return tape.gradient(loss, [v.value for v in copy.trainable_variables])
+
+    graph = gradients.get_concrete_function(tf.zeros((2, SIZE, SIZE, 3))).graph
+    sources = [
+        made_by(operation.inputs[0])
+        for operation in graph.get_operations()
+        if operation.type == "Conv2DBackpropFilter"
+    ]
+    made = [source for source in sources if source.type in ("Relu", "ConcatV2", "MaxPool")]
+    assert len(sources) == 7  # the first takes the images
+    assert len(made) == 6
+    assert all(waits_for_a_gradient(source) for source in made)
+
+
+def made_by(tensor: Any) -> Any:
+    while tensor.op.type in ("Identity", "IdentityN"):
+        tensor = tensor.op.inputs[tensor.value_index]
+    return tensor.op
+
+
+def waits_for_a_gradient(operation: Any) -> bool:
+    """Directly, or through what it is made of."""
+    if operation.control_inputs:
+        return True
+    return any(waits_for_a_gradient(tensor.op) for tensor in operation.inputs)
