@@ -1,5 +1,6 @@
 """The copy of a network that is trained: faster batch norm, and half precision where asked for.
 
+On a CPU, in float32, it keeps less for the backward pass, see `recomputation`.
 Where devices share a step, batch norm and dropout are those of the whole batch.
 
 What is saved is the network itself, made of plain Keras layers in float32, so that the file opens
