@@ -61,16 +61,10 @@ def _normalized_frugally(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
         variance = _biased(unbiased, x)
 
         def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
-            d_x, _, d_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=d_outputs,
-                x=outputs,
-                scale=ops.rsqrt(variance + epsilon),
-                reserve_space_1=offset,  # the mean of what is given as x
-                reserve_space_2=ops.ones_like(offset) - epsilon,  # and its variance
-                reserve_space_3=[],
-                epsilon=epsilon,
-                is_training=True,
-            )
+            # The mean of what is given as x here, and its variance, which with epsilon is 1.
+            saved = [offset, ops.ones_like(offset) - epsilon, []]
+            scale = ops.rsqrt(variance + epsilon)
+            d_x, _, d_offset = _kernel_gradient(d_outputs, outputs, scale, saved, epsilon)
             return d_x, d_offset
 
         return (outputs, mean, variance), gradient
@@ -119,16 +113,7 @@ def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
             # x̂ = ratio · (x as its own images standardise it) + shift
             ratio = ops.sqrt(own_variance + epsilon) / deviation
             shift = (own_mean - mean) / deviation
-            d_x, d_scale, d_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=d_outputs,
-                x=x,
-                scale=ratio,
-                reserve_space_1=saved[0],
-                reserve_space_2=saved[1],
-                reserve_space_3=saved[2],
-                epsilon=epsilon,
-                is_training=True,
-            )
+            d_x, d_scale, d_offset = _kernel_gradient(d_outputs, x, ratio, saved, epsilon)
             sums = ops.stack([d_offset, ratio * d_scale + shift * d_offset])
             plain, along = ops.unstack(replicas.share(replicas.total(sums)), axis=0)
             # d_x has its own images' means taken off; give them back, and take all images' off.
@@ -155,6 +140,22 @@ def _kernel(x: Any, offset: Any, epsilon: float) -> Any:
         epsilon=epsilon,
         is_training=True,
     )
+
+
+def _kernel_gradient(d_outputs: Any, x: Any, scale: Any, saved: Any, epsilon: float) -> Any:
+    """Of `_kernel`, by the images, by a scale and by the offset; `saved` are its last outputs."""
+    import tensorflow as tf
+
+    return tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=d_outputs,
+        x=x,
+        scale=scale,
+        reserve_space_1=saved[0],
+        reserve_space_2=saved[1],
+        reserve_space_3=saved[2],
+        epsilon=epsilon,
+        is_training=True,
+    )[:3]
 
 
 def _biased(unbiased: Any, x: Any) -> Any:

@@ -96,7 +96,6 @@ class Trainer:
         self.speed = Speedometer()
         self._sums = Figures()
         self._rate: float | None = None  # as the optimizer was told
-        self._settled = False
         self._inherited = 0  # epochs of a model that this one goes on from
 
     @property
@@ -152,9 +151,8 @@ class Trainer:
             self._rate = rate
         with devices.explained():
             self.learner.train_on_batch(batch, labels, return_dict=True)
-        if not self._settled:
+        if self.sample is None:  # the first step here, for which the program was built
             devices.settle()
-            self._settled = True
         self.step += 1
         self.sample = batch
         if self.ends_window:

@@ -52,7 +52,7 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
     """
     tensorflow = keras.backend.backend() == "tensorflow"
     together = replicas.count() > 1
-    # In half precision memory is halved by that, and its quicker steps would lose more to this.
+    # Half precision takes half of the memory by itself.
     frugal = tensorflow and not together and mixed_precision == "off" and not devices.has_gpu()
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
