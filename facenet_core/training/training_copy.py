@@ -17,6 +17,7 @@ from keras import ops
 from facenet_core.training import devices, replicas
 from facenet_core.training.batch_norm import FusedBatchNormalization
 from facenet_core.training.recomputation import frugal_class
+from facenet_core.training.weight_decay import FusedL2, LateL2
 
 
 class WholeBatchDropout(keras.layers.Dropout):
@@ -32,15 +33,6 @@ class WholeBatchDropout(keras.layers.Dropout):
         ones = ops.ones((rows, *inputs.shape[1:]), inputs.dtype)
         mask = keras.random.dropout(ones, self.rate, self.noise_shape, self.seed_generator)
         return inputs * replicas.own_rows(mask)
-
-
-class FusedL2(keras.regularizers.L2):
-    """`keras.regularizers.L2` in one kernel of TensorFlow, without a tensor of squares."""
-
-    def __call__(self, x: Any) -> Any:
-        import tensorflow as tf
-
-        return 2 * self.l2 * tf.nn.l2_loss(tf.convert_to_tensor(x))
 
 
 def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
@@ -61,7 +53,8 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
             config["dtype"] = f"mixed_{mixed_precision}"
         decay = getattr(layer, "kernel_regularizer", None)
         if tensorflow and type(decay) is keras.regularizers.L2:
-            config["kernel_regularizer"] = FusedL2(float(decay.l2))
+            late = frugal and type(layer) is keras.layers.Conv2D
+            config["kernel_regularizer"] = (LateL2 if late else FusedL2)(float(decay.l2))
         if together and type(layer) is keras.layers.Dropout:
             return WholeBatchDropout.from_config(config)
         if together and isinstance(layer, keras.layers.BatchNormalization):

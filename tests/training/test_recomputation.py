@@ -21,7 +21,7 @@ SIZE = 24
 
 def branched() -> keras.Model:
     """With ReLU, pooling and branches, which can be made again; one tensor is taken twice."""
-    layers = Layers(weight_decay=1e-3, batch_norm_decay=0.9, seed=3)
+    layers = Layers(weight_decay=0.05, batch_norm_decay=0.9, seed=3)
     images = keras.Input((SIZE, SIZE, 3))
     x = layers.conv(images, 8, 3, "first", strides=2, padding="valid")
     x = layers.conv(x, 12, 3, "second")
@@ -85,37 +85,70 @@ def test_two_trainings_give_the_same_weights_bit_for_bit() -> None:
     assert all(map(np.array_equal, first, second))
 
 
-def test_no_gradient_of_a_kernel_takes_what_the_forward_pass_made() -> None:
+@pytest.fixture(scope="module")
+def backward() -> list[Any]:
+    """What makes the gradients of the kernels of convolutions, the first one's left out.
+
+    That takes the images, which are there anyway.
+    """
     import tensorflow as tf
 
     copy = training_copy(branched(), "off")
+    kernels = [v.value for v in copy.trainable_variables if len(v.shape) == 4]
+    gradients: list[Any] = []
 
     @tf.function
-    def gradients(images: Any) -> Any:
+    def step(images: Any) -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(copy(images, training=True))
-        return tape.gradient(loss, [v.value for v in copy.trainable_variables])
+        gradients.extend(tape.gradient(loss, kernels)[1:])
 
-    graph = gradients.get_concrete_function(tf.zeros((2, SIZE, SIZE, 3))).graph
-    sources = [
-        made_by(operation.inputs[0])
-        for operation in graph.get_operations()
-        if operation.type == "Conv2DBackpropFilter"
-    ]
-    made = [source for source in sources if source.type in ("Relu", "ConcatV2", "MaxPool")]
-    assert len(sources) == 7  # the first takes the images
-    assert len(made) == 6
-    assert all(waits_for_a_gradient(source) for source in made)
+    step.get_concrete_function(tf.zeros((2, SIZE, SIZE, 3)))
+    return [operation(gradient) for gradient in gradients]
 
 
-def made_by(tensor: Any) -> Any:
-    while tensor.op.type in ("Identity", "IdentityN"):
-        tensor = tensor.op.inputs[tensor.value_index]
-    return tensor.op
+def test_no_gradient_of_a_kernel_takes_what_the_forward_pass_made(backward: Any) -> None:
+    taken = [operation(found(g, "Conv2DBackpropFilter").inputs[0]) for g in backward]
+    assert {source.type for source in taken} == {"Relu", "ConcatV2", "MaxPool"}
+    assert all(waits(source) for source in taken)
+    pooled = [source for source in taken if source.type == "MaxPool"]
+    assert all(waits(operation(source.inputs[0])) for source in pooled)
 
 
-def waits_for_a_gradient(operation: Any) -> bool:
-    """Directly, or through what it is made of."""
-    if operation.control_inputs:
-        return True
-    return any(waits_for_a_gradient(tensor.op) for tensor in operation.inputs)
+def test_the_gradient_of_a_penalty_waits_for_that_of_the_kernel(backward: Any) -> None:
+    for gradient in backward:
+        assert gradient.type == "AddV2"
+        of_kernel, of_penalty = (tensor.op for tensor in gradient.inputs)
+        assert of_penalty.type == "Mul"
+        assert of_kernel in waits(of_penalty)
+
+
+def test_a_kernel_has_its_gradient_when_nothing_reads_it_any_more(backward: Any) -> None:
+    for gradient in backward:
+        of_kernel = gradient.inputs[0].op
+        assert [made_by(op).type for op in of_kernel.control_inputs] == ["Conv2DBackpropInput"]
+
+
+def waits(op: Any) -> list[Any]:
+    """What an operation, or a constant that it takes, waits for beside its inputs."""
+    constants = [tensor.op for tensor in op.inputs if tensor.op.type == "Const"]
+    return [awaited for one in (op, *constants) for awaited in one.control_inputs]
+
+
+def operation(tensor: Any) -> Any:
+    """What makes a tensor."""
+    return made_by(tensor.op, tensor.value_index)
+
+
+def made_by(op: Any, output: int = 0) -> Any:
+    while op.type in ("Identity", "IdentityN") and not op.control_inputs:
+        tensor = op.inputs[output]
+        op, output = tensor.op, tensor.value_index
+    return op
+
+
+def found(op: Any, kind: str) -> Any:
+    """The nearest operation of a kind among those that `op` takes its first inputs from."""
+    while op.type != kind:
+        op = op.inputs[0].op
+    return op
