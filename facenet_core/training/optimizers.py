@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 from facenet_core.training import replicas
+from facenet_core.training.weight_decay import half_squares
 
 
 class Summed:
@@ -49,8 +50,8 @@ class Measured(Summed):
 
     def apply(self: Any, grads: list[Any], trainable_variables: Any = None) -> None:
         super().apply(grads, trainable_variables)
-        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in grads]
-        self.gradient_norms.assign(ops.sqrt(ops.stack(squares)))
+        squares = [half_squares(gradient) for gradient in grads]
+        self.gradient_norms.assign(ops.sqrt(2 * ops.stack(squares)))
 
 
 class Adagrad(Measured, keras.optimizers.Adagrad):
@@ -64,6 +65,20 @@ class Adadelta(Measured, keras.optimizers.Adadelta):
 class Adam(Measured, keras.optimizers.Adam):
     """`tf.compat.v1.train.AdamOptimizer`."""
 
+    def _backend_update_step(
+        self, grads: Any, trainable_variables: Any, learning_rate: Any
+    ) -> None:
+        """Keras's, with a rate that allows for averages which start at zero under TensorFlow.
+
+        Found here it is one for all variables; an operation for each of hundreds takes memory.
+        """
+        if keras.backend.backend() == "tensorflow":
+            step = ops.cast(self.iterations + 1, "float32")
+            beta1_power, beta2_power = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
+            learning_rate = ops.cast(learning_rate, "float32")
+            learning_rate = learning_rate * ops.sqrt(1 - beta2_power) / (1 - beta1_power)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
@@ -71,14 +86,13 @@ class Adam(Measured, keras.optimizers.Adam):
         import tensorflow as tf
 
         index = self._get_variable_index(variable)
-        step = ops.cast(self.iterations + 1, "float32")
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=ops.power(self.beta_1, step),
-            beta2_power=ops.power(self.beta_2, step),
-            lr=ops.cast(learning_rate, "float32"),
+            beta1_power=0.0,  # `learning_rate` allows for it
+            beta2_power=0.0,
+            lr=learning_rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
