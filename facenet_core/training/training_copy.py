@@ -46,6 +46,9 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
     together = replicas.count() > 1
     # Half precision takes half of the memory by itself.
     frugal = tensorflow and not together and mixed_precision == "off" and not devices.has_gpu()
+    # A layer that is called twice would take its penalty's gradient twice, and so would those of an
+    # inner model that is; these are not among the network's own.
+    called_once = {id(layer) for layer in network.layers if len(layer._inbound_nodes) == 1}
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
@@ -53,7 +56,7 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
             config["dtype"] = f"mixed_{mixed_precision}"
         decay = getattr(layer, "kernel_regularizer", None)
         if tensorflow and type(decay) is keras.regularizers.L2:
-            late = frugal and type(layer) is keras.layers.Conv2D
+            late = frugal and type(layer) is keras.layers.Conv2D and id(layer) in called_once
             config["kernel_regularizer"] = (LateL2 if late else FusedL2)(float(decay.l2))
         if together and type(layer) is keras.layers.Dropout:
             return WholeBatchDropout.from_config(config)

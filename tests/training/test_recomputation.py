@@ -33,6 +33,20 @@ def branched() -> keras.Model:
     return keras.Model(images, layers.bottleneck(global_average(x, "average"), 4))
 
 
+def shared() -> keras.Model:
+    """With a layer, and a network of one, that are called twice."""
+    keras.utils.set_random_seed(1)
+    layers = Layers(weight_decay=0.05, batch_norm_decay=0.9, seed=3)
+    images = keras.Input((SIZE, SIZE, 3))
+    x = layers.conv(images, 8, 3, "first")
+    again = keras.layers.Conv2D(8, 3, name="again", kernel_regularizer=keras.regularizers.L2(0.05))
+    x = keras.layers.Activation("relu")(again(again(x)))
+    inputs = keras.Input((None, None, 8))
+    inner = keras.Model(inputs, layers.linear_conv(inputs, 8, "inside"))
+    x = inner(inner(x))
+    return keras.Model(images, layers.bottleneck(global_average(x, "average"), 4))
+
+
 def sequential() -> keras.Model:
     keras.utils.set_random_seed(1)
     return keras.Sequential(
@@ -63,6 +77,7 @@ def trained(copy: keras.Model, steps: int = 3) -> list[np.ndarray]:
         (branched, ()),
         (branched, ("second", "second.BatchNorm", "third.BatchNorm")),
         (sequential, ()),
+        (shared, ()),
     ],
 )
 def test_weights_are_those_of_keeping_everything(
