@@ -57,6 +57,7 @@ class Ground:
         self._ending.callback(self.proxy.stop)
         bugs = poison.install(self.home / "bugs")
         here = str(Path(__file__).parent)  # where `small` is
+        self._ending.callback(_set_environment, dict(os.environ))  # tests may follow
         os.environ |= self.site.environment | {
             **local_s3.environment(self.proxy.endpoint),
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -161,3 +162,8 @@ class Ground:
             config["cluster"] = {"dask_address": self.address}
             self.configs[name] = self.home / f"{name}.yaml"
             self.configs[name].write_text(yaml.safe_dump(config))
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
