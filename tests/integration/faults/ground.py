@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import local_s3
 import poison
@@ -57,15 +58,16 @@ class Ground:
         self._ending.callback(self.proxy.stop)
         bugs = poison.install(self.home / "bugs")
         here = str(Path(__file__).parent)  # where `small` is
-        self._ending.callback(_set_environment, dict(os.environ))  # tests may follow
-        os.environ |= self.site.environment | {
+        environment = self.site.environment | {
             **local_s3.environment(self.proxy.endpoint),
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             "XDG_CACHE_HOME": str(self.home / "cache"),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([bugs, here, *filter(None, [os.getenv("PYTHONPATH")])]),
         }
-        sys.path.append(bugs)  # which spawned workers take over
+        # Spawned workers take over both; tests that follow are to find them as they were.
+        self._ending.enter_context(patch.dict(os.environ, environment))
+        self._ending.enter_context(patch.object(sys, "path", [*sys.path, bugs]))
         from facenet_core.config import ClusterConfig
         from tasks import dask_clusters
 
@@ -162,8 +164,3 @@ class Ground:
             config["cluster"] = {"dask_address": self.address}
             self.configs[name] = self.home / f"{name}.yaml"
             self.configs[name].write_text(yaml.safe_dump(config))
-
-
-def _set_environment(variables: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(variables)
