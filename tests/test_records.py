@@ -157,6 +157,33 @@ class TestOtherTools:
         assert frame["image"].struct.field("bytes")[2] == picture(2)
 
 
+@pytest.mark.parametrize("rejects", [0, 1])
+def test_an_artifact_opens_with_hugging_face_datasets_as_it_is(tmp_path, root, rejects) -> None:
+    datasets = pytest.importorskip("datasets")
+    plan = storage.plan_stage(root, "align", "faces", {"rejects": rejects}, [], 1)
+    row = {"image_id": "b.jpg", "identity": "B", "reason": "no_face", "detail": ""}
+    tables = {"crops/": (records.CROPS, [crop(0)]), "rejects/": (records.REJECTS, [row] * rejects)}
+    for folder, (schema, rows) in tables.items():
+        uri = storage.join(plan.uri, folder + records.part_name(0))
+        with records.PartWriter(uri, schema, plan.fingerprint) as writer:
+            for one in rows:
+                writer.write(one)
+    storage.write_bytes(storage.join(plan.uri, "crops.png"), picture(0))
+    parts = [records.describe_part(plan.uri, name + records.part_name(0)) for name in tables]
+    parts.append(storage.describe_file(plan.uri, "crops.png"))
+    manifest = storage.publish(plan, parts, {"images": 1 + rejects}, {})
+
+    def load(*name: str):
+        return datasets.load_dataset(plan.uri, *name, split="train", cache_dir=str(tmp_path / "hf"))
+
+    assert load()["image"][0].size == (16, 16)
+    if rejects:
+        assert load("rejects")["reason"] == ["no_face"]
+    else:
+        assert datasets.get_dataset_config_names(plan.uri) == ["crops"]
+    assert storage.CARD not in {part.name for part in manifest.parts}
+
+
 @pytest.mark.parametrize("schema", [records.RAW, records.CROPS, records.PAIRS, records.EMBEDDINGS])
 def test_every_column_has_a_hugging_face_feature(schema) -> None:
     datasets = pytest.importorskip("datasets")

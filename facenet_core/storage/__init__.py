@@ -6,6 +6,7 @@ unfinished and nobody reads it.
 """
 
 from facenet_core.storage.clients import client_options, file_system, is_local
+from facenet_core.storage.dataset_card import CARD
 from facenet_core.storage.files import (
     absolute,
     check_writable,
@@ -58,6 +59,7 @@ from facenet_core.storage.reading import AHEAD
 
 __all__ = [
     "AHEAD",
+    "CARD",
     "FORMAT",
     "MANIFEST",
     "RUN",

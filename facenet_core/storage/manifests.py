@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from facenet_core.errors import ArtifactError
+from facenet_core.storage.dataset_card import CARD, dataset_card
 from facenet_core.storage.files import (
     join,
     read_bytes,
@@ -215,7 +216,7 @@ def publish(
     run: Mapping[str, Any],
     details: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Check that every part is there, then write `run.json` and, last, `manifest.json`.
+    """Check that every part is there, write `run.json` and the card, and, last, `manifest.json`.
 
     Where a run beside this one was faster and left the same files, its manifest stays.
 
@@ -248,6 +249,8 @@ def publish(
         raise ArtifactError(f"{plan.uri}: parts vanished before they were published: {damaged[:5]}")
     stamp = {"host": socket.gethostname(), "finished": datetime.now(UTC).isoformat(), **run}
     write_bytes(join(plan.uri, RUN), _pretty(stamp))
+    if (card := dataset_card(manifest)) is not None:
+        write_bytes(join(plan.uri, CARD), card.encode())
     write_bytes(join(plan.uri, MANIFEST), _pretty(asdict(manifest)))
     if plan.stage in _TIMED:
         # A run beside this one may have put its files over these since. Of all such runs, the one
