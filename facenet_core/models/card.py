@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facenet_core.models.embedder import Embedder
-from facenet_core.models.export import Exported
+from facenet_core.models.embedder import INPUT, OUTPUT, Embedder
+from facenet_core.models.export import Exported, standardization
 from facenet_core.storage import Manifest
 
 _FIGURES = ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer")
@@ -65,9 +65,9 @@ def card(
         "fingerprint": embedder.fingerprint,
         "network": details.get("model_def", embedder.network.name),
         "parameters": embedder.network.count_params(),
-        "input": f"uint8 [n, {embedder.image_size}, {embedder.image_size}, 3], RGB",
-        "output": f"float32 [n, {embedder.embedding_size}], of unit length",
-        "standardization": _standardization(embedder),
+        "input": f"{INPUT}: uint8 [n, {embedder.image_size}, {embedder.image_size}, 3], RGB",
+        "output": f"{OUTPUT}: float32 [n, {embedder.embedding_size}], of unit length",
+        "standardization": standardization(embedder),
         "crops": dict(crops),
         "training": {
             "data": [given.uri.split("/")[-2] for given in _inputs(manifest)],
@@ -146,14 +146,6 @@ def _licences(values: Mapping[str, Any]) -> list[str]:
     if not values["licences"]:
         return ["Not known here. Most face data sets allow research only; see where they are from."]
     return [f"* {name}: {licence}" for name, licence in sorted(values["licences"].items())]
-
-
-def _standardization(embedder: Embedder) -> str:
-    if embedder.network.inputs[0].dtype == "uint8":
-        return "in the file it was made of"
-    if embedder.use_fixed_image_standardization:
-        return "(x − 127.5)/128"
-    return "each image's own mean and deviation"
 
 
 def _inputs(manifest: Manifest | None) -> Sequence[Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL_FILE = "model.keras"
+INPUT, OUTPUT = "image", "embedding"  # the names in exported models
 # Batches are padded to a power of two up to this: engines compile once for each size they see.
 # Under JAX, which is there for GPUs, launching many small ones takes longer than computing them.
 _LARGEST_BATCH, _LARGEST_BATCH_UNDER_JAX = 32, 256
@@ -115,7 +116,7 @@ class Embedder:
 
     @cached_property
     def pixels_to_embeddings(self) -> keras.Model:
-        """Images [n, s, s, 3] uint8 -> embeddings [n, d] float32, as one network."""
+        """`image` [n, s, s, 3] uint8 -> `embedding` [n, d] float32, as one network."""
         import keras
         from keras import ops
 
@@ -123,11 +124,11 @@ class Embedder:
 
         if self.network.inputs[0].dtype == "uint8":  # exported so
             return self.network
-        images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8")
+        images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8", name=INPUT)
         prelogits = self.network(standardize(images, self.use_fixed_image_standardization))
         squared = ops.sum(ops.square(prelogits), axis=1, keepdims=True)
         embeddings = prelogits * ops.rsqrt(ops.maximum(squared, _EPSILON))
-        return keras.Model(images, embeddings)
+        return keras.Model(images, keras.layers.Identity(name=OUTPUT)(embeddings))
 
 
 def fit(images: np.ndarray, size: int) -> np.ndarray:

@@ -1,7 +1,11 @@
 """Export a model for use without this project, and check what was written by running it.
 
-In every format the model takes pixels, images uint8 [n, s, s, 3] RGB, and gives embeddings float32
-[n, d] of unit length: standardisation and normalisation are inside, where nobody can forget them.
+In every format the model takes pixels, `image` uint8 [n, s, s, 3] RGB, and gives `embedding`
+float32 [n, d] of unit length: standardisation and normalisation are inside, where nobody can forget
+them.
+What else its user has to know (sizes, colours, threshold) is metadata in the file, where a format
+has room for it: `metadata_props` of ONNX, `assets.extra/metadata.json` of a SavedModel, and
+`metadata.json` of the zip behind a TFLite model, which is where its tools put files.
 
     exported = export(load("models/celeba/…"), "onnx", Path("out"))
     exported.cosine  # the least, over a few images, between its embeddings and Keras'
@@ -9,10 +13,12 @@ In every format the model takes pixels, images uint8 [n, s, s, 3] RGB, and gives
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +29,7 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.errors import ConfigError, ModelError
-from facenet_core.models.embedder import Embedder
+from facenet_core.models.embedder import INPUT, OUTPUT, Embedder
 
 Format = Literal["keras", "savedmodel", "onnx", "tflite"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -38,7 +44,8 @@ FLOAT16_NAME = "model-float16.tflite"
 # The least cosine between an embedding and Keras' that an export may have.
 TOLERANCE = 0.9999
 FLOAT16_TOLERANCE = 0.999
-_PACKAGES = {"onnx": ("tf2onnx", "onnxruntime")}
+METADATA = "metadata.json"
+_PACKAGES = {"onnx": ("tf2onnx", "onnx", "onnxruntime")}
 _SAMPLES = 8
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -60,13 +67,20 @@ class Exported:
     cosine: float
 
 
-def export(embedder: Embedder, format: Format, folder: str, float16: bool = False) -> Exported:
+def export(
+    embedder: Embedder,
+    format: Format,
+    folder: str,
+    float16: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> Exported:
     """Write a model below `folder`, a path or URI, run it, and compare embeddings.
 
     The file appears under its name only after it has passed.
 
     Args:
         float16: TFLite only: weights in half the bytes.
+        metadata: what the model is used with, such as its threshold, beside what it is itself.
 
     Raises:
         ConfigError: no such format, or its packages are not installed.
@@ -77,8 +91,9 @@ def export(embedder: Embedder, format: Format, folder: str, float16: bool = Fals
         name = FLOAT16_NAME if float16 else NAMES[format]
         place = Path(temporary) / name
         images = _sample_images(embedder.image_size)
-        expected = embedder.embed(images)  # first: Keras exports only what was called once
+        expected = embedder.embed(images)
         _write(embedder, format, place, float16)
+        _describe(place, format, {**_metadata(embedder), **(metadata or {})})
         cosine = least_cosine(open_exported(place, format)(images), expected)
         needed = FLOAT16_TOLERANCE if float16 else TOLERANCE
         if not cosine >= needed:
@@ -120,23 +135,83 @@ def _require(format: str, float16: bool) -> None:
 
 
 def _write(embedder: Embedder, format: Format, place: Path, float16: bool) -> None:
+    import keras
+
     network = embedder.pixels_to_embeddings
     if format == "keras":
         network.save(place)
         return
-    options: dict[str, Any] = {"verbose": False}
-    if format == "tflite":
-        import tensorflow as tf
-
-        # Without `tf.Select` operations: the plain interpreter of a phone has none.
-        options["target_spec"] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-        if float16:
-            options["optimizations"] = [tf.lite.Optimize.DEFAULT]
-            options["target_spec"]["supported_types"] = [tf.float16]
-    kinds = {"savedmodel": "tf_saved_model", "onnx": "onnx", "tflite": "litert"}
+    image = keras.Input(network.input_shape[1:], dtype="uint8", name=INPUT)
+    network = keras.Model(image, {OUTPUT: network(image)})
+    network(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports what was called once
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # NumPy's, of Keras
-        network.export(str(place), format=kinds[format], **options)
+        if format == "savedmodel":
+            _write_saved_model(network, place)
+        elif format == "onnx":
+            network.export(str(place), format="onnx", verbose=False)
+        else:
+            network.export(str(place), format="litert", verbose=False, **_tflite_options(float16))
+
+
+def _write_saved_model(network: Any, place: Path) -> None:
+    import keras
+
+    archive = keras.export.ExportArchive()
+    # TensorFlow finds the variables by itself; those that are tracked it would write twice.
+    if keras.backend.backend() != "tensorflow":
+        archive.track(network)
+    call = network.call
+    archive.add_endpoint("serve", lambda image: call(image, training=False), network.inputs)
+    archive.write_out(str(place), verbose=False)
+
+
+def _tflite_options(float16: bool) -> dict[str, Any]:
+    import tensorflow as tf
+
+    # Without `tf.Select` operations: the plain interpreter of a phone has none.
+    target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    if not float16:
+        return {"target_spec": target}
+    target["supported_types"] = [tf.float16]
+    return {"target_spec": target, "optimizations": [tf.lite.Optimize.DEFAULT]}
+
+
+def _metadata(embedder: Embedder) -> dict[str, Any]:
+    return {
+        "name": embedder.name,
+        "fingerprint": embedder.fingerprint,
+        "image_size": embedder.image_size,
+        "color": "RGB",
+        "standardization": f"inside: {standardization(embedder)}",
+        "embedding_size": embedder.embedding_size,
+    }
+
+
+def standardization(embedder: Embedder) -> str:
+    """How the model treats pixels before its first layer, for people."""
+    if embedder.network.inputs[0].dtype == "uint8":
+        return "in the file it was made of"
+    if embedder.use_fixed_image_standardization:
+        return "(x − 127.5)/128"
+    return "each image's own mean and deviation"
+
+
+def _describe(place: Path, format: Format, metadata: Mapping[str, Any]) -> None:
+    """Write the metadata into an exported model."""
+    text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
+    if format == "onnx":
+        import onnx
+
+        model = onnx.load(str(place))
+        onnx.helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
+        onnx.save(model, str(place))
+    elif format == "savedmodel":
+        (place / "assets.extra").mkdir(exist_ok=True)
+        (place / "assets.extra" / METADATA).write_text(text, encoding="utf-8")
+    elif format == "tflite":
+        with zipfile.ZipFile(place, "a") as archive:
+            archive.writestr(METADATA, text)
 
 
 def _sample_images(size: int) -> np.ndarray:
@@ -173,15 +248,14 @@ def _open_saved_model(path: Path) -> Run:
     import tensorflow as tf
 
     model = tf.saved_model.load(str(path))  # holds the variables
-    return lambda images: model.serve(images).numpy()
+    return lambda images: model.serve(images)[OUTPUT].numpy()
 
 
 def _open_onnx(path: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
+    return lambda images: session.run([OUTPUT], {INPUT: images})[0]
 
 
 def _open_tflite(path: Path) -> Run:
@@ -190,13 +264,5 @@ def _open_tflite(path: Path) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its new home, the package ai-edge-litert
         interpreter = tf.lite.Interpreter(str(path))
-    [given], [result] = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def run(images: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(given["index"], images.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(given["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(result["index"])
-
-    return run
+    run = interpreter.get_signature_runner()
+    return lambda images: run(**{INPUT: images})[OUTPUT]

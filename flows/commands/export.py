@@ -48,8 +48,9 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     face_embedder = recognition.load(options, settings)
     embedder = face_embedder.network
     folder = storage.absolute(options.output or f"{embedder.name}-export")
+    metadata = _metadata(face_embedder)
     exported = [
-        export(embedder, format, folder, options.float16 and format == "tflite")
+        export(embedder, format, folder, options.float16 and format == "tflite", metadata)
         for format in options.format
     ]
     values = _card(face_embedder, exported)
@@ -65,6 +66,19 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     for file in exported:
         print(f"{file.format}: {file.bytes:,} bytes, cosine with Keras {file.cosine:.6f}")
     print(folder)
+
+
+def _metadata(face_embedder: Any) -> dict[str, Any]:
+    """What the model is used with: crops, and the threshold of its last validation."""
+    alignment, decision = face_embedder.alignment, face_embedder.decision
+    metadata = {"crop_rule": alignment.crop, "crop_margin": alignment.margin}
+    if decision.distance is not None:
+        metadata |= {
+            "threshold": decision.distance,
+            "distance": {"euclidean": "squared Euclidean", "cosine": "angle/π"}[decision.metric],
+            "use_flipped_images": decision.use_flipped_images,
+        }
+    return metadata
 
 
 def _card(face_embedder: Any, exported: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -34,25 +35,66 @@ def crops():
     return np.random.default_rng(3).integers(0, 256, (100, SIZE, SIZE, 3), np.uint8)
 
 
+@pytest.fixture(scope="module")
+def exported_as(embedder, tmp_path_factory):
+    """What `export` wrote in a format, each once."""
+
+    @cache
+    def exported(format):
+        if format == "onnx":
+            pytest.importorskip("onnxruntime")
+            pytest.importorskip("tf2onnx")
+        folder = str(tmp_path_factory.mktemp(format))
+        return export.export(embedder, format, folder, metadata={"threshold": 0.75})
+
+    return exported
+
+
 @pytest.mark.parametrize("format", export.FORMATS)
-def test_an_export_agrees_with_keras(format, crops, tmp_path):
-    if format == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("tf2onnx")
-    embedder = build()
-    exported = export.export(embedder, format, str(tmp_path))
+def test_an_export_agrees_with_keras(format, embedder, crops, exported_as):
+    exported = exported_as(format)
     found = export.open_exported(Path(exported.uri), format)(crops)
     assert found.shape == (100, 16)
     assert export.least_cosine(found, embedder.embed(crops)) >= 0.9999
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
 
 
-def test_float16_is_smaller_and_keeps_the_embeddings(embedder, crops, tmp_path):
+METADATA = {"image_size": SIZE, "color": "RGB", "embedding_size": 16, "threshold": 0.75}
+
+
+def described(format: str, path: str) -> dict:
+    """Names and metadata of an exported model, as its format's own tools read them."""
+    if format == "onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(path)
+        names = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
+        return {"names": names, **session.get_modelmeta().custom_metadata_map}
+    import tensorflow as tf
+
+    if format == "savedmodel":
+        signature = tf.saved_model.load(path).signatures["serving_default"]
+        names = [*signature.structured_input_signature[1], *signature.structured_outputs]
+        metadata = Path(path, "assets.extra", "metadata.json").read_bytes()
+    else:
+        signature = tf.lite.Interpreter(path).get_signature_list()["serving_default"]
+        names = [*signature["inputs"], *signature["outputs"]]
+        metadata = zipfile.ZipFile(path).read("metadata.json")
+    return {"names": names, **{key: str(v) for key, v in json.loads(metadata).items()}}
+
+
+@pytest.mark.filterwarnings("ignore")  # of TFLite's new home
+@pytest.mark.parametrize("format", ["onnx", "savedmodel", "tflite"])
+def test_an_export_names_its_tensors_and_says_what_it_is_used_with(format, exported_as):
+    found = described(format, exported_as(format).uri)
+    assert found.pop("names") == ["image", "embedding"]
+    assert "own mean and deviation" in found["standardization"]
+    assert {name: found[name] for name in METADATA} == {k: str(v) for k, v in METADATA.items()}
+
+
+def test_float16_is_smaller_and_keeps_the_embeddings(embedder, crops, exported_as, tmp_path):
     half = export.export(embedder, "tflite", str(tmp_path), float16=True)
     found = export.open_exported(Path(half.uri), "tflite")(crops)
     assert export.least_cosine(found, embedder.embed(crops)) >= 0.999
-    whole = export.export(embedder, "tflite", str(tmp_path))
-    assert half.bytes < whole.bytes
+    assert half.bytes < exported_as("tflite").bytes
 
 
 @pytest.mark.slow
