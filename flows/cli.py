@@ -177,7 +177,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where and how it runs")
-    group.add_argument("--config", metavar="FILE", help="configuration file (YAML)")
+    group.add_argument(
+        "--config", metavar="FILE", help="configuration file (YAML), or a name: demo, casia, real"
+    )
     group.add_argument(
         "--set",
         dest="overrides",

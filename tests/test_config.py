@@ -25,6 +25,16 @@ def test_every_configuration_that_ships_is_valid(file: Path) -> None:
     assert isinstance(config.load(file), config.PipelineConfig)
 
 
+def test_a_configuration_of_the_package_is_found_by_its_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.load("demo") == config.load(CONFIGS[0].parent / "demo.yaml")
+    assert config.load("casia").ingest.source == "CASIA-WebFace.zip"  # in the working folder
+    Path("demo").write_text("ingest: {source: mine}")
+    assert config.load("demo").ingest.source == "mine"
+    with pytest.raises(ConfigError, match="those of the package are casia, demo, real"):
+        config.load("dmeo")
+
+
 def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "train: {batch_size: 8, max_nrof_epochs: 2}")
     loaded = config.load(file, ["train.batch_size=16", "validate.subtract_mean=true"])

@@ -21,6 +21,8 @@ from facenet_core.config.base import (
 from facenet_core.config.stages import PipelineConfig
 from facenet_core.errors import ConfigError
 
+# In a checkout and where the wheel is installed alike: `demo`, `casia`, `real`.
+SHIPPED = Path(__file__).parents[2] / "configs"
 _WORDS = (SYNTHETIC, GENERATED_PAIRS, AUTO_PAIRS)
 
 
@@ -30,6 +32,10 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> PipelineConf
     Relative paths in the file are relative to the file's folder; those of overrides to the working
     folder. Without a path, the defaults.
 
+    Args:
+        path: a file, or the name of one that comes with the package: `demo`. What such a file names
+            and does not lie beside it is in the working folder.
+
     Raises:
         ConfigError: the file is missing, not YAML, or a field is unknown or has a wrong value.
     """
@@ -37,18 +43,29 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> PipelineConf
     origin = "the command line"
     if path is not None:
         origin = str(path)
-        values = _read_yaml(Path(path))
-        _anchor_paths(values, PipelineConfig, Path(path).absolute().parent)
+        file = _shipped(path) or Path(path)
+        values = _read_yaml(file)
+        beside = file.absolute().parent
+        _anchor_paths(values, PipelineConfig, beside, only_existing=_shipped(path) is not None)
     for override in overrides:
         _apply_override(values, override)
     return build(PipelineConfig, values, origin)
+
+
+def _shipped(path: str | Path) -> Path | None:
+    """The file of a configuration that comes with the package, where its name is given."""
+    file = SHIPPED / f"{path}.yaml"
+    named = re.fullmatch(r"[\w-]+", str(path)) and not Path(path).exists()
+    return file if named and file.is_file() else None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+        hint = f"; those of the package are {names}" if names else ""
+        raise ConfigError(f"{path}: no such configuration file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a configuration file: {error}") from None
     except NOT_YAML as error:
@@ -62,18 +79,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     }
 
 
-def _anchor_paths(values: dict[str, Any], model: type[Config], folder: Path) -> None:
+def _anchor_paths(
+    values: dict[str, Any], model: type[Config], folder: Path, only_existing: bool
+) -> None:
     """Make relative paths in `values` absolute, in place."""
     for key, value in values.items():
         nested = field_model(model, [key])
         if nested is not None and isinstance(value, dict):
-            _anchor_paths(value, nested, folder)
+            _anchor_paths(value, nested, folder, only_existing)
             continue
         field = model.model_fields.get(key)
         extra = field.json_schema_extra if field is not None else None
         is_path = isinstance(extra, dict) and extra.get("path")
         if is_path and isinstance(value, str) and not _is_name(value, folder):
-            values[key] = str((folder / Path(value).expanduser()).absolute())
+            anchored = (folder / Path(value).expanduser()).absolute()
+            if anchored.exists() or not only_existing:
+                values[key] = str(anchored)
 
 
 def _is_name(value: str, folder: Path) -> bool:
