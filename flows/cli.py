@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any, get_args
 
 import yaml
@@ -25,6 +26,7 @@ from flows import commands as tools
 from flows.ending import end_in_time
 from flows.printable import printable
 
+_PACKAGE = "facenet-pipeline"
 STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
     "ingest": (
         conf.IngestConfig,
@@ -49,6 +51,18 @@ STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
         ],
         "measure a model on pairs of faces",
     ),
+}
+# The common options that not every command takes; what is not here is for all of them.
+_RECOGNITION = ("classify", "cluster", "compare", "embed", "export")
+_ROOT = ("run", *STAGES, *_RECOGNITION, "doctor", "import-tf1", "pairs", "storage")
+_TAKEN_BY = {
+    "config": (*_ROOT, "datasets", "inspect"),
+    "overrides": ("run", *STAGES),
+    "storage": _ROOT,
+    "storage_credentials": (*_ROOT, "inspect"),
+    "workers": ("run", "ingest", "align"),
+    "dask_address": ("run", "ingest", "align", "doctor"),
+    "verbose": ("run", *STAGES, "credentials"),
 }
 # Quiet and quick, unless the user's environment says otherwise.
 _ENVIRONMENT = {
@@ -147,11 +161,12 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         description="From face photographs to a validated face-embedding model.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version(_PACKAGE)}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run", help="the whole pipeline", allow_abbrev=False, description="The whole pipeline."
     )
-    _add_common(run)
+    _add_common(run, "run")
     for name, (model, inputs, text) in STAGES.items():
         command = commands.add_parser(
             name, help=text, description=f"{text.capitalize()}.", allow_abbrev=False
@@ -162,41 +177,49 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         if name == "align":
             text = "also write the crops as a folder of images, with bounding_boxes_*.txt"
             command.add_argument("--export", metavar="DIR", help=text)
-        _add_common(command)
+        _add_common(command, name)
         _add_fields(command, model, {positional for positional, _ in inputs})
     for name, tool in tools.find().items():
         text = (tool.__doc__ or name).splitlines()[0]
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         tool.add_arguments(command)
-        _add_common(command)
+        _add_common(command, name)
+    if words and not words[0].startswith("-") and words[0] not in commands.choices:
+        nearest = difflib.get_close_matches(words[0], list(commands.choices), n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else "see `facenet --help`"
+        raise ConfigError(f"unknown command {words[0]}; {hint}")
     options, unknown = parser.parse_known_args(words)
     if unknown:
         raise ConfigError(_explain_unknown(unknown[0], options.command, commands))
     return options
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, command: str) -> None:
+    """The options that many commands share: those that do something for this one."""
     group = parser.add_argument_group("where and how it runs")
-    group.add_argument(
-        "--config", metavar="FILE", help="configuration file (YAML), or a name: demo, casia, real"
-    )
-    group.add_argument(
+    parser.set_defaults(**{**dict.fromkeys(_TAKEN_BY), "overrides": [], "verbose": False})
+
+    def add(option: str, **settings: Any) -> None:
+        name = settings.get("dest", option.removeprefix("--").replace("-", "_"))
+        if command in _TAKEN_BY.get(name, (command,)):
+            group.add_argument(option, **settings)
+
+    text = "configuration file (YAML), or a name: demo, casia, real"
+    add("--config", metavar="FILE", help=text)
+    add(
         "--set",
         dest="overrides",
         action="append",
-        default=[],
         metavar="SECTION.FIELD=VALUE",
         help="override one field of the configuration",
     )
-    group.add_argument("--storage", metavar="URI", help="storage root; default: ./facenet-store")
-    group.add_argument(
-        "--storage-credentials", metavar="NAME", help="Prefect block with its credentials"
-    )
-    group.add_argument("--workers", type=int, metavar="N", help="local Dask workers")
-    group.add_argument("--dask-address", metavar="URI", help="an existing Dask scheduler")
-    group.add_argument("--json", action="store_true", help="print one JSON object")
-    group.add_argument("--verbose", action="store_true", help="show Prefect's log")
-    group.add_argument("--debug", action="store_true", help="show tracebacks")
+    add("--storage", metavar="URI", help="storage root; default: ./facenet-store")
+    add("--storage-credentials", metavar="NAME", help="Prefect block with its credentials")
+    add("--workers", type=int, metavar="N", help="local Dask workers")
+    add("--dask-address", metavar="URI", help="an existing Dask scheduler")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--verbose", action="store_true", help="show Prefect's log")
+    add("--debug", action="store_true", help="show tracebacks")
 
 
 def _add_fields(

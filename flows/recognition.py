@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from facenet_core.progress import Progress
@@ -53,6 +54,21 @@ def add_every_face(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every face; default: the large, central one",
     )
+
+
+def ending_in(*endings: str) -> Callable[[str], str]:
+    """The type of an option that names a file to write: its ending says what is written.
+
+    Raises:
+        ConfigError: when it is parsed and has another ending.
+    """
+
+    def check(name: str) -> str:
+        if not name.lower().endswith(endings):
+            raise ConfigError(f"{name}: expected a name that ends in {' or '.join(endings)}")
+        return name
+
+    return check
 
 
 def root_of(options: argparse.Namespace, settings: PipelineConfig) -> str:

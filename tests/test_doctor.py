@@ -15,10 +15,12 @@ def findings(*words: object, **environment: str) -> tuple[int, dict[str, dict[st
 
 
 def test_a_machine_that_has_all_it_needs(root: str) -> None:
+    root += "/below/deeper"
     status, found = findings("--storage", root, PREFECT_API_URL="")
     assert status == 0
     assert {finding["state"] for finding in found.values()} <= {"ok", "note"}
     assert root in found["storage"]["found"]
+    assert not Path(root).parent.exists()  # nothing is left of the look
     assert "keras" in found["packages"]["found"]
 
 

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from facenet_core.recognition.tables import Faces
 
 _WORST = 10  # people shown
+# Options of one action alone, with their defaults.
+_TRAIN = {
+    "method": "svm",
+    "neighbours": 5,
+    "min_nrof_images_per_class": 1,
+    "min_probability": 0.0,
+    "max_distance": None,
+}
+_PREDICT = {"output": None}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,32 +42,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recognition.add_model(parser, required=False)
     parser.add_argument(
         "--classifier",
+        type=recognition.ending_in(".parquet"),
         default="classifier.parquet",
         metavar="FILE",
         help="train: where to; predict: which [classifier.parquet]",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="predict: also write the answers as Parquet or CSV"
+        "--output",
+        type=recognition.ending_in(".csv", ".parquet"),
+        metavar="FILE",
+        help="predict: also write the answers, as .csv or .parquet",
     )
     group = parser.add_argument_group("train")
     group.add_argument(
         "--method",
         choices=["svm", "knn"],
-        default="svm",
+        default=_TRAIN["method"],
         help="linear support vector machine, or nearest neighbours [svm]",
     )
-    group.add_argument("--neighbours", type=int, default=5, metavar="K", help="of knn, at most [5]")
+    group.add_argument(
+        "--neighbours",
+        type=int,
+        default=_TRAIN["neighbours"],
+        metavar="K",
+        help="of knn, at most [5]",
+    )
     group.add_argument(
         "--min-nrof-images-per-class",
         type=int,
-        default=1,
+        default=_TRAIN["min_nrof_images_per_class"],
         metavar="N",
         help="people with fewer are left out [1]",
     )
     group.add_argument(
         "--min-probability",
         type=float,
-        default=0.0,
+        default=_TRAIN["min_probability"],
         metavar="P",
         help="`unknown` below it [0]",
     )
@@ -72,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    other, elsewhere = (_PREDICT, "predict") if options.action == "train" else (_TRAIN, "train")
+    for name, default in other.items():
+        if getattr(options, name) != default:
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(f"{option}: goes with {elsewhere}, not {options.action}")
     (_train if options.action == "train" else _predict)(options, settings)
 
 
@@ -180,7 +204,7 @@ def _write(uri: str, answers: list[dict[str, Any]]) -> None:
 
     table = pa.Table.from_pylist(answers)
     with storage.new_file(uri) as path:
-        (csv.write_csv if uri.endswith(".csv") else parquet.write_table)(table, path)
+        (csv.write_csv if uri.lower().endswith(".csv") else parquet.write_table)(table, path)
 
 
 def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face: bool) -> Faces:

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-faces", type=int, default=2, metavar="N", help="of a cluster [2]")
     parser.add_argument(
         "--output",
+        type=recognition.ending_in(".parquet"),
         default="clusters.parquet",
         metavar="FILE",
         help="the table; the contact sheet lies beside it as .png [clusters.parquet]",

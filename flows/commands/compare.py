@@ -40,7 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the line of VAL@FAR instead, below which hardly any two people are taken for one",
     )
-    parser.add_argument("--picture", metavar="FILE", help="also write crops and distances as a PNG")
+    parser.add_argument(
+        "--picture",
+        type=recognition.ending_in(".png"),
+        metavar="FILE",
+        help="also write crops and distances as a PNG",
+    )
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:

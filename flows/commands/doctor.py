@@ -12,7 +12,9 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 from facenet_core.config import PipelineConfig
@@ -121,15 +123,19 @@ def _storage(root: str, block: str | None) -> Iterator[Finding]:
     from facenet_core import storage
     from tasks import credentials
 
+    local = Path(storage.file_system(root)[1]) if storage.is_local(root) else None
+    made = [folder for folder in (local, *local.parents) if not folder.exists()] if local else []
     try:
         credentials.use(block)
         storage.check_writable(root)
+        free = f", {_size(shutil.disk_usage(local).free)} free" if local else ""
     except FacenetError as error:
         yield Finding("storage", "failed", str(error), "see the message")
         return
-    free = ""
-    if storage.is_local(root):
-        free = f", {_size(shutil.disk_usage(root).free)} free"
+    finally:
+        for folder in made:  # a look leaves nothing behind; what is in use by now is not empty
+            with suppress(OSError):
+                folder.rmdir()
     yield Finding("storage", "ok", f"{root} can be written{free}")
 
 

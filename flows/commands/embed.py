@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recognition.add_every_face(parser)
     parser.add_argument(
         "--output",
+        type=recognition.ending_in(".parquet"),
         default="embeddings.parquet",
         metavar="FILE",
         help="where to, a path or URI [embeddings.parquet]",

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from facenet_core.config import PipelineConfig
+from flows import recognition
 from flows.printable import printable
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ _BAR = 40  # characters of the longest bar
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uri", metavar="URI", help="folder of an artifact, as a stage printed it")
     parser.add_argument(
-        "--samples", metavar="FILE", help="where the sheet goes; default: the user's cache folder"
+        "--samples",
+        type=recognition.ending_in(".png"),
+        metavar="FILE",
+        help="where the sheet goes; default: the user's cache folder",
     )
     parser.add_argument("--no-samples", action="store_true", help="draw no sheet")
 

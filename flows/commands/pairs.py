@@ -11,6 +11,7 @@ import json
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from flows import recognition
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the drawing [0]")
     parser.add_argument(
         "--output",
+        type=recognition.ending_in(".csv", ".parquet", ".txt"),
         default="pairs.csv",
         metavar="FILE",
         help="where to: .csv, .parquet or .txt [pairs.csv]",

@@ -103,7 +103,7 @@ def test_wrong_options_and_inputs(
     assert manifests(store) == []
 
 
-@pytest.mark.parametrize("word", [[], ["walk"], ["train"]])
+@pytest.mark.parametrize("word", [[], ["train"]])
 def test_wrong_usage_ends_with_status_2(capsys, word: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(word)
