@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from facenet_core.evaluation.embeddings import Embeddings
 from facenet_core.evaluation.pictures import Pictures, Skipped
 from facenet_core.evaluation.trial import Trial
 from facenet_core.evaluation.verification import Verification
+from facenet_core.plural import plural
 from facenet_core.storage import Manifest, Plan
 
 _HISTORY = "history.parquet"
@@ -124,6 +126,8 @@ def template(name: str) -> jinja2.Template:
         "percent": percent,
         "number": number,
         "count": "{:,}".format,
+        "plural": plural,
+        "below": lambda uri, plan: below_root(uri, _root(plan)),
         "interval": interval,
     }
     return environment.get_template(name)
@@ -178,13 +182,31 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> list[tuple[str, M
 
 
 def command(plan: Plan, config: ValidateConfig) -> str:
-    """The command line that makes this report again."""
-    words = ["facenet", "validate", *(given.uri for given in plan.inputs)]
+    """The command line that makes this report again, with paths as `below_root` shows them."""
+    root = _root(plan)
+    words = ["facenet", "validate", *(below_root(given.uri, root) for given in plan.inputs)]
     defaults = ValidateConfig().determining()
     for name, value in config.determining().items():
         flag = "--" + name.replace("_", "-")
         if value == defaults[name]:
             continue
-        words += [flag] if value is True else [flag, str(value)]
-    words += ["--storage", plan.uri.rsplit("/", 3)[0]]
+        words += [flag] if value is True else [flag, below_root(str(value), root)]
+    words += ["--storage", "." if storage.is_local(root) else root]
     return shlex.join(words)
+
+
+def below_root(uri: str, root: str) -> str:
+    """A path as it is told to others: below the storage root, else its name alone.
+
+    Where on which machine a root lies is nobody's business who reads a report. Addresses of object
+    stores, and what is no absolute path, stay as they are.
+    """
+    if not uri.startswith(("/", "file:")):
+        return uri
+    if uri.startswith(f"{root}/"):
+        return uri.removeprefix(f"{root}/")
+    return posixpath.basename(uri.rstrip("/"))
+
+
+def _root(plan: Plan) -> str:
+    return plan.uri.rsplit("/", 3)[0]

@@ -235,13 +235,38 @@ def test_captions_leave_out_a_folder_that_the_name_repeats():
     assert Face("17/000123.jpg", "17", "").caption == "17/000123.jpg"
 
 
-def test_the_command_makes_the_report_again(root, crops_uri, model_uri):
-    config = ValidateConfig(subtract_mean=True, far_target=0.01, pairs="my pairs.txt")
+def test_the_command_makes_the_report_again_in_the_storage_root(crops_uri, model_uri):
+    root = crops_uri.rsplit("/", 3)[0]
+    config = ValidateConfig(subtract_mean=True, far_target=0.01, pairs="/home/ann/my pairs.txt")
     plan = plan_validate(root, crops_uri, model_uri, ValidateConfig())
+    crops, model = (uri.removeprefix(f"{root}/") for uri in (crops_uri, model_uri))
+    assert crops.startswith("crops/")
     assert report.command(plan, config) == (
-        f"facenet validate {crops_uri} {model_uri} --pairs 'my pairs.txt' --subtract-mean "
-        f"--far-target 0.01 --storage {root}"
+        f"facenet validate {crops} {model} --pairs 'my pairs.txt' --subtract-mean "
+        "--far-target 0.01 --storage ."
     )
+
+
+def test_a_page_tells_no_paths_of_the_machine(page, html):
+    assert page.plan.uri.rsplit("/", 3)[0] not in html
+    assert not re.search(r"[ >]/[a-z]+/", html)
+    assert page.plan.fingerprint in html
+
+
+def test_a_page_begins_with_a_sentence_and_shows_the_hardest_pairs_before_the_folds(page, html):
+    said = f"rightly in {report.percent(page.metrics['accuracy'], 1)} of cases whether"
+    heads = ["guessing would reach 50 %", "by the LFW protocol", "Two people, closest", "Folds"]
+    places = [html.index(text) for text in (said, *heads)]
+    assert places == sorted(places)
+
+
+def test_one_pair_is_not_called_pairs(page):
+    metrics = {**page.metrics, "pairs": 1, "people": 1}
+    one = dataclasses.replace(page, metrics=metrics, one_person=1, two_people=0, images=1)
+    text = report.render(one)
+    assert "protocol: 1 pair\n" in text
+    assert "from 1 image of 1 person" in text
+    assert not re.search(r"\b1 (pairs|images|people|folds)\b", text)
 
 
 @pytest.mark.parametrize(
