@@ -8,6 +8,7 @@ from typing import Any
 
 from facenet_core.housekeeping.forget import Forgetting, carry_out, plan_forgetting
 from facenet_core.housekeeping.inventory import Artifact
+from facenet_core.plural import plural
 from flows.housekeeping import print_table
 
 
@@ -60,7 +61,9 @@ def _show_forgetting(plan: Forgetting, yes: bool, delete_affected: bool) -> None
     gone = [("download", uri) for uri in plan.downloads]
     gone += [("remembered shards", label) for label in plan.results]
     if plan.caches:
-        gone.append(("cached copies", f"{len(plan.caches)} files in {plan.caches[0].parents[1]}"))
+        gone.append(
+            ("cached copies", f"{plural(len(plan.caches), 'file')} in {plan.caches[0].parents[1]}")
+        )
     if gone:
         print()
         print_table(("removed" if yes else "would go", ""), gone)

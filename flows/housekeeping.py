@@ -16,6 +16,7 @@ from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import collection, inventory
 from facenet_core.housekeeping.inventory import Artifact, Inventory
 from facenet_core.housekeeping.lineage import Lineage
+from facenet_core.plural import plural
 
 if TYPE_CHECKING:
     from facenet_core.housekeeping.collection import Verdict
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 # Of an artifact's counts, those worth a place in a line.
 _COUNTS = {
-    "ingest": {"images": "images", "identities": "people", "skipped": "skipped"},
-    "align": {"crops": "crops", "rejects": "rejects"},
-    "train": {"identities": "people", "epochs": "epochs"},
-    "validate": {"pairs": "pairs", "pairs_skipped": "skipped"},
+    "ingest": {
+        "images": ("image",),
+        "identities": ("person", "people"),
+        "skipped": ("skipped", "skipped"),
+    },
+    "align": {"crops": ("crop",), "rejects": ("reject",)},
+    "train": {"identities": ("person", "people"), "epochs": ("epoch",)},
+    "validate": {"pairs": ("pair",), "pairs_skipped": ("skipped", "skipped")},
 }
 
 
@@ -55,7 +60,7 @@ def show_artifacts(
             print(f"damaged: {artifact.label}: {artifact.why}")
     for link in held.links:
         print(f"a link, not followed: {link}")
-    print(f"{len(shown)} artifacts in {held.root}")
+    print(f"{plural(len(shown), 'artifact')} in {held.root}")
 
 
 def show_sizes(root: str, stage: str | None, as_json: bool) -> None:
@@ -137,7 +142,8 @@ def verify(
         print(json.dumps({**answer, "remake": commands}))
     else:
         told = (
-            f"{checked.artifacts} artifacts, {checked.parts:,} parts, {human(checked.bytes)} read"
+            f"{plural(checked.artifacts, 'artifact')}, {plural(checked.parts, 'part')}, "
+            f"{human(checked.bytes)} read"
         )
         print(f"{told}; {len(checked.damages) or 'nothing'} damaged")
     if checked.damages:
@@ -214,8 +220,8 @@ def _line(artifact: Artifact, label: str, lineage: Lineage) -> tuple[str, ...]:
 
 
 def _holds(artifact: Artifact) -> str:
-    found = _COUNTS[artifact.stage].items()
-    shown = [f"{artifact.counts[key]:,} {word}" for key, word in found if artifact.counts.get(key)]
+    nouns = _COUNTS[artifact.stage].items()
+    shown = [plural(artifact.counts[k], *noun) for k, noun in nouns if artifact.counts.get(k)]
     if redacted := artifact.counts.get("redacted"):
         shown.append(f"{redacted:,} redacted")
     return ", ".join(shown) or "–"
@@ -240,7 +246,7 @@ def _damage(checked: Checked, commands: Mapping[str, str], set_aside: bool) -> s
         if set_aside
         else "verify --set-aside removes the damaged parts, and the commands make them again"
     )
-    return f"{len(commands)} damaged artifacts; {what}\n" + "\n".join(lines)
+    return f"{plural(len(commands), 'damaged artifact')}; {what}\n" + "\n".join(lines)
 
 
 def _show_verdicts(held: Inventory, verdicts: Sequence[Verdict], yes: bool) -> None:

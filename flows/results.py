@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from facenet_core import storage
+from facenet_core.plural import plural
 from tasks.summary import PipelineSummary, StageSummary
 
 _FIGURES = ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer")
@@ -77,7 +78,7 @@ def _counts_table(stage: StageSummary) -> Table:
 
 def _metrics_table(stage: StageSummary) -> Table:
     m = stage.metrics
-    table = Table(title=f"Validation on {m['pairs']:,} pairs", show_header=False)
+    table = Table(title=f"Validation on {plural(m['pairs'], 'pair')}", show_header=False)
     val = f"{m['val_rate']:.4f} ± {m['val_rate_std']:.4f} @ FAR={m['far']:.5f}"
     for label, shown, interval in (
         ("accuracy", f"{m['accuracy']:.4f} ± {m['accuracy_std']:.4f}", m["accuracy_interval"]),
@@ -88,9 +89,9 @@ def _metrics_table(stage: StageSummary) -> Table:
         table.add_row(label, shown, "95%: {:.4f} to {:.4f}".format(*interval) if interval else "")
     if found := m.get("identification"):
         ranks = f"{found['rank_1']:.4f}, {found['rank_5']:.4f}"
-        table.add_row("rank 1, rank 5", ranks, f"{found['gallery']:,} people")
+        table.add_row("rank 1, rank 5", ranks, plural(found["gallery"], "person", "people"))
     if m["pairs_centre_cropped"]:
-        table.add_row("by centre crops", f"{m['pairs_centre_cropped']:,} pairs")
+        table.add_row("by centre crops", plural(m["pairs_centre_cropped"], "pair"))
     if m["pairs_skipped"]:
         table.add_row(
             "pairs skipped",
@@ -104,7 +105,9 @@ def _comparison_table(stage: StageSummary) -> Table:
     m = stage.metrics
     found = m["comparison"]
     pairs = m["pairs"] - m["pairs_skipped"]
-    table = Table("", *found["models"], "difference", "95%", "p", title=f"On {pairs:,} pairs")
+    table = Table(
+        "", *found["models"], "difference", "95%", "p", title=f"On {plural(pairs, 'pair')}"
+    )
     for name, figure in found["figures"].items():
         ends = p_value = "–"
         if figure["p_value"] is not None:

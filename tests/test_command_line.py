@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
+from facenet_core.plural import plural
 from flows.cli import main
 
 
@@ -63,3 +64,16 @@ def test_a_command_offers_the_common_options_that_do_something(capsys, command, 
     usage = capsys.readouterr().out.partition("where and how it runs")[2].partition("\n\n")[0]
     offered = [line.split()[0][2:] for line in usage.splitlines() if line.startswith("  --")]
     assert sorted(offered) == sorted([*options.split(), "json", "debug"])
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, ("pair",), "1 pair"),
+        (0, ("pair",), "0 pairs"),
+        (2000, ("person", "people"), "2,000 people"),
+        (1, ("person", "people"), "1 person"),
+    ],
+)
+def test_one_of_something_is_not_called_several(count, noun, text) -> None:
+    assert plural(count, *noun) == text

@@ -17,6 +17,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import PairsError
+from facenet_core.plural import plural
 
 _EXPECTED = "a pickle of (encoded images, whether each two of them are of one person)"
 
@@ -49,7 +50,10 @@ def read(uri: str) -> VerificationSet:
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
         raise PairsError(f"{uri}: cannot be read ({error}); expected {_EXPECTED}") from None
     if len(images) != 2 * len(same) or not len(same):
-        raise PairsError(f"{uri}: {len(images)} images for {len(same)} pairs; expected {_EXPECTED}")
+        raise PairsError(
+            f"{uri}: {plural(len(images), 'image')} for {plural(len(same), 'pair')}; "
+            f"expected {_EXPECTED}"
+        )
     return VerificationSet(images, same)
 
 

@@ -22,6 +22,7 @@ from facenet_core import records, storage
 from facenet_core.errors import ArtifactError
 from facenet_core.models.embedder import Embedder, fit
 from facenet_core.picture_formats import picture_formats
+from facenet_core.plural import plural
 
 _DECODING_THREADS = 4
 _COLUMNS = ("image_id", "identity", "face_index", "image", "box", "score")
@@ -153,7 +154,7 @@ def embed_crops(
     absent = wanted - {crop.image_id for crop in seen}
     if absent:
         listed = ", ".join(sorted(absent)[:5])
-        raise ArtifactError(f"{uri}: {len(absent)} images have no crop: {listed}")
+        raise ArtifactError(f"{uri}: no crop of {plural(len(absent), 'image')}: {listed}")
     order = sorted(range(len(seen)), key=lambda row: seen[row].image_id)
     return Embeddings(
         tuple(seen[row].image_id for row in order),

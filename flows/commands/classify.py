@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from facenet_core.plural import plural
 from flows import recognition
 from flows.printable import printable
 
@@ -127,9 +128,10 @@ def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
         shown: dict[str, Any] = {"stage": "classify", "uri": place, "counts": counts}
         print(json.dumps(shown | {"max_distance": how.max_distance, "cross_validation": report}))
         return
-    print(f"{len(classifier.people):,} people, {len(rows):,} faces, {options.method}")
+    people = plural(len(classifier.people), "person", "people")
+    print(f"{people}, {plural(len(rows), 'face')}, {options.method}")
     if left_out:
-        print(f"Left out: {len(left_out):,} people with too few photographs")
+        print(f"Left out: {plural(len(left_out), 'person', 'people')} with too few photographs")
     if report is None:
         print("No cross-validation: there are people with one face only")
     else:

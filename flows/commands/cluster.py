@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from facenet_core.plural import plural
 from flows import recognition
 
 if TYPE_CHECKING:
@@ -96,12 +97,12 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         print(json.dumps(shown))
         return
     print(
-        f"{counts['faces']:,} faces in {counts['clusters']:,} clusters, "
+        f"{plural(counts['faces'], 'face')} in {plural(counts['clusters'], 'cluster')}, "
         f"{counts['unclustered']:,} in none"
         + (f", at a distance of {distance:.3f}" if options.method == "dbscan" else "")
     )
     if rejected:
-        print(f"{rejected:,} photographs gave no face")
+        print(f"{plural(rejected, 'photograph')} gave no face")
     if agreed is not None:
         shares = {
             name: "none" if share is None else f"{share:.4f}" for name, share in agreed.items()
@@ -153,7 +154,7 @@ def _groups(
         people = Counter(face["identity"] for face in members if face["identity"])
         who = ", ".join(f"{name} {count}" for name, count in people.most_common(3))
         crops = [decode(face["file"].read_bytes()) for face in members[:8]]
-        groups.append((f"{label}: {len(members)} faces  {who}", crops))
+        groups.append((f"{label}: {plural(len(members), 'face')}  {who}", crops))
     return groups
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import FacenetError
+from facenet_core.plural import plural
 
 _MEMORY_NEEDED = 4 * 2**30  # bytes: a training and the flow's process
 
@@ -171,7 +172,7 @@ def _dask(address: str | None) -> Iterator[Finding]:
         return
     remedy = "" if workers else "start `dask worker ADDRESS --nthreads 1`"
     state: Literal["ok", "note"] = "ok" if workers else "note"
-    yield Finding("Dask", state, f"{address}: {workers} workers", remedy)
+    yield Finding("Dask", state, f"{address}: {plural(workers, 'worker')}", remedy)
 
 
 def _size(count: int) -> str:

@@ -12,6 +12,7 @@ import time
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from facenet_core.plural import plural
 from flows import recognition
 
 
@@ -43,8 +44,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         print(json.dumps(shown))
         return
     print(
-        f"{counts['faces']:,} faces in {counts['aligned']:,} photographs; "
-        f"{counts['rejects']:,} photographs gave none; {seconds:.1f} s"
+        f"{plural(counts['faces'], 'face')} in {plural(counts['aligned'], 'photograph')}; "
+        f"{plural(counts['rejects'], 'photograph')} gave none; {seconds:.1f} s"
     )
     if counts["rejects"]:
         print(f"Why: {tables.rejects_of(place)}")

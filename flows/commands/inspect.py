@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from facenet_core.config import PipelineConfig
+from facenet_core.plural import plural
 from flows import recognition
 from flows.printable import printable
 
@@ -79,7 +80,7 @@ def _show(found: Overview) -> None:
     versions = [f"{name} {version}" for name, version in manifest.made_by.items()]
     console.print(printable(f"made with {', '.join(versions)}"), markup=False)
     console.print(
-        f"{len(manifest.parts):,} files, {found.bytes / 1e6:,.1f} MB"
+        f"{plural(len(manifest.parts), 'file')}, {found.bytes / 1e6:,.1f} MB"
         + (f", [bold]{len(found.damaged)} of them damaged[/bold]" if found.damaged else "")
     )
     for name in found.damaged[:10]:
@@ -107,8 +108,8 @@ def _show(found: Overview) -> None:
 
 def _show_people(console: Console, people: People) -> None:
     console.print(
-        f"{people.identities:,} people, {people.images:,} images; per person "
-        f"{people.fewest:,} to {people.most:,}, median {people.median:g}"
+        f"{plural(people.identities, 'person', 'people')}, {plural(people.images, 'image')}; "
+        f"per person {people.fewest:,} to {people.most:,}, median {people.median:g}"
     )
     most = max((count for _, count in people.histogram), default=0)
     for label, count in people.histogram:

@@ -11,6 +11,7 @@ import json
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from facenet_core.plural import plural
 from flows import recognition
 
 
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     ids = {*drawn.image_id_a, *drawn.image_id_b}
     people = {identity_of[image_id] for image_id in ids}
     print(
-        f"{len(drawn):,} pairs in {drawn.nrof_folds} folds, "
-        f"of {len(ids):,} images of {len(people):,} people"
+        f"{plural(len(drawn), 'pair')} in {plural(drawn.nrof_folds, 'fold')}, "
+        f"of {plural(len(ids), 'image')} of {plural(len(people), 'person', 'people')}"
     )
     print(place)

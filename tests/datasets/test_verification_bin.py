@@ -78,7 +78,7 @@ def test_numpys_own_objects_hide_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ((IMAGES, [True]), "4 images for 1 pairs"),
+        ((IMAGES, [True]), "4 images for 1 pair;"),
         (([], []), "0 images for 0 pairs"),
         ({"images": IMAGES}, "cannot be read"),
         ((IMAGES, [True, 2]), "has the label 2"),

@@ -80,7 +80,7 @@ def test_a_table_of_embeddings_has_the_shards_schema(crops_uri, embedder):
 
 
 def test_images_without_a_crop_are_named(crops_uri, embedder):
-    with pytest.raises(ArtifactError, match=r"1 images have no crop: Person_0/Person_0_0007.jpg"):
+    with pytest.raises(ArtifactError, match=r"no crop of 1 image: Person_0/Person_0_0007.jpg"):
         embed(crops_uri, embedder, [image_id(0, 1), image_id(0, 7)])
 
 
