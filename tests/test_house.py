@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+OURS = ("flows", "tasks", "facenet_core")
 FORBIDDEN = {
     "facenet_core": {"prefect", "dask", "distributed", "tasks", "flows"},
     "tasks": {"flows"},
@@ -78,3 +83,38 @@ def test_every_configuration_field_has_a_description() -> None:
             for name, field in model.model_fields.items():
                 section = config.field_model(model, [name])
                 assert field.description or section, f"{model.__name__}.{name}"
+
+
+def test_every_file_of_the_packages_is_in_the_wheel() -> None:
+    """`facenet run --config demo` works without a checkout, and reports find their templates."""
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]
+    shipped = {
+        file
+        for package, globs in patterns.items()
+        for glob in globs
+        for file in (REPOSITORY / package.replace(".", "/")).glob(glob)
+    }
+    files = {
+        file
+        for package in (*OURS, "configs")
+        for file in (REPOSITORY / package).rglob("*.*")
+        if file.is_file() and file.suffix not in (".py", ".pyc")
+    }
+    assert files == shipped
+
+
+def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    needed = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    declared = {re.split(r"[^\w.-]", text)[0].lower() for text in needed}
+    distributions = packages_distributions()
+    undeclared = {}
+    for file in [file for package in OURS for file in modules(package)]:
+        for module in imported(file):
+            top = module.partition(".")[0]
+            names = {name.lower().replace("_", "-") for name in distributions.get(top, [top])}
+            ours = top in OURS or top in sys.stdlib_module_names
+            if not ours and not names & declared:
+                undeclared[top] = str(file)
+    assert undeclared == {}
