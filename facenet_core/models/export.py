@@ -204,6 +204,8 @@ def _describe(place: Path, format: Format, metadata: Mapping[str, Any]) -> None:
         import onnx
 
         model = onnx.load(str(place))
+        for tensor in (*model.graph.input, *model.graph.output):
+            tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
         onnx.save(model, str(place))
     elif format == "savedmodel":

@@ -71,7 +71,11 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
 def _metadata(face_embedder: Any) -> dict[str, Any]:
     """What the model is used with: crops, and the threshold of its last validation."""
     alignment, decision = face_embedder.alignment, face_embedder.decision
-    metadata = {"crop_rule": alignment.crop, "crop_margin": alignment.margin}
+    metadata = {
+        "crop_size": alignment.image_size,  # may be larger: the model takes the middle of it
+        "crop_margin": alignment.margin,
+        "crop_rule": alignment.crop,
+    }
     if decision.distance is not None:
         metadata |= {
             "threshold": decision.distance,

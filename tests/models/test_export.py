@@ -66,7 +66,9 @@ def described(format: str, path: str) -> dict:
     """Names and metadata of an exported model, as its format's own tools read them."""
     if format == "onnx":
         session = pytest.importorskip("onnxruntime").InferenceSession(path)
-        names = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
+        tensors = [*session.get_inputs(), *session.get_outputs()]
+        assert [tensor.shape for tensor in tensors] == [["n", SIZE, SIZE, 3], ["n", 16]]
+        names = [tensor.name for tensor in tensors]
         return {"names": names, **session.get_modelmeta().custom_metadata_map}
     import tensorflow as tf
 
