@@ -122,7 +122,10 @@ def describe_content(head: bytes) -> str:
 
 
 def _names(folder: str) -> list[str]:
-    return [entry.name for entry in storage.entries(folder)] if storage.is_folder(folder) else []
+    if not storage.is_folder(folder):
+        return []
+    names = [entry.name for entry in storage.entries(folder)]
+    return [name for name in names if not storage.is_system_file(name)]
 
 
 def _newest(names: Sequence[str], prefix: str = "") -> str | None:

@@ -56,6 +56,7 @@ from facenet_core.storage.manifests import (
     wrong_parts,
 )
 from facenet_core.storage.reading import AHEAD
+from facenet_core.storage.system_files import is_system_file
 
 __all__ = [
     "AHEAD",
@@ -86,6 +87,7 @@ __all__ = [
     "finished",
     "is_folder",
     "is_local",
+    "is_system_file",
     "join",
     "list_files",
     "made_by",

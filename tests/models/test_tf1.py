@@ -51,6 +51,12 @@ def kernel(embedder):
     return np.asarray(embedder.network.get_layer("conv1").kernel)
 
 
+def test_what_an_operating_system_left_beside_a_model_is_ignored(tmp_path):
+    for name in ("20170512-110547.pb", "._20170512-110547.pb", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"x")
+    assert tf1_files.find(str(tmp_path)).uris == (str(tmp_path / "20170512-110547.pb"),)
+
+
 def test_what_training_left_beside_the_network_is_ignored(original):
     assert original.embedding_size == 8
     assert original.name == "20170512-110547"
