@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from facenet_core import text_files
 from facenet_core.config.base import (
     AUTO_PAIRS,
     GENERATED_PAIRS,
@@ -61,12 +62,12 @@ def _shipped(path: str | Path) -> Path | None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(text_files.decode(path.read_bytes(), str(path), ConfigError))
     except FileNotFoundError:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         hint = f"; those of the package are {names}" if names else ""
         raise ConfigError(f"{path}: no such configuration file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a configuration file: {error}") from None
     except NOT_YAML as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None

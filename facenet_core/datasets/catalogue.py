@@ -10,7 +10,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field, model_validator
 
-from facenet_core import config, storage
+from facenet_core import config, storage, text_files
 from facenet_core.config import NOT_YAML, Config
 from facenet_core.errors import ConfigError
 
@@ -65,11 +65,10 @@ def read_catalogue(own: str | None = None) -> dict[str, Entry]:
     place = own or os.environ.get("FACENET_CATALOGUE")
     if place:
         try:
-            entries |= _parse(storage.read_bytes(place).decode(), place)
+            data = storage.read_bytes(place)
         except FileNotFoundError:
             raise ConfigError(f"{place}: no such catalogue file") from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{place}: not a text file in UTF-8: {error}") from None
+        entries |= _parse(text_files.decode(data, place, ConfigError), place)
     return entries
 
 

@@ -7,7 +7,7 @@ import posixpath
 
 import pyarrow.parquet as pq
 
-from facenet_core import storage
+from facenet_core import storage, text_files
 from facenet_core.datasets import pairs_lfw, pairs_lists, pairs_tables
 from facenet_core.datasets.pairs import Pairs
 from facenet_core.errors import PairsError
@@ -35,14 +35,9 @@ def read(uri: str, nrof_folds: int) -> Pairs:
     content = storage.read_bytes(uri)
     if content.startswith(b"PAR1"):
         return pairs_tables.parse_parquet(content, uri, nrof_folds)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        hint = ""
-        if uri.endswith(".bin"):
-            hint = "; a .bin brings its images: facenet validate FILE.bin MODEL"
-        raise PairsError(f"{uri}: not a text file in UTF-8: {error}{hint}") from None
-    return parse(text, uri, nrof_folds)
+    if uri.endswith(".bin"):
+        raise PairsError(f"{uri}: a .bin brings its images: facenet validate FILE.bin MODEL")
+    return parse(text_files.decode(content, uri, PairsError), uri, nrof_folds)
 
 
 def parse(text: str, origin: str, nrof_folds: int) -> Pairs:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from facenet_core import storage
+from facenet_core import storage, text_files
 from facenet_core.datasets.pairs import Pairs, with_folds
 from facenet_core.errors import PairsError
 
@@ -85,7 +85,8 @@ def read_cfp(folder: str) -> Pairs:
     lists = posixpath.dirname(posixpath.dirname(protocol))
     first = _cfp_images(storage.join(lists, "Pair_list_F.txt"))
     second = first if kind == "FF" else _cfp_images(storage.join(lists, "Pair_list_P.txt"))
-    found = (file[len(protocol) + 1 :].split("/") for file in storage.list_files(protocol))
+    names = [file[len(protocol) + 1 :] for file in storage.list_files(protocol)]
+    found = (name.split("/") for name in names if not storage.is_system_file(name))
     folds = sorted({parts[0] for parts in found if parts[-1] in ("same.txt", "diff.txt")})
     rows = []
     for number, fold in enumerate(folds):
@@ -111,18 +112,16 @@ def _cfp_images(file: str) -> Mapping[int, str]:
         index, _, path = line.partition(" ")
         if not index.isdecimal() or not path.strip():
             raise PairsError(f"{file}, line {number}: expected `number path`, found {line[:80]!r}")
-        parts = [part for part in path.strip().split("/") if part not in ("", ".", "..")]
-        images[int(index)] = "/".join(parts)
+        parts = path.strip().replace("\\", "/").split("/")
+        images[int(index)] = "/".join(part for part in parts if part not in ("", ".", ".."))
     return images
 
 
 def _read(file: str) -> str:
     try:
-        return storage.read_bytes(file).decode("utf-8-sig")
+        return text_files.decode(storage.read_bytes(file), file, PairsError)
     except FileNotFoundError:
         raise PairsError(f"{file}: not there; CFP's protocol folder comes with it") from None
-    except UnicodeDecodeError as error:
-        raise PairsError(f"{file}: not a text file in UTF-8: {error}") from None
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

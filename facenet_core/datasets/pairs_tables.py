@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from facenet_core import text_files
 from facenet_core.datasets.pairs import Pairs, with_folds
 from facenet_core.errors import PairsError
 from facenet_core.records import DAMAGED
@@ -25,7 +26,8 @@ def parse_csv(text: str, origin: str, nrof_folds: int) -> Pairs:
     Raises:
         PairsError: naming file and line, and what was expected there.
     """
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    delimiter = text_files.delimiter(text.lstrip().partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     rows = []
     try:
         _require(reader.fieldnames or (), origin)

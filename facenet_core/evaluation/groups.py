@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facenet_core import storage
+from facenet_core import storage, text_files
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.curves import area_under, equal_error_rate, roc
 
@@ -73,12 +74,11 @@ def read_attributes(uri: str) -> Attributes:
         PairsError: there is no such file, it has neither column, no attribute, or a key twice.
     """
     try:
-        text = storage.read_bytes(uri).decode("utf-8-sig")
+        text = text_files.decode(storage.read_bytes(uri), uri, PairsError)
     except FileNotFoundError:
         raise PairsError(f"{uri}: no such file; expected a CSV of attributes") from None
-    except UnicodeDecodeError as error:
-        raise PairsError(f"{uri}: not a text file in UTF-8: {error}") from None
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    delimiter = text_files.delimiter(text.lstrip().partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     try:
         columns = list(reader.fieldnames or ())
     except csv.Error as error:
@@ -93,7 +93,7 @@ def read_attributes(uri: str) -> Attributes:
     values: dict[str, dict[str, str]] = {name: {} for name in attributes}
     try:
         for row in reader:
-            who = row[key] or ""
+            who = unicodedata.normalize("NFC", row[key] or "").replace("\\", "/")
             if who in values[attributes[0]]:
                 raise PairsError(f"{uri}, line {reader.line_num}: a second row of {key} {who!r}")
             for name in attributes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from facenet_core import text_files
 from facenet_core.errors import ConfigError, StorageError
 from facenet_core.storage import read_bytes
 
@@ -109,10 +110,10 @@ def read(path: str) -> Schedule:
         ConfigError: there is no such file, or a line is malformed; names file and line.
     """
     try:
-        text = read_bytes(path).decode()
-    except (FileNotFoundError, StorageError, UnicodeDecodeError) as error:
+        data = read_bytes(path)
+    except (FileNotFoundError, StorageError) as error:
         raise ConfigError(f"{path}: cannot be read as a learning rate schedule: {error}") from None
-    return parse(text, path)
+    return parse(text_files.decode(data, path, ConfigError), path)
 
 
 def parse(text: str, origin: str) -> Schedule:

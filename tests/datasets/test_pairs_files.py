@@ -46,6 +46,16 @@ def test_other_extensions_are_not_written(tmp_path):
         pairs_files.write(Pairs.of(ROWS, "drawn"), str(tmp_path / "pairs.xlsx"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_a_table_may_come_from_a_spreadsheet(tmp_path, encoding, separator):
+    lines = ["fold,image_id_a,image_id_b,same", "0,Zoë/1.png,b,TRUE", "0,c,d,FALSE", ""]
+    text = "\r\n".join(lines).replace(",", separator)
+    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
+    read = pairs_files.read(str(tmp_path / "p.csv"), nrof_folds=2)
+    assert rows(read) == [(0, "Zoë/1.png", "b", True), (0, "c", "d", False)]
+
+
 def test_a_table_without_folds_is_cut(tmp_path):
     header = "same,image_id_a,image_id_b,note\n"
     (tmp_path / "p.csv").write_text(header + "1,a,b,x\n0,c,d,y\n TRUE,e,f,\nfalse,g,h,\n")

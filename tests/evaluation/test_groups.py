@@ -20,6 +20,11 @@ def test_attributes_of_people_hold_for_their_images(tmp_path):
     assert found.of("age", ids, who).tolist() == ["36", "", ""]
 
 
+def test_attributes_may_come_from_a_spreadsheet_on_windows(tmp_path):
+    found = read_attributes(written(tmp_path, "\ufeffimage_id;sex\r\nZoe\u0308\\1.jpg;f\r\n"))
+    assert found.values["sex"] == {"Zo\u00eb/1.jpg": "f"}
+
+
 def test_attributes_of_images_come_before_those_of_people(tmp_path):
     found = read_attributes(written(tmp_path, "identity,age, image_id\nAda,20,a\nAda,30,b\n"))
     assert found.key == "image_id"

@@ -127,3 +127,9 @@ def test_a_warm_up_rises_to_the_rate_step_by_step(cosine):
     np.testing.assert_allclose(np.diff(rising), 0.1 / 26)
     assert rising[0] > 0
     assert found.at(25) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_schedule_may_be_written_on_windows(tmp_path, encoding):
+    (tmp_path / "rates.txt").write_bytes("0: 0.05\r\n60: 0.005\r\n".encode(encoding))
+    assert read(str(tmp_path / "rates.txt")).steps == ((0, 0.05), (60, 0.005))

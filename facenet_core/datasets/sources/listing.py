@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from facenet_core import storage
+from facenet_core import storage, text_files
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.memo import Memo
 from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
@@ -69,10 +70,14 @@ class Listed:
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Path and identity of every line."""
         with storage.open_input(self.uri) as file:
-            text = io.TextIOWrapper(cast(BinaryIO, file), encoding="utf-8-sig", newline="")
+            encoding = text_files.encoding(file.read(2))
+            file.seek(0)
+            text = io.TextIOWrapper(cast(BinaryIO, file), encoding=encoding, newline="")
             try:
+                first = text.readline()
                 tabs = self.uri.lower().endswith(".tsv")
-                reader = csv.reader(text, delimiter="\t" if tabs else ",", strict=True)
+                delimiter = "\t" if tabs else text_files.delimiter(first)
+                reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
                 columns: tuple[int, int] | None = None
                 for cells in reader:
                     if not any(cells):
@@ -90,15 +95,20 @@ class Listed:
                         )
                     who = cells[identity].strip() if len(cells) > 1 else ""
                     yield cells[path].strip(), who
-            except (csv.Error, UnicodeDecodeError) as error:
+            except UnicodeDecodeError as error:
+                raise SourceError(f"{self.uri}: {text_files.not_text(error)}") from None
+            except csv.Error as error:
                 raise SourceError(
-                    f"{self.uri}: not a list of path{'⇥' if tabs else ','}identity: {error}"
+                    f"{self.uri}: not a list of path{'⇥' if tabs else delimiter}identity: {error}"
                 ) from error
 
     def _place(self, path: str) -> str:
         if "://" in path or path.startswith("/"):
             return path
-        return storage.join(self.uri.rpartition("/")[0] or ".", path)
+        folder = self.uri.rpartition("/")[0] or "."
+        if "\\" in path and storage.size(storage.join(folder, path)) is None:
+            path = path.replace("\\", "/")  # written on Windows
+        return storage.join(folder, path)
 
 
 def _columns(cells: list[str]) -> tuple[int, int] | None:
