@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 import yaml
 
-from facenet_core import addresses
+from facenet_core import addresses, text_files
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
 from flows import commands as tools
@@ -275,7 +275,10 @@ def _explain_unknown(word: str, command: str, commands: Any) -> str:
 
 
 def _refuse_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
-    """Raises ConfigError where a URI has keys in it, before Prefect records it as a parameter."""
+    """Raises ConfigError where a URI has keys in it, before Prefect records it as a parameter.
+
+    Names that are not UTF-8 could not be recorded at all.
+    """
     waiting: list[Any] = [settings.model_dump(), vars(options)]
     while waiting:
         value = waiting.pop()
@@ -284,6 +287,7 @@ def _refuse_credentials(options: argparse.Namespace, settings: conf.PipelineConf
         elif isinstance(value, list | tuple):
             waiting += value
         elif isinstance(value, str):
+            text_files.require_utf8(value)
             addresses.refuse_credentials(value)
 
 

@@ -22,6 +22,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from facenet_core import text_files
 from facenet_core.errors import StorageError
 from facenet_core.storage.clients import file_system, is_local
 from facenet_core.storage.listing import remove
@@ -165,10 +166,14 @@ def copy_file(source: Path, uri: str) -> None:
 
 
 def absolute(uri: str) -> str:
-    """The URI with a local path made absolute, and no slash at its end."""
-    if "://" in uri:
-        return uri.rstrip("/")
-    return str(Path(uri).expanduser().absolute())
+    """The URI with a local path made absolute, and no slash at its end.
+
+    Raises:
+        ConfigError: its name is not UTF-8.
+    """
+    place = uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+    text_files.require_utf8(place)
+    return place
 
 
 def default_root() -> str:

@@ -8,6 +8,7 @@ import pytest
 from photographs import files, write_folder, write_tar
 
 from facenet_core import records, storage
+from facenet_core.errors import ConfigError
 from flows.cli import main
 
 
@@ -101,6 +102,30 @@ def test_wrong_options_and_inputs(
     assert status in (1, 2)
     assert message in err
     assert manifests(store) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "d\udcff"],
+        ["ingest", "synthetic", "--storage", "r\udcff"],
+        ["compare", "a\udcff.jpg", "b.jpg", "--model", "m"],
+    ],
+)
+def test_a_name_that_is_not_utf_8_is_refused_with_a_remedy(capsys, arguments: list[str]) -> None:
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert r"\xff" in err
+    assert "a name that is not UTF-8; rename it" in err
+
+
+def test_a_working_folder_whose_name_is_not_utf_8_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d\udcff").mkdir()
+    monkeypatch.chdir(tmp_path / "d\udcff")
+    with pytest.raises(ConfigError, match="a name that is not UTF-8"):
+        storage.absolute("facenet-store")
 
 
 @pytest.mark.parametrize("word", [[], ["train"]])
