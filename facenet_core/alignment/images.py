@@ -36,6 +36,11 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = {_UPRIGHT[number] for number in (5, 6, 7, 8)}
+_UNDONE_BY = {
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}  # the others undo themselves
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
 
 Reason = Literal["undecodable", "too_large", "too_small"]
 
@@ -106,7 +111,8 @@ def decode_photograph(
 
     Grey and palette images become RGB, CMYK is converted (inverted where Adobe's marker says so),
     of 16 bits the upper 8 are kept, transparent images are laid on white, of an animation the first
-    frame is taken.
+    frame is taken. TIFFs of 32 bits or of floats do not say what white is: it is the least of 255,
+    65535 and 2³² - 1, or of 1, 255, 65535 and their maximum, that no value exceeds.
 
     Args:
         data: JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PNM or JPEG 2000.
@@ -124,22 +130,37 @@ def decode_photograph(
     if tolerate_truncated and data.startswith(b"\xff\xd8"):
         data += b"\xff\xd9"  # an end marker: libjpeg fills up what it has not seen by then
     with _opened(data) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         _check_size(width, height, max_pixels)
         factor = math.ceil(math.sqrt(width * height / scale_above))
         if factor > 1:
             image.draft(None, (max(width // factor, 1), max(height // factor, 1)))
-        orientation = _orientation(image) if exif == "apply" else None
+        orientation = _orientation(image)
+        bits = image.tag_v2.get(_TIFF_BITS, (16,))[0] if image.format == "TIFF" else 16
         image.load()
         factor = math.ceil(math.sqrt(math.prod(image.size) / scale_above))
         inks = ImageChops.invert(image) if _wrongly_inverted(image) else image
-        pixels = _to_rgb(inks) if factor == 1 else _reduced(inks, factor)
-    if orientation is not None:
-        turned = Image.fromarray(pixels).transpose(orientation)
-        pixels = np.array(turned)
-        if orientation in _SIDEWAYS:
-            width, height = height, width
+        white = _white(inks, bits)
+        pixels = _to_rgb(inks, white) if factor == 1 else _reduced(inks, factor, white)
+        turn = orientation if exif == "apply" else None
+        if image.format == "TIFF":  # these are turned by `load`
+            turn = _UNDONE_BY.get(orientation, orientation) if exif == "ignore" else None
+    if turn is not None:
+        pixels = np.array(Image.fromarray(pixels).transpose(turn))
+    if exif == "apply" and orientation in _SIDEWAYS:
+        width, height = height, width
     return Photograph(pixels, width, height)
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """An image of Pillow as `decode` gives it, uint8 RGB ``[h, w, 3]``; it is not turned.
+
+    Raises:
+        UndecodableImage: its pixels cannot be read, or cannot become RGB.
+    """
+    with _undecodable():
+        image.load()
+        return _to_rgb(image, _white(image, 16))
 
 
 def full_size(data: bytes, exif: Literal["apply", "ignore"]) -> tuple[int, int]:
@@ -149,7 +170,7 @@ def full_size(data: bytes, exif: Literal["apply", "ignore"]) -> tuple[int, int]:
         UndecodableImage: there is no header of an image.
     """
     with _opened(data) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         sideways = exif == "apply" and _orientation(image) in _SIDEWAYS
         return (height, width) if sideways else (width, height)
 
@@ -170,12 +191,18 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     """The image in `data`, its header read; whatever goes wrong inside is an UndecodableImage."""
     if not data:
         raise UndecodableImage("undecodable", "the file is empty")
+    with _undecodable(), Image.open(BytesIO(data), formats=picture_formats()) as image:
+        yield image
+
+
+@contextmanager
+def _undecodable() -> Iterator[None]:
+    """Whatever goes wrong inside is an UndecodableImage."""
     try:
         with warnings.catch_warnings():
             # Of many pixels, and of EXIF that it cannot read: neither is the user's concern here.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(BytesIO(data), formats=picture_formats()) as image:
-                yield image
+            yield
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
@@ -193,6 +220,13 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise UndecodableImage("too_small", f"{width}x{height} pixels, at least {MIN_SIDE} a side")
 
 
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height before the image is turned. Pillow gives those of a TIFF as turned."""
+    if image.format == "TIFF":
+        return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
+    return image.size
+
+
 def _orientation(image: Image.Image) -> Image.Transpose | None:
     """How to turn the image upright; None where it is, or where nothing sensible is said."""
     try:
@@ -208,9 +242,38 @@ def _wrongly_inverted(image: Image.Image) -> bool:
     return image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):
-        grey = (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
+def _white(image: Image.Image, bits: int) -> float:
+    """The value of white in a grey image of more than 8 bits; see `decode_photograph`.
+
+    Args:
+        bits: of a value, of which Pillow's modes do not say whether they are 12 or 16.
+    """
+    if image.mode.startswith("I;16"):
+        return 2**bits - 1
+    if image.mode == "I" and bits <= 16:  # PNM is scaled to 16 bits
+        return 65535
+    if image.mode not in ("I", "F"):
+        return 255
+    least, most = image.getextrema()
+    if not math.isfinite(most):
+        raise UndecodableImage("undecodable", "floats that are not finite")
+    if image.mode == "I":
+        if least < 0:  # Pillow takes unsigned numbers for signed ones
+            return 2**32 - 1
+        return next(white for white in (255, 65535, 2**32 - 1) if most <= white)
+    return next((white for white in (1.0, 255.0, 65535.0) if most <= white), most)
+
+
+def _to_rgb(image: Image.Image, white: float) -> np.ndarray:
+    if image.mode[0] in "IF":
+        values = np.asarray(image)
+        if image.mode == "F":
+            grey = (np.nan_to_num(values).clip(0, white) * (255 / white)).round().astype(np.uint8)
+        else:
+            if white == 2**32 - 1:
+                values = values.view(np.uint32)
+            bits = int(white).bit_length() - 8
+            grey = (values.clip(0, white) >> bits).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
@@ -218,14 +281,14 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # convert copies
 
 
-def _reduced(image: Image.Image, factor: int) -> np.ndarray:
+def _reduced(image: Image.Image, factor: int, white: float) -> np.ndarray:
     """`_to_rgb`, scaled down by averaging; converted in strips, for conversion takes copies."""
     width, height = image.size
     rows = max(_STRIP_PIXELS // width // factor, 1) * factor
     strips = []
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        strips.append(np.asarray(Image.fromarray(_to_rgb(strip)).reduce(factor)))
+        strips.append(np.asarray(Image.fromarray(_to_rgb(strip, white)).reduce(factor)))
     return np.concatenate(strips)
 
 

@@ -20,6 +20,7 @@ from facenet_core.alignment.images import (
     encode,
     full_size,
 )
+from facenet_core.datasets.picture_header import picture_size
 from facenet_core.errors import FacenetError
 
 
@@ -139,6 +140,59 @@ def test_exif_orientation_is_applied_or_ignored(number):
     data = saved(Image.fromarray(stored), "PNG", exif=exif)
     np.testing.assert_array_equal(decode(data), scene())
     np.testing.assert_array_equal(decode(data, exif="ignore"), stored)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("number", ORIENTATIONS)
+def test_a_tiff_is_turned_once_or_not_at_all(number, compression):
+    stored = np.ascontiguousarray(ORIENTATIONS[number](scene()))
+    tags = {0x0112: number}
+    data = saved(Image.fromarray(stored), "TIFF", tiffinfo=tags, compression=compression)
+    for exif, expected in (("apply", scene()), ("ignore", stored)):
+        photo = decode_photograph(data, exif=exif)
+        np.testing.assert_array_equal(photo.pixels, expected)
+        assert (photo.width, photo.height) == expected.shape[1::-1]
+        assert full_size(data, exif) == expected.shape[1::-1]
+        assert picture_size(data) is not None
+
+
+GREY = scene()[:, :, 0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        GREY.astype(np.float32) / 255,
+        GREY.astype(np.float32),
+        GREY.astype(np.float32) * 257,
+        GREY.astype(np.int32),
+        GREY.astype(np.int32) * 257,
+        (GREY.astype(np.uint32) * 0x01010101 + 2**31).view(np.int32),
+    ],
+)
+def test_tiffs_of_floats_and_of_32_bits_are_not_black(values):
+    expected = GREY if values.min() >= 0 else GREY + 128
+    decoded = decode(saved(Image.fromarray(values), "TIFF"))
+    assert np.abs(decoded[:, :, 2].astype(int) - expected).max() <= 1
+
+
+def test_floats_beyond_16_bits_are_scaled_by_their_maximum():
+    decoded = decode(saved(Image.fromarray(GREY.astype(np.float32) * 1e6), "TIFF"))
+    assert decoded.max() == 255
+    assert decoded.min() == 0
+
+
+def test_floats_that_are_not_finite_are_undecodable():
+    values = np.full((40, 56), np.inf, np.float32)
+    with pytest.raises(UndecodableImage, match="floats that are not finite"):
+        decode(saved(Image.fromarray(values), "TIFF"))
+
+
+def test_a_large_picture_of_floats_is_scaled_as_a_whole():
+    values = np.linspace(0, 1, 400 * 300, dtype=np.float32).reshape(300, 400)
+    pixels = decode_photograph(saved(Image.fromarray(values), "TIFF"), scale_above=40_000).pixels
+    assert pixels.shape == (150, 200, 3)
+    assert (np.diff(pixels[:, 0, 0].astype(int)) >= 0).all()
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
