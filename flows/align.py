@@ -59,6 +59,7 @@ def align(
     if export is not None:
         check_folder(Path(export).expanduser(), plan.fingerprint)  # before hours of work
     summary = already_made(plan, run) or _align_shards(plan, raw, root, config, where, run)
+    core.warn_of_formats(plan, summary.counts)
     if export is not None:
         export_crops(summary.uri, export)
     return summary

@@ -46,12 +46,14 @@ def ingest(
     plan = core.plan_ingest(root, config)
     if found := already_made(plan, run):
         core.check_accepted(plan.inputs[0].uri, found.counts, config)
+        core.warn_of_skipped(plan, found.counts)
         return found
     if config.source == SYNTHETIC:
         written = _draw(plan, root, where)
     else:
         written = stream_source(root, plan, config)
     manifest = core.finish(plan, written, run.record(), files)
+    core.warn_of_skipped(plan, manifest.counts)
     if not config.keep_download:
         for file in files:
             remove(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -95,18 +96,27 @@ def embed_sources(
     embedder: FaceEmbedder,
     every_face: bool = False,
 ) -> Iterator[Embedded | Rejected]:
-    """The faces in the sources, embedded; crops artifacts are taken as they are."""
+    """The faces in the sources, embedded; crops artifacts are taken as they are.
+
+    When all came, it says of how many photographs the format could not be read.
+    """
     from facenet_core.recognition.photographs import is_crops, read_rows
-    from facenet_core.recognition.stream import embed_rows
+    from facenet_core.recognition.stream import Rejected, embed_rows
 
     root = root_of(options, settings)
+    unsupported: Counter[str] = Counter()
     for source in options.sources:
-        yield from embed_rows(
+        for face in embed_rows(
             read_rows([source], root),
             embedder,
             every_face=every_face,
             aligned=options.aligned or is_crops(source),
-        )
+        ):
+            if isinstance(face, Rejected) and face.reason == "unsupported_format":
+                unsupported[face.detail] += 1
+            yield face
+    for detail, count in unsupported.items():
+        print(f"facenet: photographs not read: {count:,} ({detail})", file=sys.stderr)
 
 
 @contextmanager

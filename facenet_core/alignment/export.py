@@ -52,7 +52,9 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
     text_file = check_folder(folder, manifest.fingerprint)
     if text_file.is_file():
         return text_file
-    config = build(AlignConfig, manifest.config, uri)
+    fields = AlignConfig.model_fields  # a plan's configuration may say more than these
+    known = {name: value for name, value in manifest.config.items() if name in fields}
+    config = build(AlignConfig, known, uri)
     parts = zip(
         records.part_uris(raw_uri, "images", raw.parts),
         records.part_uris(uri, "crops", manifest.parts),

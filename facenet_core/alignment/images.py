@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from facenet_core.errors import FacenetError
-from facenet_core.picture_formats import picture_formats
+from facenet_core.imaging import formats
 
 MIN_SIDE = 12  # pixels: in a smaller image not one window of the detector fits
 
@@ -42,7 +42,7 @@ _UNDONE_BY = {
 }  # the others undo themselves
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
 
-Reason = Literal["undecodable", "too_large", "too_small"]
+Reason = Literal["undecodable", "unsupported_format", "too_large", "too_small"]
 
 
 class UndecodableImage(FacenetError):
@@ -115,8 +115,10 @@ def decode_photograph(
     65535 and 2³² - 1, or of 1, 255, 65535 and their maximum, that no value exceeds.
 
     Args:
-        data: JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PNM or JPEG 2000.
-        exif: turn the image as its EXIF orientation says, or not, as the original did.
+        data: JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PNM, JPEG 2000, or HEIF where the package
+            pi-heif is installed.
+        exif: turn the image as its EXIF orientation says, or not, as the original did. How a HEIF
+            is turned is no matter of EXIF.
         max_pixels: the most that an image may have; checked before any is decoded. Pillow's own
             limit of 179 million holds besides.
         scale_above: an image of more pixels comes scaled down by the least whole factor that
@@ -191,7 +193,11 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     """The image in `data`, its header read; whatever goes wrong inside is an UndecodableImage."""
     if not data:
         raise UndecodableImage("undecodable", "the file is empty")
-    with _undecodable(), Image.open(BytesIO(data), formats=picture_formats()) as image:
+    if problem := formats.unsupported(formats.of_content(data)):
+        raise UndecodableImage("unsupported_format", problem)
+    with _undecodable(), Image.open(BytesIO(data), formats=formats.openable()) as image:
+        if formats.is_dng(image):
+            raise UndecodableImage("unsupported_format", str(formats.unsupported(formats.DNG)))
         yield image
 
 

@@ -8,6 +8,7 @@ finish(plan, raw_uri, summaries, run)
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,10 @@ from facenet_core.alignment.watchdog import Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import AccountingError, FacenetError, ShardError
 from facenet_core.forgotten import CONFIG_KEY, REDACTED
+from facenet_core.imaging import formats
 from facenet_core.storage import Input, Manifest, Part, Plan
+
+_log = logging.getLogger(__name__)
 
 STAGE_FORMAT = 3
 
@@ -55,6 +59,8 @@ def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
     raw = storage.open_artifact(raw_uri, "ingest")
     given = Input(raw_uri, raw.fingerprint)
     determining = config.determining() | {"detector_engine": faces.resolve_engine(config)}
+    if missing := formats.not_read_here(raw.counts):  # with a package more, other crops come of it
+        determining["formats_not_read"] = missing
     return forgotten.plan_stage(root, "align", raw.name, determining, [given], STAGE_FORMAT)
 
 
@@ -136,6 +142,15 @@ def finish(
     parts = [part for summary in summaries for part in summary.parts]
     parts += sheets.draw(plan.uri, parts, raw_parts(raw_uri))
     return storage.publish(plan, parts, counts, run)
+
+
+def warn_of_formats(plan: Plan, counts: Mapping[str, int]) -> None:
+    """Say how many photographs were rejected for their format, which a package may read."""
+    if count := counts.get("rejects.unsupported_format"):
+        _log.warning(
+            "%s: photographs in formats that are not read here: %s; %s says which, and what to do",
+            *(plan.inputs[0].uri, f"{count:,}", storage.join(plan.uri, "rejects")),
+        )
 
 
 @contextmanager

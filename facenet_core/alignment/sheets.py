@@ -28,7 +28,7 @@ _GAP = 6
 _LINE = 12  # pixels, height of a line of a caption
 _FONT_SIZE = 10
 # Their photographs are not touched again: they cannot be decoded, take long, or kill the process.
-_NOT_SHOWN = {"undecodable", "too_large", "crashed"}
+_NOT_SHOWN = {"undecodable", "unsupported_format", "too_large", "crashed"}
 
 
 @dataclass(frozen=True)

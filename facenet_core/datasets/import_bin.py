@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from facenet_core import records, storage
 from facenet_core.datasets import verification_bin
 from facenet_core.datasets.verification_bin import VerificationSet
-from facenet_core.picture_formats import picture_formats
+from facenet_core.imaging.formats import openable
 from facenet_core.storage import Input, Manifest, Part, Plan
 
 _MOST_PIXELS = 2**22  # of an image: these are aligned faces
@@ -105,7 +105,7 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
 def _row(name: str, data: bytes) -> dict[str, Any]:
     key = {"image_id": name, "identity": ""}
     try:
-        with Image.open(io.BytesIO(data), formats=picture_formats()) as image:
+        with Image.open(io.BytesIO(data), formats=openable()) as image:
             if image.width * image.height > _MOST_PIXELS:
                 detail = f"{image.width}x{image.height} pixels, at most {_MOST_PIXELS}"
                 return {**key, "reason": "too_large", "detail": detail}

@@ -9,6 +9,7 @@ finish(plan, ...)                     # the manifest: now it is there
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,8 @@ from facenet_core.datasets.landing import Stored, stored
 from facenet_core.datasets.members import Fingerprint, Limits, Member, Source
 from facenet_core.datasets.origin import Origin, locate
 from facenet_core.datasets.rows import (
-    EXTENSIONS,
+    DUPLICATE_CONTENT,
+    HARMLESS,
     Redacted,
     RowMaker,
     Rules,
@@ -35,8 +37,11 @@ from facenet_core.datasets.sources.archive import Archive
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import AccountingError, FacenetError, SourceError
 from facenet_core.forgotten import REDACTED
+from facenet_core.imaging.formats import EXTENSIONS
 from facenet_core.progress import Progress, silent
 from facenet_core.storage import Input, Manifest, Part, Plan
+
+_log = logging.getLogger(__name__)
 
 STAGE_FORMAT = 2
 SHARD_BYTES = 32 * 2**20
@@ -123,12 +128,30 @@ def check_accepted(source: str, counts: Mapping[str, int], config: IngestConfig)
     reasons = [
         name.removeprefix("skipped.")
         for name, count in counts.items()
-        if count and name.startswith("skipped.") and name != "skipped.not_an_image"
+        if count and name.startswith("skipped.") and name.partition(".")[2] not in HARMLESS
     ]
     if config.strict and reasons:
         raise SourceError(
             f"{source}: refused: members were skipped when it was ingested "
             f"({', '.join(sorted(reasons))}); without --strict the rest is taken"
+        )
+
+
+def warn_of_skipped(plan: Plan, counts: Mapping[str, int]) -> None:
+    """Say how many files are no raw rows though they may be pictures, and why."""
+    reasons = {
+        reason: count
+        for name, count in counts.items()
+        if count and name.startswith("skipped.")
+        if (reason := name.removeprefix("skipped.")) not in {*HARMLESS, DUPLICATE_CONTENT}
+    }
+    if reasons:
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+        place = storage.join(plan.uri, "skipped")
+        _log.warning(
+            "%s: %s of %s files were left out (%s); %s lists them",
+            *(plan.inputs[0].uri, f"{sum(reasons.values()):,}", f"{counts['seen']:,}"),
+            *(listed, place),
         )
 
 
@@ -184,6 +207,7 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
     _require_same(_fingerprint(source, origin), plan, origin)
     counts["identities"] = maker.identities
     counts["duplicates"] = maker.duplicates
+    counts.update(maker.formats)
     parts = tuple(records.describe_part(plan.uri, name) for name in (*names, skipped))
     if counts["seen"] != sum(part.rows for part in parts) + counts.get(REDACTED, 0):
         raise AccountingError(f"{plan.uri}: {counts['seen']} files were seen, and not all are here")
@@ -349,7 +373,7 @@ def _too_many(source: str, config: IngestConfig) -> SourceError:
 
 
 def _refuse_if_strict(config: IngestConfig, source: str, skip: Skip) -> None:
-    if config.strict and skip.reason != "not_an_image":
+    if config.strict and skip.reason not in HARMLESS:
         raise SourceError(
             f"{source}: refused for {skip.path!r}: {skip.reason}, {skip.detail}; without --strict "
             "it is skipped, and the rest taken"

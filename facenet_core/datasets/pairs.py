@@ -17,13 +17,13 @@ from typing import Literal, Self
 import numpy as np
 
 from facenet_core.errors import PairsError
+from facenet_core.imaging.formats import EXTENSIONS
 
 # Where the folds come from: the file itself, the position of its pairs, a cut of each kind of
 # pairs, or the drawing of pairs.
 Folding = Literal["file", "position", "stratified", "drawn"]
 
 _SHOWN = 5
-_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def resolve(
     Raises:
         PairsError: names that are in neither, or that more than one image answers to.
     """
-    names = {*pairs.image_id_a, *pairs.image_id_b}
+    first, second = (_as_ids(names) for names in (pairs.image_id_a, pairs.image_id_b))
+    names = {*first, *second}
     stems = {_stem(name) for name in names}
     found: dict[str, set[str]] = defaultdict(set)
     rejected = set()
@@ -142,8 +143,8 @@ def resolve(
             f"{_first_few(ambiguous)}. Keep one of them, or name images by their whole image ids"
         )
     image_of = {name: next(iter(ids)) for name, ids in meant.items()}
-    image_id_a = np.array([image_of[name] for name in pairs.image_id_a], object)
-    image_id_b = np.array([image_of[name] for name in pairs.image_id_b], object)
+    image_id_a = np.array([image_of[name] for name in first], object)
+    image_id_b = np.array([image_of[name] for name in second], object)
     missing = [a in rejected or b in rejected for a, b in zip(image_id_a, image_id_b, strict=True)]
     resolved = replace(pairs, image_id_a=image_id_a, image_id_b=image_id_b)
     return resolved, np.array(missing, bool)
@@ -154,9 +155,14 @@ def _labelled(crops: Iterable[str], rejects: Iterable[str]) -> Iterator[tuple[st
     yield from ((image_id, True) for image_id in rejects)
 
 
+def _as_ids(names: Iterable[str]) -> list[str]:
+    """Names in a file as image ids are written: in NFC and, from Windows, too, with plain `/`."""
+    return [unicodedata.normalize("NFC", name.replace("\\", "/")) for name in names]
+
+
 def _stem(name: str) -> str:
-    stem, extension = posixpath.splitext(unicodedata.normalize("NFC", name))
-    return stem if extension.lower() in _EXTENSIONS else stem + extension
+    stem, extension = posixpath.splitext(name)
+    return stem if extension.lower() in EXTENSIONS else stem + extension
 
 
 def _ends(path: str) -> Iterator[str]:

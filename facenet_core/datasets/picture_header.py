@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from io import BytesIO
 
+from facenet_core.imaging import formats
+
 _FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 … SOF15
 _BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
-_TIFF_LIKE = (b"II*\0", b"MM\0*")
+# ISO/IEC 23008-12, 6.5.3: image spatial extents, a box of 20 bytes and of version 0.
+_EXTENTS = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels as the header says, or None where no header is understood.
 
-    JPEG, PNG, GIF, BMP and WebP are read here; what else Pillow knows is asked of Pillow, which
-    opens a file without decoding it.
+    TIFF, PNM and JPEG 2000 are asked of Pillow, which opens a file without decoding it.
     """
+    format = formats.of_content(data)
     try:
-        if data.startswith(b"\xff\xd8"):
+        if format is formats.JPEG:
             return _jpeg(data)
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        if format is formats.PNG:
             return struct.unpack_from(">II", data, 16)
-        if data.startswith((b"GIF87a", b"GIF89a")):
+        if format is formats.GIF:
             return struct.unpack_from("<HH", data, 6)
-        if data.startswith(b"BM"):
+        if format is formats.BMP:
             return _bmp(data)
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        if format is formats.WEBP:
             return _webp(data)
+        if format in (formats.AVIF, formats.HEIF):
+            return _largest_extents(data)
     except struct.error:  # the header is cut
         return None
-    if data.startswith((*_TIFF_LIKE, b"P")) or data[4:8] in (b"ftyp", b"jP  "):
-        return _pillow(data)
-    return None
+    pillows = (formats.TIFF, formats.PPM, formats.JPEG2000)
+    return _pillow(data) if format in pillows or data.startswith(b"P") else None
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
@@ -75,14 +80,22 @@ def _webp(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _largest_extents(data: bytes) -> tuple[int, int] | None:
+    """Of a picture, its tiles and thumbnails, as they are decoded: before they are cropped.
+
+    It is the same whatever is installed.
+    """
+    sizes = [struct.unpack(">II", found[1]) for found in _EXTENTS.finditer(data)]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
 def _pillow(data: bytes) -> tuple[int, int] | None:
     from PIL import Image
 
-    formats = [f for f in ("TIFF", "PPM", "JPEG2000", "AVIF") if Image.init() or f in Image.OPEN]
     try:
-        with Image.open(BytesIO(data), formats=formats) as image:
+        with Image.open(BytesIO(data), formats=("TIFF", "PPM", "JPEG2000")) as image:
             return image.size
     except Image.DecompressionBombError:
         return (2**31 - 1, 2**31 - 1)
-    except Exception:  # plugins raise nearly anything; whether it decodes is the alignment's word
+    except Exception:  # plugins raise nearly anything; what decodes is decided by the align stage
         return None

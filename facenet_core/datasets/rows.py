@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import regex
 
+from facenet_core import storage
 from facenet_core.datasets.members import Item, Member, Nested, Unreadable
 from facenet_core.datasets.picture_header import picture_size
 from facenet_core.datasets.seen import Seen
 from facenet_core.errors import ConfigError
+from facenet_core.imaging import formats
 
-_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
-_OTHER = {".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif"}
-EXTENSIONS = frozenset(_JPEG | _OTHER)
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
+NOT_AN_IMAGE, SYSTEM_FILE = "not_an_image", "system_file"
+DUPLICATE_CONTENT = "duplicate_content"
+HARMLESS = frozenset((NOT_AN_IMAGE, SYSTEM_FILE))  # reasons for which no picture is lost
 # Most paths: nothing in them has to be changed, and no name begins with a dot.
 _PLAIN = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}/){0,9}[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}"
@@ -72,7 +74,12 @@ class Rules:
 
 
 class RowMaker:
-    """Makes raw rows (schema `records.RAW`) of items, and remembers what it has seen."""
+    """Makes raw rows (schema `records.RAW`) of items, and remembers what it has seen.
+
+    Attributes:
+        duplicates: rows and skipped items whose bytes came before.
+        formats: rows in formats that not every installation reads, for `formats.not_read_here`.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -84,6 +91,7 @@ class RowMaker:
         self._last_identity: str | None = None
         self._last_forgotten: tuple[str, bool] = ("", False)
         self.duplicates = 0
+        self.formats: Counter[str] = Counter()
 
     @property
     def identities(self) -> int:
@@ -92,8 +100,8 @@ class RowMaker:
     def rows(self, items: Iterable[Item]) -> Iterator[dict[str, Any] | Skip | Redacted]:
         """A row, a Skip or a Redacted for every item, in order.
 
-        Every member with an image's extension or signature becomes a row, however broken: whether
-        its pixels decode is the alignment's word.
+        Every member with the extension or signature of a format that is read becomes a row, however
+        broken: whether its pixels decode is decided by the align stage.
         """
         with self._names, self._contents, self._identities:
             for item in items:
@@ -116,23 +124,31 @@ class RowMaker:
         path, problem = clean_path(item.path)
         if problem:
             return Skip(path, "unsafe_name", problem)
+        if storage.is_system_file(path):
+            return Skip(path, SYSTEM_FILE, "an operating system's or a file server's own")
         if isinstance(item, Unreadable):
             return Skip(path, item.reason, item.detail)
         if isinstance(item, Nested):
             return Skip(path, "nested_archive", "an archive inside an archive inside an archive")
         if not item.data:
             return Skip(path, "empty", "0 bytes")
-        if not is_image(path, item.data):
-            return Skip(path, "not_an_image", "neither an image's extension nor its signature")
+        format = formats.of_file(path, item.data)
+        if format is None:
+            return Skip(path, NOT_AN_IMAGE, "neither an image's extension nor its signature")
+        if not format.read:
+            return Skip(path, "unsupported_format", str(formats.unsupported(format)))
         size = picture_size(item.data)
         if size is not None and size[0] * size[1] > self._rules.max_pixels:
             return Skip(path, "too_many_pixels", f"{size[0]}x{size[1]}")
-        return self._taken(path, item)
+        row = self._taken(path, item)
+        if isinstance(row, dict) and format in formats.NOT_EVERYWHERE:
+            self.formats[formats.count_name(format)] += 1
+        return row
 
     def _taken(self, path: str, item: Member) -> dict[str, Any] | Skip | Redacted:
         image_id = self._unwrapped(path)
-        identity = item.identity or self._identity(image_id)
-        if identity is None:
+        identity = _text(item.identity or self._identity(image_id) or "")
+        if not identity:
             return Skip(path, "no_identity", "the identity pattern does not match")
         content = hashlib.sha256(item.data)
         if not self._names.add(image_id.encode()):
@@ -140,7 +156,7 @@ class RowMaker:
         if not self._contents.add_digest(content.digest()[:16]):
             self.duplicates += 1
             if self._rules.drop_duplicates:
-                return Skip(path, "duplicate_content", content.hexdigest())
+                return Skip(path, DUPLICATE_CONTENT, content.hexdigest())
         # Last of all: what becomes of other people's photographs is not to depend on who was asked
         # to be forgotten.
         if self._is_forgotten(identity):
@@ -230,11 +246,7 @@ def clean_path(path: str) -> tuple[str, str]:
     """The path in NFC with plain `/`, and what is wrong with it ("" where nothing is)."""
     if _PLAIN.fullmatch(path):
         return path, ""
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # bytes that are not UTF-8, as tar and file systems hand them on
-        path = path.encode("utf-8", "surrogateescape").decode("latin-1")
-    path = unicodedata.normalize("NFC", path.replace("\\", "/"))
+    path = _text(path.replace("\\", "/"))
     if len(path) > _LONGEST_PATH:
         return path[:_LONGEST_PATH], f"longer than {_LONGEST_PATH} characters"
     if path.startswith("/") or re.match("[A-Za-z]:/", path):
@@ -247,16 +259,18 @@ def clean_path(path: str) -> tuple[str, str]:
     return "/".join(names), ""
 
 
-def is_image(path: str, data: bytes) -> bool:
-    dot = path.rfind(".")
-    if dot >= 0 and path[dot:].lower() in EXTENSIONS:
-        return True
-    return data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
-
-
 def extension(data: bytes) -> str:
     """The extension for pictures that come without a name, by their signature."""
-    for signature, name in ((b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp")):
-        if data.startswith(signature):
-            return name
-    return ".webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ".jpg"
+    return (formats.of_content(data) or formats.JPEG).extensions[0]
+
+
+def _text(name: str) -> str:
+    """A name in NFC that can be written as UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8, as tar and file systems hand them on
+        try:
+            name = name.encode("utf-8", "surrogateescape").decode("latin-1")
+        except UnicodeEncodeError:  # half a pair of surrogates, which JSON can name
+            name = name.encode("utf-8", "xmlcharrefreplace").decode()
+    return unicodedata.normalize("NFC", name)

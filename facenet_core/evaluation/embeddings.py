@@ -20,8 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from facenet_core import records, storage
 from facenet_core.errors import ArtifactError
+from facenet_core.imaging.formats import openable
 from facenet_core.models.embedder import Embedder, fit
-from facenet_core.picture_formats import picture_formats
 from facenet_core.plural import plural
 
 _DECODING_THREADS = 4
@@ -192,7 +192,7 @@ def decode(crop: Crop) -> np.ndarray:
         ArtifactError: they cannot be decoded.
     """
     try:
-        with Image.open(io.BytesIO(crop.data), formats=picture_formats()) as image:
+        with Image.open(io.BytesIO(crop.data), formats=openable()) as image:
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ArtifactError(

@@ -16,7 +16,7 @@ from facenet_core.evaluation.embeddings import Embeddings, read_crops
 from facenet_core.evaluation.photographs import centre_crops
 from facenet_core.evaluation.trial import Trial
 from facenet_core.evaluation.verification import Verification
-from facenet_core.picture_formats import picture_formats
+from facenet_core.imaging.formats import openable
 from facenet_core.storage import Manifest
 
 HARDEST = 8
@@ -134,7 +134,7 @@ def sample_images(embeddings: Embeddings) -> list[str]:
 
 def thumbnail(data: bytes) -> str:
     """A crop as a data URI of a small JPEG."""
-    with Image.open(io.BytesIO(data), formats=picture_formats()) as image:
+    with Image.open(io.BytesIO(data), formats=openable()) as image:
         small = image.convert("RGB")
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()

@@ -32,7 +32,7 @@ from facenet_core.storage import Input, Manifest, Part, Plan
 STAGE_FORMAT = 2
 
 # Decoding these again could end as it did when they were aligned.
-_NEVER_CROPPED = ("crashed", "undecodable", "too_large")
+_NEVER_CROPPED = ("crashed", "undecodable", "unsupported_format", "too_large")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,16 @@ from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from facenet_core import storage
-from facenet_core.alignment.images import Photograph, UndecodableImage, decode_photograph
+from facenet_core.alignment.images import (
+    Photograph,
+    UndecodableImage,
+    decode_photograph,
+    to_rgb,
+)
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.evaluation.distances import distance
+from facenet_core.imaging import formats
 from facenet_core.models import foreign, openvino_engine
 from facenet_core.models.embedder import Embedder
 from facenet_core.recognition.faces import Face, alignment_of, find_faces
@@ -245,11 +251,14 @@ def _photograph(image: Photo, config: AlignConfig) -> Photograph:
             raise ValueError(f"expected pixels uint8 [h, w, 3], got {image.dtype} {image.shape}")
         return Photograph(image, image.shape[1], image.shape[0])
     if isinstance(image, Image.Image):
-        pixels = np.array(image.convert("RGB"))
-        return Photograph(pixels, image.width, image.height)
+        pixels = to_rgb(image)
+        return Photograph(pixels, pixels.shape[1], pixels.shape[0])
     name = "" if isinstance(image, bytes) else f"{os.fspath(image)}: "
     try:
         data = image if isinstance(image, bytes) else storage.read_bytes(os.fspath(image))
+        format = formats.of_file("" if isinstance(image, bytes) else os.fspath(image), data)
+        if format is not None and not format.read:
+            raise UndecodableImage("unsupported_format", str(formats.unsupported(format)))
         return decode_photograph(
             data,
             exif=config.exif,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,11 @@ from facenet_core import records, storage
 from facenet_core.config import IngestConfig
 from facenet_core.datasets.members import Limits
 from facenet_core.datasets.origin import locate
-from facenet_core.datasets.rows import EXTENSIONS, RowMaker, Rules, Skip
+from facenet_core.datasets.rows import HARMLESS, RowMaker, Rules, Skip
 from facenet_core.datasets.sources import nested
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import SourceError
+from facenet_core.imaging import formats
 
 # A source may be a bucket of any size; what one member unpacks to is bounded by the others.
 _NO_TOTAL = 2**62
@@ -45,7 +45,7 @@ def read_rows(sources: Sequence[str], root: str) -> Iterator[Row]:
         manifest = storage.read_manifest(storage.absolute(source))
         if manifest is not None:
             yield from _artifact(storage.absolute(source), manifest)
-        elif posixpath.splitext(source)[1].lower() in EXTENSIONS:
+        elif formats.of_name(source) is not None:
             yield _single(source)
         else:
             yield from _unpacked(source, root)
@@ -68,7 +68,12 @@ def _single(source: str) -> Row:
         data = storage.read_bytes(source)
     except FileNotFoundError:
         raise SourceError(f"{source}: no such photograph") from None
-    return {"image_id": source, "identity": "", "image": {"bytes": data, "path": source}}
+    row = {"image_id": source, "identity": ""}
+    format = formats.of_file(source, data)
+    if format is not None and not format.read:
+        detail = formats.unsupported(format)
+        return {**row, "reason": "unsupported_format", "detail": detail}
+    return {**row, "image": {"bytes": data, "path": source}}
 
 
 def _unpacked(source: str, root: str) -> Iterator[Row]:
@@ -87,7 +92,7 @@ def _unpacked(source: str, root: str) -> Iterator[Row]:
     for row in RowMaker(rules).rows(nested.items(found, origin.shown, limits)):
         if not isinstance(row, Skip):
             yield row
-        elif row.reason != "not_an_image":
+        elif row.reason not in HARMLESS:
             yield {
                 "image_id": row.path,
                 "identity": "",

@@ -8,6 +8,7 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
+from heic import HEIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
@@ -156,6 +157,15 @@ def test_a_tiff_is_turned_once_or_not_at_all(number, compression):
         assert picture_size(data) is not None
 
 
+@pytest.mark.parametrize("exif", ["apply", "ignore"])
+def test_a_heic_is_upright_as_its_container_says(exif):
+    pytest.importorskip("pi_heif")
+    photo = decode_photograph(HEIC, exif=exif)
+    assert np.abs(photo.pixels.astype(int) - scene()).mean() < 5
+    assert full_size(HEIC, exif) == (photo.width, photo.height) == (56, 40)
+    assert picture_size(HEIC) == (64, 64)  # in whole blocks, as it is decoded
+
+
 GREY = scene()[:, :, 0]
 
 
@@ -302,7 +312,12 @@ def test_damaged_files_give_an_image_or_an_undecodable_image(seed, changes, keep
     data = bytes(data[: max(1, int(keep * len(data)))])
     outcome = attempt(data, max_pixels=1_000_000, tolerate_truncated=tolerate)
     if isinstance(outcome, UndecodableImage):
-        assert outcome.reason in {"undecodable", "too_large", "too_small"}
+        assert outcome.reason in {
+            "undecodable",
+            "unsupported_format",
+            "too_large",
+            "too_small",
+        }
         assert outcome.detail
     else:
         assert outcome.dtype == np.uint8

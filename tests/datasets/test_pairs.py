@@ -42,6 +42,13 @@ def test_decomposed_names_are_found():
     assert not missing.any()
 
 
+def test_names_may_be_paths_as_windows_writes_them():
+    pairs = Pairs.of([(0, r"Ann\Ann_0001.jpg", r"Ann\Ann_0002", True)], "file")
+    crops = ["faces/Ann/Ann_0001.jpg", "faces/Ann/Ann_0002.jpg"]
+    resolved, _ = resolve(pairs, crops, [], "pairs.csv")
+    assert [resolved.image_id_a[0], resolved.image_id_b[0]] == crops
+
+
 def test_names_in_neither_crops_nor_rejects_are_listed():
     read = pairs_lfw.parse(VIEW_2, "pairs.txt", nrof_folds=10)
     with pytest.raises(

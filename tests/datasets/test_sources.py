@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import sqlite3
 import struct
 from contextlib import closing, suppress
@@ -177,6 +178,26 @@ def test_numbers_may_be_the_ids_of_a_table(root: str, tmp_path: Path) -> None:
     table = {"image_id": [1, 2], "image": [jpeg(1), jpeg(2)], "label": ["Ann", "Bob"]}
     pq.write_table(pa.table(table), path)
     assert identities(run(root, path)) == {"1": "Ann", "2": "Bob"}
+
+
+def test_an_identity_is_one_person_however_its_letters_are_composed(
+    root: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "faces.parquet"
+    table = {"image": [jpeg(1), jpeg(2)], "identity": ["Zo\u00eb", "Zoe\u0308"]}
+    pq.write_table(pa.table(table), path)
+    plan, manifest = run(root, path)
+    assert set(identities((plan, manifest)).values()) == {"Zo\u00eb"}
+    assert manifest.counts["identities"] == 1
+
+
+def test_a_class_label_may_be_half_a_pair_of_surrogates(root: str, tmp_path: Path) -> None:
+    features = {"label": {"names": ["Ann", "\ud800"]}}
+    table = pa.table({"image": [jpeg(1), jpeg(2)], "label": [0, 1]})
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "faces.parquet")
+    people = identities(run(root, tmp_path / "faces.parquet"))
+    assert set(people.values()) == {"Ann", "&#55296;"}
 
 
 def test_a_column_without_pictures_is_refused(root: str, tmp_path: Path) -> None:
@@ -370,6 +391,46 @@ def test_damaged_records_are_an_error(root: str, tmp_path: Path, damage: str) ->
     assert manifests(root) == []
 
 
+# --- Files of operating systems and file servers ----------------------------------------------
+
+SYSTEM_FILES = {
+    "Ann/._Ann_0001.jpg": b"\0\5\x16\7 as macOS writes beside each file",
+    "._faces.tgz": b"\0\5\x16\7",
+    "._train.rec": b"\0\5\x16\7",
+    "__MACOSX/Ann/._Ann_0001.jpg": b"\0\5\x16\7",
+    "Ann/.DS_Store": b"\0\0\0\1Bud1",
+    "Eve/@eaDir/Eve_0001.jpg/SYNOPHOTO_THUMB_M.jpg": jpeg(9),
+    "Eve/Thumbs.db": b"\xd0\xcf\x11\xe0",
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "bucket"])
+def test_system_files_are_nobodys_photographs(
+    root: str, folder: Path, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    everything = {**files(), **SYSTEM_FILES}
+    source: Path | str = write_folder(folder, SYSTEM_FILES)
+    if kind == "zip":
+        source = write_zip(tmp_path / "faces.zip", everything)
+    elif kind == "tar":
+        source = write_tar(tmp_path / "faces.tgz", everything)
+    elif kind == "bucket":
+        source = request.getfixturevalue("bucket")
+        for name, data in everything.items():
+            storage.write_bytes(storage.join(source, name), data)
+    artifact = run(root, source, strict=True)
+    assert contents(artifact) == files()
+    assert set(skipped(artifact).values()) == {"system_file"}
+    assert len(skipped(artifact)) == len(SYSTEM_FILES)
+
+
+def test_system_files_do_not_change_what_a_folder_is(root: str, tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path / "hf")
+    for name in ("._train-00000-of-00002.parquet", "._preview.jpg"):
+        (folder / "data" / name).write_bytes(b"\0\5\x16\7")
+    assert len(contents(run(root, folder))) == 5
+
+
 # --- Lists ------------------------------------------------------------------------------------
 
 
@@ -388,6 +449,29 @@ def test_a_list_of_paths_and_identities(root: str, folder: Path, text: str) -> N
         "Ann/Ann_0001.jpg": "A",
         "Eve/Eve_0001.jpg": "E",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("list.csv", b"path;identity\r\nAnn\\Ann_0001.jpg;A\r\nEve\\Eve_0001.jpg;E\r\n"),
+        ("list.csv", b"Ann\\Ann_0001.jpg;A\r\nEve\\Eve_0001.jpg;E\r\n"),
+        ("list.csv", b"Ann/Ann_0001.jpg\tA\nEve/Eve_0001.jpg\tE\n"),
+        ("list.tsv", "Ann\\Ann_0001.jpg\tA\r\nEve\\Eve_0001.jpg\tE\r\n".encode("utf-16")),
+    ],
+)
+def test_a_list_may_be_written_on_windows(root: str, folder: Path, name: str, data: bytes) -> None:
+    (folder / name).write_bytes(data)
+    assert identities(run(root, folder / name)) == {
+        "Ann/Ann_0001.jpg": "A",
+        "Eve/Eve_0001.jpg": "E",
+    }
+
+
+def test_a_list_in_another_encoding_is_refused_with_a_remedy(root: str, folder: Path) -> None:
+    (folder / "list.csv").write_bytes("Ann/Ann_0001.jpg,Zoë\n".encode("cp1252"))
+    with pytest.raises(SourceError, match=r"list.csv: not a text file in UTF-8.*`CSV UTF-8`"):
+        run(root, folder / "list.csv")
 
 
 @pytest.mark.parametrize("path", ["../faces/Ann/Ann_0001.jpg", "/{folder}/Ann/Ann_0001.jpg"])

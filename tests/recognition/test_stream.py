@@ -1,5 +1,6 @@
 """Photographs in, a table of embeddings out; whatever gave none is in the other table."""
 
+import argparse
 import tarfile
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pandas
 import pyarrow.parquet as pq
 import pytest
 
+from facenet_core.config import PipelineConfig
 from facenet_core.errors import ArtifactError, SourceError
 from facenet_core.recognition import tables
 from facenet_core.recognition.photographs import read_rows
 from facenet_core.recognition.stream import embed_rows
+from flows import recognition
 from flows.cli import main
 
 
@@ -77,6 +80,14 @@ def test_single_photographs_are_a_source_too(files, root):
     assert [row["image_id"] for row in read_rows(files[:2], root)] == files[:2]
     with pytest.raises(SourceError, match=r"gone\.jpg: no such photograph"):
         list(read_rows(["gone.jpg"], root))
+
+
+def test_a_command_says_which_formats_were_not_read(embedder, root, tmp_path, capsys):
+    (tmp_path / "a.nef").write_bytes(b"II*\0" + bytes(50))
+    options = argparse.Namespace(sources=[str(tmp_path / "a.nef")], aligned=False, storage=root)
+    [rejected] = recognition.embed_sources(options, PipelineConfig(), embedder)
+    assert rejected.reason == "unsupported_format"
+    assert "photographs not read: 1 (Nikon raw is not read" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_leaves_no_table(embedder, files, root, tmp_path):

@@ -81,7 +81,7 @@ def read(file: BinaryIO, name: str, limits: Limits) -> Iterator[Item]:
 
 def is_nested(path: str) -> bool:
     """Whether a member's name is that of an archive or of records that are read as a source."""
-    return path.lower().endswith(_NESTED)
+    return path.lower().endswith(_NESTED) and not storage.is_system_file(path)
 
 
 @contextmanager

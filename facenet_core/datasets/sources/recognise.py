@@ -8,7 +8,6 @@ from pathlib import Path
 from facenet_core import storage
 from facenet_core.config import IngestConfig
 from facenet_core.datasets.members import Source
-from facenet_core.datasets.rows import EXTENSIONS
 from facenet_core.datasets.sources.archive import Archive, is_archive
 from facenet_core.datasets.sources.bucket import Bucket
 from facenet_core.datasets.sources.folder import Folder
@@ -16,6 +15,7 @@ from facenet_core.datasets.sources.listing import Listed
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.datasets.sources.recordio import RecordFile
 from facenet_core.errors import SourceError
+from facenet_core.imaging.formats import EXTENSIONS
 
 _FEW_FOLDERS = 16  # `data/`, `train/` … of a data set of tables; photographs have one per person
 _EXPECTED = (
@@ -58,7 +58,7 @@ def _file(uri: str, config: IngestConfig) -> Source:
 
 def _folder(uri: str, config: IngestConfig) -> Source:
     """A folder of Parquet or with one record file in it is that; any other is a folder of files."""
-    top = storage.entries(uri)
+    top = [entry for entry in storage.entries(uri) if not storage.is_system_file(entry.name)]
     records = [entry.name for entry in top if entry.name.endswith(".rec")]
     if "train.rec" in records or len(records) == 1:
         return RecordFile(storage.join(uri, "train.rec" if "train.rec" in records else records[0]))
@@ -76,9 +76,12 @@ def _tables(uri: str, top: Sequence[storage.Entry]) -> tuple[str, ...]:
         for folder in folders:
             inside = storage.entries(storage.join(uri, folder))
             found += [f"{folder}/{entry.name}" for entry in inside]
-    tables = sorted(name for name in found if name.endswith(".parquet"))
+    tables = sorted(
+        name for name in found if name.endswith(".parquet") and not storage.is_system_file(name)
+    )
     if not tables or any(
-        Path(name).suffix.lower() in EXTENSIONS for name in storage.find_files(uri)
+        Path(name).suffix.lower() in EXTENSIONS and not storage.is_system_file(name)
+        for name in storage.find_files(uri)
     ):
         return ()
     return tuple(storage.join(uri, name) for name in tables)

@@ -1,0 +1,1 @@
+"""Pictures as files: which formats there are, whatever reads or writes them."""
