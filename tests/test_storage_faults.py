@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from scripted_server import Served, serving
 from scripted_store import Store, store
 
 from facenet_core import storage
@@ -124,3 +126,75 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(
     assert SECRET not in str(caught.value)
     assert main(["align", str(tmp_path), "--storage", uri]) == 2
     assert SECRET not in "".join(capsys.readouterr())
+
+
+# --- Servers of the web, which fsspec calls empty whatever they say ---------------------------
+
+PICTURE = b"a picture"
+
+
+@pytest.fixture
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_WAIT", 0.0)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_a_server_says_is_gone_is_missing(no_waits: None, status: int) -> None:
+    with serving(Served(b"", status=status)) as script:
+        assert not storage.exists(script.url + "a.jpg")
+        assert storage.size(script.url + "a.jpg") is None
+        assert not storage.is_folder(script.url + "a.jpg")
+        with pytest.raises(FileNotFoundError):
+            storage.read_bytes(script.url + "a.jpg")
+        assert len(script.requests) == 4  # none is asked for twice
+
+
+@pytest.mark.parametrize("status", [503, 500, 429])
+@pytest.mark.parametrize("ask", [storage.exists, storage.size, storage.is_folder])
+def test_a_server_that_cannot_say_for_a_while_is_asked_again(
+    no_waits: None, ask: Callable[[str], object], status: int
+) -> None:
+    busy = [Served(b"", status=status)] * 3
+    with serving(*busy, Served(PICTURE)) as script:
+        expected = {storage.exists: True, storage.size: len(PICTURE), storage.is_folder: False}
+        assert ask(script.url + "a.jpg") == expected[ask]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(503, "HTTP 503 .*asked 7 times"), (403, "HTTP 403 "), (418, "HTTP 418")],
+)
+@pytest.mark.parametrize("ask", [storage.exists, storage.size, storage.is_folder])
+def test_a_server_that_never_says_is_an_error(
+    no_waits: None, ask: Callable[[str], object], status: int, message: str
+) -> None:
+    with serving(Served(b"", status=status)) as script:
+        with pytest.raises(StorageError, match=rf"a\.jpg: cannot be looked up: {message}"):
+            ask(script.url + "a.jpg")
+        assert len(script.requests) == (7 if status == 503 else 1)
+
+
+def test_a_server_that_is_not_there_is_an_error(no_waits: None) -> None:
+    with serving(Served(b"")) as script:
+        url = script.url
+    with pytest.raises(StorageError, match="asked 7 times"):
+        storage.exists(url + "a.jpg")
+
+
+def test_an_answer_without_a_length_is_no_file_of_no_bytes(no_waits: None) -> None:
+    with (
+        serving(Served(PICTURE, headers={"Content-Encoding": "x-unknown"})) as script,
+        pytest.raises(StorageError, match="does not say how many bytes"),
+    ):
+        storage.size(script.url + "a.jpg")
+
+
+def test_a_local_folder_that_cannot_be_entered_is_no_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.stat", refuse)  # root, who runs tests in containers, may enter all
+    with pytest.raises(StorageError, match="Permission denied"):
+        storage.exists(str(tmp_path / "a.jpg"))

@@ -38,25 +38,34 @@ def join(uri: str, *names: str) -> str:
 
 
 def exists(uri: str) -> bool:
-    fs, path = file_system(uri)
+    """Whether a file or folder is there.
 
-    def there() -> bool:
-        if isinstance(fs, LocalFileSystem):
-            return bool(fs.exists(path))
-        try:
-            return bool(fs.info(path))  # `exists` takes every failure of a bucket for a no
-        except FileNotFoundError:
-            return False
-
-    return asked(uri, "looked up", there)
+    Raises:
+        StorageError: the store does not say.
+    """
+    return _info(uri) is not None
 
 
 def size(uri: str) -> int | None:
-    """Bytes of a file, or None where there is none."""
+    """Bytes of a file, or None where there is none.
+
+    Raises:
+        StorageError: the store does not say whether there is one, or how large it is.
+    """
+    info = _info(uri)
+    if info is None:
+        return None
+    if info["size"] is None:
+        raise StorageError(f"{uri}: the server does not say how many bytes it has")
+    return int(info["size"])
+
+
+def _info(uri: str) -> Mapping[str, Any] | None:
+    """What the file system says of a file or folder; None where it says that there is none."""
     fs, path = file_system(uri)
     try:
-        return int(asked(uri, "looked up", lambda: fs.info(path)["size"]))
-    except (FileNotFoundError, NotADirectoryError):
+        return asked(uri, "looked up", lambda: fs.info(path))
+    except FileNotFoundError:
         return None
 
 
@@ -94,7 +103,7 @@ def read_files(folder: str, sizes: Mapping[str, int]) -> list[bytes]:
         with reported(folder, "read"):
             if isinstance(fs, AsyncFileSystem):
                 ranges = zip(places, (0 for _ in places), sizes.values(), strict=True)
-                return fetch(fs, list(ranges))
+                return fetch(fs, folder, list(ranges))
             return [fs.cat_file(place) for place in places]
     except FileNotFoundError as error:
         raise StorageError(f"{folder}: a file vanished while it was read: {error}") from error
@@ -119,7 +128,9 @@ def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterato
         if size is not None:
             yield StoredFile(fs, path, uri, int(size), ahead)
             return
-    with reported(uri, "read", OSError), fs.open(path, "rb") as file:
+    with reported(uri, "read"):
+        opened = fs.open(path, "rb")
+    with reported(uri, "read", OSError), opened as file:
         yield file
 
 

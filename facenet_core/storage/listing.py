@@ -77,8 +77,18 @@ def list_files(uri: str) -> list[str]:
 
 
 def is_folder(uri: str) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        StorageError: the store does not say.
+    """
     fs, path = file_system(uri)
-    return asked(uri, "looked up", lambda: bool(fs.isdir(path)))
+    if "s3" in fs.protocol:
+        return asked(uri, "looked up", lambda: bool(fs.isdir(path)))
+    try:  # `isdir` takes every failure of other stores for a no
+        return bool(asked(uri, "looked up", lambda: fs.info(path)["type"] == "directory"))
+    except FileNotFoundError:
+        return False
 
 
 def remove(uri: str) -> None:

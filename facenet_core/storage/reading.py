@@ -83,15 +83,16 @@ class StoredFile(io.RawIOBase):
             (self._path, first, min(first + BLOCK, end)) for first in range(start, end, BLOCK)
         ]
         with reported(self._uri, "read"):
-            parts = fetch(self._fs, ranges)
+            parts = fetch(self._fs, self._uri, ranges)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def fetch(fs: Any, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+def fetch(fs: Any, uri: str, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
     """Ranges of files, all asked for at once; those that fail or come short are asked for again.
 
     Args:
         fs: an asynchronous fsspec file system.
+        uri: what is read, or the folder of it.
         ranges: path, first byte, and the byte behind the last.
 
     Raises:
@@ -119,5 +120,5 @@ def fetch(fs: Any, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         if failure is not None:
             raise failure
 
-    retried(fetch_missing)
+    retried(uri, fetch_missing)
     return [found[number] for number in range(len(ranges))]

@@ -20,9 +20,12 @@ from facenet_core.errors import AccessError, FacenetError, StorageError
 Result = TypeVar("Result")
 
 TRIES = 4
+WEB_TRIES = 7  # the client for http has no tries of its own: up to 25 s of waiting in all
 FIRST_WAIT = 0.5  # seconds, doubled with each try
 LONGEST_WAIT = 10.0
 
+_GONE = {404, 410}
+_LOOKS = ("read", "looked up")
 _STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "BadDigest"}
 _CODES |= {"IncompleteBody", "XAmzContentSHA256Mismatch", "TooManyRequests", "Throttling"}
@@ -31,6 +34,7 @@ _NETWORK |= {errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}
 # By name: which of these libraries is there depends on the store.
 _KINDS = {"ConnectionError", "HTTPClientError", "TimeoutError", "FSTimeoutError"}
 _KINDS |= {"ClientConnectionError", "ClientPayloadError", "IncompleteRead", "ResponseParserError"}
+_NOTHING_THERE = {"FileNotFoundError", "LookupError", "error_perm"}  # the last is FTP's
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
 _NO_CREDENTIALS |= {"ProfileNotFound", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -54,13 +58,13 @@ def transient(error: BaseException) -> bool:
     return error.__cause__ is not None and transient(error.__cause__)
 
 
-def retried(operation: Callable[[], Result]) -> Result:
+def retried(uri: str, operation: Callable[[], Result]) -> Result:
     """Carry out an operation that can be repeated, with waits that double and are drawn at random.
 
     The wait before try n is uniform in [0, FIRST_WAIT * 2^n), so that clients which failed together
     don't return together ("full jitter", AWS Architecture Blog, Exponential Backoff And Jitter).
     """
-    for number in range(TRIES - 1):
+    for number in range(_tries(uri) - 1):
         try:
             return operation()
         except Exception as error:
@@ -68,6 +72,14 @@ def retried(operation: Callable[[], Result]) -> Result:
                 raise
             time.sleep(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**number)))
     return operation()
+
+
+def _tries(uri: str) -> int:
+    return WEB_TRIES if _on_the_web(uri) else TRIES
+
+
+def _on_the_web(uri: str) -> bool:
+    return uri.lower().startswith(("http://", "https://"))
 
 
 @contextmanager
@@ -86,18 +98,18 @@ def reported(uri: str, verb: str, kind: type[Exception] = Exception) -> Iterator
         yield
     except FacenetError:
         raise
-    except FileNotFoundError as error:
+    except (kind, FileNotFoundError) as error:
+        if not _is_missing(error, verb):
+            raise _explained(uri, verb, error) from error
         if verb == "written" and "://" in uri:
             bucket = uri.split("://", 1)[1].split("/", 1)[0]
             raise AccessError(
                 f"{uri}: cannot be written: there is no bucket {bucket}; create it, or choose "
                 "another storage root"
             ) from error
-        raise
-    except kind as error:
-        if isinstance(error, NotADirectoryError) and verb in ("read", "looked up"):
-            raise FileNotFoundError(uri) from error
-        raise _explained(uri, verb, error) from error
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise FileNotFoundError(uri) from error
 
 
 def asked(uri: str, verb: str, operation: Callable[[], Result]) -> Result:
@@ -106,18 +118,41 @@ def asked(uri: str, verb: str, operation: Callable[[], Result]) -> Result:
     Raises: as `reported`.
     """
     with reported(uri, verb):
-        return retried(operation)
+        return retried(uri, operation)
+
+
+def _is_missing(error: Exception, verb: str) -> bool:
+    """Whether a file system says that nothing is there, rather than that it cannot say.
+
+    fsspec's HTTP makes a FileNotFoundError of every failure; what it was is in the cause.
+    """
+    status, _ = _answer(error)
+    if status:
+        return status in _GONE and (isinstance(error, FileNotFoundError) or verb in _LOOKS)
+    if isinstance(error, NotADirectoryError):
+        return verb in _LOOKS
+    cause = error.__cause__
+    return isinstance(error, FileNotFoundError) and (
+        cause is None or bool(_kinds(cause) & _NOTHING_THERE)
+    )
 
 
 def _explained(uri: str, verb: str, error: Exception) -> StorageError:
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     status, code = _answer(error)
-    reason = _without_secrets(getattr(error, "strerror", None) or str(error) or _name(error))
+    message = str(error)
+    if {"ClientResponseError"} & _kinds(error):  # aiohttp's, whose text repeats the address
+        message = f"HTTP {status} {getattr(error, 'message', '')}".rstrip()
+    reason = _without_secrets(getattr(error, "strerror", None) or message or _name(error))
     said = f"{uri}: cannot be {verb}: {reason}"
     if _kinds(error) & _NO_CREDENTIALS:
         return AccessError(
             f"{said}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
     if "://" in uri and (isinstance(error, PermissionError) or status in (401, 403)):
+        if _on_the_web(uri):
+            return AccessError(f"{said}; the server wants credentials that are not known here")
         return AccessError(
             f"{said}; check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and "
             "what they may do there"
@@ -125,7 +160,8 @@ def _explained(uri: str, verb: str, error: Exception) -> StorageError:
     if transient(error) and "://" in uri:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         where = f" ({endpoint})" if endpoint and uri.startswith("s3") else ""
-        return StorageError(f"{said}; the store{_without_secrets(where)} was asked {TRIES} times")
+        times = f"was asked {_tries(uri)} times"
+        return StorageError(f"{said}; the store{_without_secrets(where)} {times}")
     if 400 <= status < 500 or code:
         return AccessError(said)
     return StorageError(said)

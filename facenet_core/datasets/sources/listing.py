@@ -7,7 +7,7 @@ import io
 import posixpath
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -44,7 +44,8 @@ class Listed:
                 place = self._place(path)
                 file = Path(place)
                 if "://" in place:
-                    entries.append((path, storage.size(place) or 0, ""))
+                    with self._named():
+                        entries.append((path, storage.size(place) or 0, ""))
                 elif file.is_file():
                     entries.append((path, file.stat().st_size, memo.sha256(file)))
         return listing_fingerprint(entries)
@@ -54,7 +55,7 @@ class Listed:
         for path, identity in self._lines():
             name = _UPWARDS.sub("", posixpath.normpath(path.split("://")[-1]))
             place = self._place(path)
-            try:
+            with self._named():
                 size = storage.size(place)
                 if size is None or ("://" not in place and not Path(place).is_file()):
                     yield Unreadable(name, "missing", "no such file")
@@ -64,8 +65,14 @@ class Listed:
                     total += size
                     limits.check_total(self.uri, total)
                     yield Member(name, storage.read_bytes(place), identity or None)
-            except StorageError as error:
-                raise SourceError(f"{self.uri}: {error}") from error
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let errors of what is listed name the list."""
+        try:
+            yield
+        except StorageError as error:
+            raise type(error)(f"{self.uri}: {error}") from error
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Path and identity of every line."""
