@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -57,7 +56,7 @@ def align(
     raw = storage.absolute(raw)
     plan = core.plan_align(root, raw, config)
     if export is not None:
-        check_folder(Path(export).expanduser(), plan.fingerprint)  # before hours of work
+        check_folder(storage.local_folder(export), plan.fingerprint)  # before hours of work
     summary = already_made(plan, run) or _align_shards(plan, raw, root, config, where, run)
     core.warn_of_formats(plan, summary.counts)
     if export is not None:

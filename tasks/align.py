@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
@@ -59,7 +57,7 @@ def export_crops(crops: str, folder: str) -> str:
 
     total = storage.open_artifact(crops, "align").counts["images"]
     with progress("export", total) as report:
-        return str(export(crops, Path(folder).expanduser(), report))
+        return str(export(crops, storage.local_folder(folder), report))
 
 
 def show_outcome(summary: StageSummary, name: str) -> None:

@@ -35,8 +35,8 @@ def result_storage(root: str) -> Path | RemoteFileSystem:
     A local folder needs no more than its path. Of anything else a block document is saved on the
     Prefect server, without credentials: these come from the environment, as for all of storage.
     """
-    folder = storage.join(root, FOLDER)
-    if storage.is_local(root):
+    folder = storage.join(storage.absolute(root), FOLDER)
+    if storage.is_local(folder):
         return Path(folder)
     # Else it would sit out silences of a minute, where storage asks again after half of that.
     block = RemoteFileSystem(basepath=folder, settings=storage.client_options(root))

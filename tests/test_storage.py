@@ -189,3 +189,50 @@ def test_where_an_input_lies_does_not_change_the_fingerprint(root: str) -> None:
     here = storage.plan_stage(root, "align", "n", {}, [storage.Input("/here", "y")], 1)
     there = storage.plan_stage("s3://b", "align", "n", {}, [storage.Input("s3://there", "y")], 1)
     assert here.fingerprint == there.fingerprint
+
+
+@pytest.mark.parametrize(
+    "name", ["photos::2024", "a%20b", "col::on", "file:x", "memory:x", "simplecache::a", "a#b?c"]
+)
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_path_without_a_scheme_is_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, relative: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = name if relative else str(tmp_path / name)
+    assert storage.is_local(root)
+    storage.write_bytes(storage.join(root, "raw/file"), b"x")
+    assert (tmp_path / name / "raw" / "file").read_bytes() == b"x"
+    assert [entry.name for entry in storage.entries(root)] == ["raw"]
+    assert list(storage.find_files(root)) == ["raw/file"]
+    storage.remove(root)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["file://", "file://localhost", "FILE://"])
+def test_a_file_uri_is_the_path_that_it_names(tmp_path: Path, scheme: str) -> None:
+    uri = f"{scheme}{tmp_path}/a%20b%25"
+    assert storage.is_local(uri)
+    assert storage.absolute(uri) == f"{tmp_path}/a b%"
+    storage.write_bytes(uri, b"x")
+    assert (tmp_path / "a b%").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("uri", ["file://tmp/r", "file://host", "file://"])
+def test_a_file_uri_of_another_machine_is_an_error(uri: str) -> None:
+    with pytest.raises(StorageError, match="file:///"):
+        storage.absolute(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["simplecache::http://h/a", "zip://a::file:///b.zip", "a::b::s3://c", "dir://x"]
+)
+def test_chained_file_systems_are_refused(uri: str) -> None:
+    with pytest.raises(StorageError, match=f"{uri}: cannot be used as storage"):
+        storage.exists(uri)
+
+
+def test_colons_in_an_address_of_the_web_chain_nothing() -> None:
+    fs, path = storage.file_system("http://[::1]:9/a::b.jpg")
+    assert "http" in fs.protocol
+    assert path == "http://[::1]:9/a::b.jpg"

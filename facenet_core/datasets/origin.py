@@ -57,10 +57,10 @@ def locate(root: str, config: IngestConfig) -> Origin:
         SourceError: a data set that cannot be fetched; the message says how it is obtained.
     """
     source = config.source
-    if source.startswith("file://"):
-        source = unquote(urlsplit(source).path)
-    if "://" not in source:
-        if not Path(source).exists():
+    if source.lower().startswith("file://"):
+        source = storage.absolute(source)
+    if (path := storage.local_path(source)) is not None:
+        if not Path(path).exists():
             catalogue = read_catalogue(config.catalogue)
             if source in catalogue:
                 return _catalogued(root, config, source, catalogue[source])

@@ -1,11 +1,11 @@
 """Where artifacts live: URIs, file systems, whole-or-nothing writes, fingerprints and manifests.
 
-A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a plain local path. An
-artifact is a folder with a `manifest.json`, which is written last: a folder without one is
-unfinished and nobody reads it.
+A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a local path, plain or as
+`file:///…`. An artifact is a folder with a `manifest.json`, which is written last: a folder without
+one is unfinished and nobody reads it.
 """
 
-from facenet_core.storage.clients import client_options, file_system, is_local
+from facenet_core.storage.clients import client_options, file_system, is_local, local_path
 from facenet_core.storage.dataset_card import CARD
 from facenet_core.storage.files import (
     absolute,
@@ -14,6 +14,7 @@ from facenet_core.storage.files import (
     default_root,
     exists,
     join,
+    local_folder,
     modified,
     new_file,
     open_input,
@@ -90,6 +91,8 @@ __all__ = [
     "is_system_file",
     "join",
     "list_files",
+    "local_folder",
+    "local_path",
     "made_by",
     "modified",
     "new_file",

@@ -7,8 +7,10 @@ Credentials, endpoint, profile and region come from the standard environment of 
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -23,6 +25,8 @@ CONNECTIONS = 32
 # Tries of one request by the client itself: it waits up to 1, 2 and 4 seconds, drawn at random.
 REQUEST_TRIES = 4
 
+_SCHEME = re.compile(r"((?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
 
 def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URI and the path within it.
@@ -32,17 +36,45 @@ def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         StorageError: the protocol is unknown or its package is not installed.
     """
     addresses.refuse_credentials(uri)
+    if (path := local_path(uri)) is not None:
+        return LocalFileSystem(), path
     try:
         if uri.startswith(("s3://", "s3a://")):
             client = _s3(tuple(sorted(kv for kv in os.environ.items() if _concerns_s3(kv[0]))))
             return client, client._strip_protocol(uri)
-        return fsspec.core.url_to_fs(uri)
-    except (ValueError, ImportError) as error:
+        # Not fsspec's `url_to_fs`: it takes `::` anywhere in a URI for a chain of file systems.
+        protocol = uri.partition("://")[0]
+        if "::" in protocol:
+            raise ValueError("it chains file systems; name the file itself")
+        kind = fsspec.get_filesystem_class(protocol)
+        client = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(uri))
+        return client, kind._strip_protocol(uri)
+    except Exception as error:  # those that wrap others raise nearly anything without them
         raise StorageError(f"{uri}: cannot be used as storage: {error}") from None
 
 
+def local_path(uri: str) -> str | None:
+    """The absolute path of what lies on this machine; None for what lies elsewhere.
+
+    A path without a scheme is what it is, whatever colons and percent signs it holds. In
+    `file:///…` percent signs are undone.
+
+    Raises:
+        StorageError: a `file://` URI with a host.
+    """
+    scheme = _SCHEME.match(uri)
+    if scheme is None:
+        return os.path.join(os.getcwd(), os.path.expanduser(uri))
+    if scheme[1].lower() not in LocalFileSystem.protocol:
+        return None
+    host, slash, path = uri[scheme.end() :].partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise StorageError(f"{uri}: a file:// URI has three slashes before its path: file:///…")
+    return "/" + unquote(path, errors="surrogateescape")
+
+
 def is_local(uri: str) -> bool:
-    return isinstance(file_system(uri)[0], LocalFileSystem)
+    return local_path(uri) is not None
 
 
 def _concerns_s3(name: str) -> bool:

@@ -1,6 +1,7 @@
 """URIs and files: whole or not at all, on local folders and object stores alike.
 
-A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a plain local path.
+A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a local path, plain or as
+`file:///…`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from facenet_core import text_files
-from facenet_core.errors import StorageError
-from facenet_core.storage.clients import file_system, is_local
+from facenet_core.errors import ConfigError, StorageError
+from facenet_core.storage.clients import file_system, is_local, local_path
 from facenet_core.storage.listing import remove
 from facenet_core.storage.reading import AHEAD, BLOCK, StoredFile, fetch
 from facenet_core.storage.retrying import CutShort, asked, reported
@@ -177,14 +178,27 @@ def copy_file(source: Path, uri: str) -> None:
 
 
 def absolute(uri: str) -> str:
-    """The URI with a local path made absolute, and no slash at its end.
+    """The URI without a slash at its end; of what is local, `file://` too, the absolute path.
 
     Raises:
         ConfigError: its name is not UTF-8.
     """
-    place = uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
-    text_files.require_utf8(place)
-    return place
+    path = local_path(uri)
+    plain = uri.rstrip("/") if path is None else str(Path(path))
+    text_files.require_utf8(plain)
+    return plain
+
+
+def local_folder(uri: str) -> Path:
+    """The path of a folder, which has to be a local one.
+
+    Raises:
+        ConfigError: it is elsewhere.
+    """
+    path = local_path(uri)
+    if path is None:
+        raise ConfigError(f"{uri}: expected a folder of this machine")
+    return Path(path)
 
 
 def default_root() -> str:

@@ -60,7 +60,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.recognition import cluster as core
     from facenet_core.recognition import pictures
 
-    if options.folders and Path(options.folders).exists() and any(Path(options.folders).iterdir()):
+    folders = storage.local_folder(options.folders) if options.folders else None
+    if folders is not None and folders.exists() and any(folders.iterdir()):
         raise ConfigError(f"{options.folders}: not empty; name a new folder")
     embedder = recognition.load(options, settings)
     # One pair of two people in a thousand already chains their clusters, hence the strict one.
@@ -79,8 +80,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         _write_table(place, faces, labels)
         sheet = place.removesuffix(".parquet") + ".png"
         storage.write_bytes(sheet, pictures.clusters(_groups(faces, labels)))
-        if options.folders:
-            _write_folders(Path(options.folders), faces, labels)
+        if folders is not None:
+            _write_folders(folders, faces, labels)
     names = [face["identity"] for face in faces]
     named = [row for row, name in enumerate(names) if name]  # single photographs have no name
     known = [names[row] for row in named]

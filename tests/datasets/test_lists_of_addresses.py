@@ -48,3 +48,10 @@ def test_a_picture_that_is_gone_is_skipped_as_missing(root: str, tmp_path: Path)
     with serving(Served(b"", status=410)) as script:
         artifact = run(root, listed(tmp_path, "b.jpg", f"{script.url}a.jpg"))
     assert list(skipped(artifact).values()) == ["missing"]
+
+
+def test_chained_addresses_in_a_list_are_refused(root: str, tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(PICTURE)
+    address = f"simplecache::file://{tmp_path}/b.jpg"
+    with pytest.raises(StorageError, match="chains file systems"):
+        run(root, listed(tmp_path, address))
