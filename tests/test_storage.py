@@ -93,10 +93,11 @@ def test_nothing_is_published_without_its_parts(root: str) -> None:
 
 @pytest.mark.parametrize("stage", ["ingest", "train", "validate"])
 def test_what_is_made_again_in_other_bytes_is_described_as_it_is_now(root: str, stage: str) -> None:
-    plan = storage.plan_stage(root, stage, "faces", {}, [], 1)
+    inputs = [storage.Input("crops", "c"), storage.Input("model", "m")]
+    plan = storage.plan_stage(root, stage, "faces", {}, inputs, 1)
     for content in (b"saved at noon", b"saved at dusk"):
         storage.write_bytes(storage.join(plan.uri, "file"), content)
-        storage.publish(plan, [storage.describe_file(plan.uri, "file")], {}, {})
+        storage.publish(plan, [storage.describe_file(plan.uri, "file")], {"images": 1}, {})
     (part,) = storage.open_artifact(plan.uri, stage).parts
     assert part.sha256 == storage.sha256(storage.join(plan.uri, "file"))
 

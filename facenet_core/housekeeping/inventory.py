@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from facenet_core import promotion, storage
@@ -244,9 +244,10 @@ def is_temporary(name: str) -> bool:
 
 def _finished(uri: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(promotion.finished_at(uri))
-    except ValueError:
+        finished = datetime.fromisoformat(promotion.finished_at(uri)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
+    return finished if 1970 < finished.year < 9999 else None  # else no time zone can show it
 
 
 def _marked(root: str, artifacts: Sequence[Artifact]) -> Iterator[Artifact]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -164,10 +165,11 @@ def _unbalanced(artifact: Artifact, manifest: Manifest) -> list[str]:
     """What does not add up in the counts of a manifest."""
     if manifest.fingerprint != artifact.fingerprint:
         return [f"its manifest is that of {manifest.fingerprint}"]
-    counts, rows = manifest.counts, _rows(manifest.parts)
+    counts = defaultdict(int, manifest.counts)
+    rows = _rows(manifest.parts)
     sums: list[tuple[str, int, int]] = []
     if artifact.stage == "ingest" and "seen" in counts:
-        parts = counts["images"] + counts["skipped"] + counts.get(REDACTED, 0)
+        parts = counts["images"] + counts["skipped"] + counts[REDACTED]
         sums += [("seen", counts["seen"], parts), ("images", counts["images"], rows["images"])]
         sums.append(("skipped", counts["skipped"], rows["skipped"]))
     if artifact.stage == "align":

@@ -34,6 +34,29 @@ FORMAT = 1
 STAGE_FOLDERS = {"ingest": "raw", "align": "crops", "train": "models", "validate": "reports"}
 # Their files hold dates and durations: made again they say the same in other bytes.
 _TIMED = ("train", "validate")
+_TYPES: Mapping[str, type] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "list": list,
+    "tuple": tuple,
+    "Mapping": Mapping,
+    "Any": object,
+}
+# What other modules rely on: how many inputs and which counts a stage has, and of what types
+# details are where they are there.
+_INPUTS = {"align": 1, "validate": 2}
+_COUNTS = {"ingest": {"images"}, "align": {"images", "aligned", "crops", "rejects"}}
+_DETAILS = {
+    "labels": "list[str]",
+    "files": "list[Mapping]",
+    "metrics": "Mapping",
+    "imported_from": "Mapping",
+    "model_def": "str",
+    "image_size": "int",
+    "embedding_size": "int",
+    "use_fixed_image_standardization": "bool",
+}
 _ENGINES = ("keras", "tensorflow-cpu", "tensorflow", "openvino", "numpy", "pyarrow", "pillow")
 _ENGINES += ("opencv-python-headless", "mtcnn", "scikit-learn")
 
@@ -151,20 +174,34 @@ def read_manifest(uri: str) -> Manifest | None:
         content["parts"] = tuple(Part(**part) for part in content["parts"])
         manifest = Manifest(**content)
         for value in (manifest, *manifest.inputs, *manifest.parts):
-            _require_types(value)
+            for spec in fields(value):
+                _require_type(spec.name, getattr(value, spec.name), str(spec.type))
+        for field_name, expected in _DETAILS.items():
+            if field_name in manifest.details:
+                _require_type(field_name, manifest.details[field_name], expected)
+        for part in manifest.parts:
+            if part.name.startswith("/") or {"", ".", ".."} & set(part.name.split("/")):
+                raise ValueError(f"{part.name!r:.40} is no file within it")
         return manifest
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{place}: not a manifest ({error}); rerun the stage") from None
 
 
-def _require_types(value: Manifest | Input | Part) -> None:
-    """Raises TypeError where a field holds no text, whole number or mapping, as it should."""
-    kinds = {"str": str, "int": int, "Mapping": Mapping, "tuple": tuple}
-    for spec in fields(value):
-        kind = kinds[str(spec.type).partition("[")[0]]
-        found = getattr(value, spec.name)
-        if not isinstance(found, kind) or isinstance(found, bool):
-            raise TypeError(f"{spec.name} is {found!r:.40}, expected {spec.type}")
+def _require_type(name: str, value: Any, expected: str) -> None:
+    """Check a value against a type such as `int`, `Mapping[str, int]` or `list[str]`.
+
+    Raises:
+        TypeError: it is of another; whole numbers are those of bytes and rows, 0 to 2^63.
+    """
+    outer, _, inner = expected.removesuffix("]").partition("[")
+    if not isinstance(value, _TYPES[outer]) or (isinstance(value, bool) and outer == "int"):
+        raise TypeError(f"{name} is {value!r:.40}, expected {expected}")
+    if outer == "int" and not 0 <= value < 2**63:
+        raise TypeError(f"{name} is {value!r:.40}, expected a whole number from 0")
+    of_each = inner.rpartition(", ")[2]
+    if outer in ("Mapping", "list") and of_each:
+        for key, each in value.items() if outer == "Mapping" else enumerate(value):
+            _require_type(f"{name}.{key}", each, of_each)
 
 
 def open_artifact(uri: str, stage: str) -> Manifest:
@@ -181,6 +218,13 @@ def open_artifact(uri: str, stage: str) -> Manifest:
         )
     if manifest.stage != stage:
         raise ArtifactError(f"{uri}: made by `{manifest.stage}`, expected an output of `{stage}`")
+    lacking = sorted(_COUNTS.get(stage, set()) - set(manifest.counts))
+    lacking += ["inputs"] if len(manifest.inputs) < _INPUTS.get(stage, 0) else []
+    if lacking:
+        raise ArtifactError(
+            f"{uri}: its {MANIFEST} does not say {', '.join(lacking)}; somebody edited it: remove "
+            f"it and run the `{stage}` stage again"
+        )
     damaged = damaged_parts(uri, manifest)
     if damaged:
         raise ArtifactError(

@@ -117,7 +117,7 @@ def test_a_sheet_shows_pictures_of_the_whole_set(root: str) -> None:
 
 
 def test_a_report_shows_its_plot_and_a_model_nothing(root: str) -> None:
-    report = artifact_of(root, "validate", [])
+    report = artifact_of(root, "validate", ["crops", "model"])
     plan = storage.plan_stage(root, "validate", "plotted", {}, [], 1)
     storage.write_bytes(storage.join(plan.uri, "roc.png"), b"a plot")
     manifest = storage.publish(plan, [storage.describe_file(plan.uri, "roc.png")], {}, {})
