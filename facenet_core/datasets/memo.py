@@ -27,6 +27,7 @@ class Memo:
 
     def __init__(self) -> None:
         self._file = cache_folder() / "sha256.sqlite"
+        self._file.touch(mode=0o600)
         self._place: str | Path = self._file
         try:
             self._open()

@@ -159,6 +159,7 @@ def carry_out(
     for file in plan.caches:
         file.unlink(missing_ok=True)
     remains.forget_paths(plan.identity)
+    storage.sweep_temporary_folders()
     if delete_affected:
         for affected in reversed(plan.affected):
             if not affected.artifact.promoted:

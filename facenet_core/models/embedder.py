@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
@@ -156,8 +154,8 @@ def load_network(uri: str) -> keras.Model:
     import keras
 
     try:
-        with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-            local = Path(folder) / MODEL_FILE
+        with storage.temporary_folder() as folder:
+            local = folder / MODEL_FILE
             local.write_bytes(storage.read_bytes(uri))
             keras_file.check(local, uri)
             return keras.saving.load_model(local, compile=False, safe_mode=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -87,9 +86,9 @@ def export(
         ModelError: what was written gives other embeddings.
     """
     _require(format, float16)
-    with tempfile.TemporaryDirectory(prefix="facenet-") as temporary, quietly():
+    with storage.temporary_folder() as temporary, quietly():
         name = FLOAT16_NAME if float16 else NAMES[format]
-        place = Path(temporary) / name
+        place = temporary / name
         images = _sample_images(embedder.image_size)
         expected = embedder.embed(images)
         _write(embedder, format, place, float16)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.models.embedder import Embedder, fit
 
@@ -80,5 +80,5 @@ def _convert(function: Any) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     graph = convert_variables_to_constants_v2(function).graph.as_graph_def()
-    with tempfile.TemporaryDirectory() as folder:
-        return ov.convert_model(tf.io.write_graph(graph, folder, "graph.pb", as_text=False))
+    with storage.temporary_folder() as folder:
+        return ov.convert_model(tf.io.write_graph(graph, str(folder), "graph.pb", as_text=False))

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -264,8 +262,8 @@ def _classifier(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _save_network(uri: str, network: keras.Model) -> storage.Part:
-    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-        local = Path(folder) / MODEL_FILE
+    with storage.temporary_folder() as folder:
+        local = folder / MODEL_FILE
         network.save(local)
         storage.copy_file(local, storage.join(uri, MODEL_FILE))
     return storage.describe_file(uri, MODEL_FILE)

@@ -11,7 +11,6 @@ import hashlib
 import posixpath
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,12 +65,12 @@ class Tf1Files:
         if storage.is_local(self.stem):
             yield Path(storage.file_system(self.stem)[1])
             return
-        with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
+        with storage.temporary_folder() as folder:
             for uri in self.uris:
-                place = Path(folder) / posixpath.basename(uri)
+                place = folder / posixpath.basename(uri)
                 with storage.open_input(uri) as source, place.open("wb") as target:
                     shutil.copyfileobj(source, target, 2**20)
-            yield Path(folder) / posixpath.basename(self.stem)
+            yield folder / posixpath.basename(self.stem)
 
 
 def is_tf1(uri: str) -> bool:

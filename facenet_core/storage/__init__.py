@@ -58,6 +58,7 @@ from facenet_core.storage.manifests import (
 )
 from facenet_core.storage.reading import AHEAD
 from facenet_core.storage.system_files import is_system_file
+from facenet_core.storage.temporary import sweep_temporary_folders, temporary_folder
 
 __all__ = [
     "AHEAD",
@@ -108,6 +109,8 @@ __all__ = [
     "sha256",
     "size",
     "sweep",
+    "sweep_temporary_folders",
+    "temporary_folder",
     "write_bytes",
     "wrong_parts",
 ]

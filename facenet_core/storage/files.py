@@ -10,8 +10,6 @@ import hashlib
 import os
 import posixpath
 import shutil
-import socket
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,10 +23,16 @@ from fsspec.implementations.local import LocalFileSystem
 
 from facenet_core import text_files
 from facenet_core.errors import ConfigError, StorageError
-from facenet_core.storage.clients import file_system, is_local, local_path
+from facenet_core.storage.clients import file_system, local_path
 from facenet_core.storage.listing import remove
 from facenet_core.storage.reading import AHEAD, BLOCK, StoredFile, fetch
 from facenet_core.storage.retrying import CutShort, asked, reported
+from facenet_core.storage.temporary import (
+    sweep_files,
+    sweep_temporary_folders,
+    temporary_folder,
+    unfinished_file,
+)
 
 _UPLOAD_PART = 16 * 2**20
 _UPLOADS = 4  # side by side; each part is in memory
@@ -136,11 +140,14 @@ def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterato
 
 
 @contextmanager
-def new_file(uri: str) -> Iterator[Path]:
+def new_file(uri: str, mode: int = 0o666) -> Iterator[Path]:
     """A local path to write; `uri` appears, whole, when the block ends without an exception.
 
     On local storage the file is renamed into place, elsewhere uploaded. Either way a reader never
     sees half of it, and an exception or a killed process leaves `uri` as it was.
+
+    Args:
+        mode: permissions on local storage, of which the umask takes some.
 
     Raises:
         StorageError: the place cannot be written.
@@ -150,17 +157,14 @@ def new_file(uri: str) -> Iterator[Path]:
         target = Path(path)
         with reported(uri, "written", OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.parent / f".{target.name}.{_writer()}.{uuid.uuid4().hex}.tmp"
-            try:
+            with unfinished_file(target, mode) as temporary:
                 yield temporary
                 with temporary.open("rb") as written:
                     os.fsync(written.fileno())
                 os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
         return
-    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-        temporary = Path(folder) / posixpath.basename(path)
+    with temporary_folder() as folder:
+        temporary = folder / posixpath.basename(path)
         yield temporary
         asked(uri, "written", lambda: _upload(temporary, fs, path))
 
@@ -212,6 +216,7 @@ def check_writable(root: str) -> None:
     Raises:
         StorageError: nothing can be written below `root`.
     """
+    sweep_temporary_folders()
     probe = join(root, f".probe-{uuid.uuid4().hex}")
     try:
         write_bytes(probe, b"facenet")
@@ -231,29 +236,10 @@ def _upload(file: Path, fs: AbstractFileSystem, path: str) -> None:
         raise CutShort(f"{arrived} bytes arrived of {sent}")
 
 
-def _writer() -> str:
-    """Who writes a temporary file: host and process."""
-    return f"{socket.gethostname().replace('.', '-')}.{os.getpid()}"
-
-
 def sweep(uri: str) -> None:
-    """Remove the temporary files that processes of this host left when they were killed."""
-    if not is_local(uri):
-        return
-    for file in Path(file_system(uri)[1]).rglob(".*.tmp"):
-        *_, host, process, _, _ = ("", "", *file.name.split("."))
-        if host == _writer().split(".")[0] and process.isdigit() and not _alive(int(process)):
-            file.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
+    """Remove the temporary files that processes left below a folder when they were killed."""
+    if (path := local_path(uri)) is not None:
+        sweep_files(Path(path))
 
 
 def sha256(uri: str) -> str:

@@ -91,7 +91,7 @@ def open_copy(crops_uri: str, manifest: Manifest, limit: int = 2**62) -> CropFil
         crop_cache.make_room(path.parent, needed(manifest), limit)
         logger.info("copying the crops of %s to %s", crops_uri, path)
         storage.sweep(str(path.parent))
-        with storage.new_file(str(path)) as new:
+        with storage.new_file(str(path), 0o600) as new:
             _copy(row_groups.find(crops_uri, manifest), new)
         crops = _map(path)
         assert crops is not None

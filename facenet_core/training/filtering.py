@@ -36,7 +36,7 @@ def near_rows(
     if not path.exists():
         logger.info("embedding %d crops with %s to filter them", len(crops), model_uri)
         embeddings = _embeddings(crops, crop_size, Embedder.load(model_uri), threads)
-        with storage.new_file(str(path)) as new, new.open("wb") as file:
+        with storage.new_file(str(path), 0o600) as new, new.open("wb") as file:
             np.save(file, distances_to_centre(embeddings, crops.identity_of_row))
     distances = np.load(path)
     return distances <= np.percentile(distances, percentile)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,9 +61,10 @@ class EventLog:
 
     def __init__(self, folder_uri: str, run_id: str, first_step: int) -> None:
         self._uri = folder_uri
-        self._folder = tempfile.TemporaryDirectory(prefix="facenet-logs-")
+        self._ending = ExitStack()
+        self._folder = self._ending.enter_context(storage.temporary_folder())
         self._writer = SummaryWriter(
-            self._folder.name, purge_step=first_step, filename_suffix=f".{run_id}"
+            str(self._folder), purge_step=first_step, filename_suffix=f".{run_id}"
         )
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class EventLog:
         trace: TracebackType | None,
     ) -> None:
         self._writer.close()
-        self._folder.cleanup()
+        self._ending.close()
 
     def write(self, step: int, figures: Mapping[str, float | None]) -> None:
         """Scalars; None is left out."""
@@ -94,5 +94,5 @@ class EventLog:
 
     def upload(self) -> None:
         self._writer.flush()
-        for path in Path(self._folder.name).iterdir():
+        for path in self._folder.iterdir():
             storage.copy_file(path, storage.join(self._uri, path.name))

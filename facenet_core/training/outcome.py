@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -77,7 +75,7 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
 
 def _save_network(network: keras.Model, weights: Sequence[np.ndarray], uri: str) -> None:
     network.set_weights(weights)
-    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-        local = Path(folder) / MODEL_FILE
+    with storage.temporary_folder() as folder:
+        local = folder / MODEL_FILE
         network.save(local)
         storage.copy_file(local, uri)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,8 +67,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     distance = options.max_distance
     if distance is None:
         distance = embedder.decision.chord() or core.DEFAULT_DISTANCE
-    with tempfile.TemporaryDirectory(prefix="facenet-") as folder:
-        faces, rejected = _spool(options, settings, embedder, Path(folder))
+    with storage.temporary_folder() as folder:
+        faces, rejected = _spool(options, settings, embedder, folder)
         if not faces:
             raise ConfigError("no faces were found in the photographs")
         vectors = np.stack([face["vector"] for face in faces])
