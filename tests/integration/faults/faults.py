@@ -27,6 +27,7 @@ from compare import Verdict, compare, damaged_files, only_victim_lost
 from ground import VICTIM, Ground
 from kinds import KINDS_OF_FAULTS, Kind, Scene, weather_of
 from proxy import Weather
+from runner import CONTAINER
 from table import table
 
 TRIES = 8
@@ -59,9 +60,9 @@ class Undisturbed:
 
     def __init__(self, ground: Ground) -> None:
         home = ground.home / "undisturbed"
-        self.roots = {name: home / name for name in ("plain", "other", "poison", "both")}
+        self.roots = {name: home / name for name in ("plain", "other", "poison", "list", "both")}
         known = home / "operations.json"
-        if not known.exists():
+        if not known.exists() or not all(root.is_dir() for root in self.roots.values()):
             shutil.rmtree(home, ignore_errors=True)
             operations = self._make(ground)
             known.write_text(json.dumps(operations))
@@ -71,7 +72,7 @@ class Undisturbed:
 
     def _make(self, ground: Ground) -> dict[str, int]:
         operations = {}
-        for config in ("plain", "other", "poison"):
+        for config in ("plain", "other", "poison", "list"):
             scene = _scene(ground, f"undisturbed-{config}", "local", self.roots[config], 10**9)
             scene.config = config
             operations["local"] = operations["small"] = _command(scene, Scene.moment)
@@ -173,7 +174,9 @@ def _commands(scene: Scene, kind: Kind) -> int:
     for attempt in range(TRIES):
         told = scene.log.stat().st_size
         scene.runner = ground.take_runner()
-        second = ground.take_runner() if kind.beside and not attempt else None
+        second = None
+        if kind.beside and not attempt:
+            second = ground.take_container() if kind.container else ground.take_runner()
         scene.runner.begin(scene.words, scene.name, scene.log)
         if second is not None:
             assert kind.beside is not None
@@ -182,6 +185,8 @@ def _commands(scene: Scene, kind: Kind) -> int:
         if attempt == 0:
             kind.strike(scene)
         statuses = [runner.wait() for runner in (scene.runner, second) if runner is not None]
+        if second is not None and kind.container:
+            second.close()  # no run after this one wants a container
         for runner in (scene.runner, second):
             if runner is not None:
                 ground.give_back(runner)
@@ -292,6 +297,9 @@ def _run(options: argparse.Namespace, lines: Path) -> None:
     if not _may_mount(options.home / "probe"):
         print("no right to mount a small disk (root has it): `disk full` is left out", flush=True)
         numbers = [n for n in numbers if kind_of(n).place != "small"]
+    if subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode:
+        print("no right to make process namespaces: containers are left out", flush=True)
+        numbers = [n for n in numbers if not kind_of(n).container]
     ground = Ground(options.home)
     writing, ending = threading.Lock(), threading.Event()
     pool = ThreadPoolExecutor(options.lanes)

@@ -22,8 +22,9 @@ import poison
 import yaml
 from local_site import Site, free_port
 from photographs import jpeg, write_folder
+from pictures import PictureServer
 from proxy import FaultyProxy, Weather
-from runner import Runner
+from runner import CONTAINER, Runner
 from tiny import TINY
 
 WORKERS = 2
@@ -106,6 +107,14 @@ class Ground:
         runner.wait_until_ready()
         return runner
 
+    def take_container(self) -> Runner:
+        """A new runner with process ids of its own."""
+        with self._lock:
+            runner = Runner(CONTAINER)
+            self._taken.append(runner)
+        runner.wait_until_ready()
+        return runner
+
     def give_back(self, runner: Runner) -> None:
         """Let another run have it, if it still lives; else a new one starts."""
         with self._lock:
@@ -137,7 +146,8 @@ class Ground:
     # --- Configurations -----------------------------------------------------------------------
 
     def _write_configs(self) -> None:
-        """`plain`, `other` (crops with another margin) and `poison` (one photograph kills)."""
+        """`plain`, `other` (crops with another margin), `poison` (one photograph kills), and `list`
+        (of addresses)."""
         from facenet_core.datasets import synthetic
 
         drawn = {image_id: data for image_id, _, data in synthetic.members(0, 6, 6)}
@@ -150,13 +160,22 @@ class Ground:
         write_folder(self.home / "photographs", files)
         assert VICTIM in files, sorted(files)
         write_folder(self.home / "poisoned", files | {VICTIM: files[VICTIM] + poison.CRASH})
-        for name, folder, margin in (
+        # Addresses are names of images: they have to stay what they were in the undisturbed run.
+        port = self.home / "pictures.port"
+        if not port.exists():
+            port.write_text(str(free_port()))
+        self.pictures = PictureServer(self.home / "photographs", int(port.read_text()))
+        self._ending.callback(self.pictures.stop)
+        lines = [f"{self.pictures.url}/{file},{file.split('/')[0]}\n" for file in sorted(files)]
+        (self.home / "list.csv").write_text("".join(lines))
+        for name, source, margin in (
             ("plain", "photographs", 16),
             ("other", "photographs", 18),
             ("poison", "poisoned", 16),
+            ("list", "list.csv", 16),
         ):
             config = copy.deepcopy(TINY)
-            config["ingest"] = {"source": str(self.home / folder), "name": "tiny", "shards": 3}
+            config["ingest"] = {"source": str(self.home / source), "name": "tiny", "shards": 3}
             config["holdout"]["ingest"]["shards"] = 2
             config["train"]["model_def"] = "small:network"
             config["train"]["max_nrof_epochs"] = 2  # of three steps, a checkpoint every two

@@ -106,6 +106,7 @@ class Kind:
         weather: whether the S3 server is disturbed, too.
         config: of `Ground.configs`.
         beside: the configuration of a second run that starts at the same time on the same root.
+        container: that second run has process ids of its own, and the same host name.
         deployed: the run is one of a deployment, which a Prefect worker takes.
         every: only in every so many rounds: it takes long.
     """
@@ -118,6 +119,7 @@ class Kind:
     weather: bool = False
     config: str = "plain"
     beside: str | None = None
+    container: bool = False
     deployed: bool = False
     every: int = 1
 
@@ -246,6 +248,15 @@ def _a_file(scene: Scene) -> Path | None:
     return scene.draw.choice(files) if files else None
 
 
+# --- The web ----------------------------------------------------------------------------------
+
+
+def busy_web_server(scene: Scene) -> None:
+    """Answer 503 for some seconds, from the first photograph that is asked for."""
+    scene.ground.pictures.be_busy(scene.draw.uniform(1, 8))
+    scene.saw("web server busy")
+
+
 # --- Under a Prefect worker -------------------------------------------------------------------
 
 
@@ -291,6 +302,8 @@ KINDS_OF_FAULTS = (
     Kind("poison image", "s3", lambda scene: scene.saw("poison image"), config="poison", every=2),
     Kind("two runs at once", "s3", nothing, weather=True, beside="plain"),
     Kind("two configurations at once", "local", nothing, beside="other"),
+    Kind("two containers at once", "local", nothing, beside="plain", container=True, every=2),
+    Kind("busy web server", "local", busy_web_server, config="list", every=2),
     Kind("Prefect worker killed", "local", kill_prefect_worker, deployed=True, every=3),
     Kind("flow of a Prefect worker killed", "s3", kill_flow_of_worker, deployed=True, every=3),
 )

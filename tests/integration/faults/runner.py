@@ -18,13 +18,21 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+# What containers of one pod have: a host name in common, and process ids that mean nothing outside.
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+CONTAINER += ("--mount", "--mount-proc")
+
 
 class Runner:
-    """The other end: starts such a process, hands it one command at a time."""
+    """The other end: starts such a process, hands it one command at a time.
 
-    def __init__(self) -> None:
+    Args:
+        before: words before the command that starts it.
+    """
+
+    def __init__(self, before: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [*before, sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
