@@ -59,8 +59,8 @@ def locate(root: str, config: IngestConfig) -> Origin:
     source = config.source
     if source.lower().startswith("file://"):
         source = storage.absolute(source)
-    if (path := storage.local_path(source)) is not None:
-        if not Path(path).exists():
+    if storage.is_local(source):
+        if not storage.exists(source):
             catalogue = read_catalogue(config.catalogue)
             if source in catalogue:
                 return _catalogued(root, config, source, catalogue[source])

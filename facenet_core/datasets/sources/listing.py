@@ -43,11 +43,11 @@ class Listed:
             for path, _ in self._lines():
                 place = self._place(path)
                 file = Path(place)
-                if "://" in place:
-                    with self._named():
+                with self._named():
+                    if "://" in place:
                         entries.append((path, storage.size(place) or 0, ""))
-                elif file.is_file():
-                    entries.append((path, file.stat().st_size, memo.sha256(file)))
+                    elif storage.exists(place) and file.is_file():
+                        entries.append((path, file.stat().st_size, memo.sha256(file)))
         return listing_fingerprint(entries)
 
     def items(self, limits: Limits) -> Iterator[Item]:
@@ -73,6 +73,8 @@ class Listed:
             yield
         except StorageError as error:
             raise type(error)(f"{self.uri}: {error}") from error
+        except OSError as error:
+            raise SourceError(f"{self.uri}: a file of it cannot be read: {error}") from error
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Path and identity of every line."""
