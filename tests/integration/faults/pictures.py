@@ -11,11 +11,10 @@ from typing import Any
 
 
 class PictureServer:
-    """Serves the files of a folder; `injected` counts the requests that were refused."""
+    """Serves the files of a folder."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.injected = 0
         self._seconds = self._busy_until = 0.0
         self._lock = threading.Lock()
         handler = partial(_Handler, pictures=self, directory=str(folder))
@@ -32,9 +31,7 @@ class PictureServer:
         with self._lock:
             if self._seconds:
                 self._busy_until, self._seconds = time.monotonic() + self._seconds, 0.0
-            refused = time.monotonic() < self._busy_until
-            self.injected += refused
-            return refused
+            return time.monotonic() < self._busy_until
 
     def stop(self) -> None:
         self._server.shutdown()
