@@ -48,8 +48,8 @@ class ClassifierSettings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of n faces: the likeliest of the known people, how likely, and how far the nearest example
-    of this person is."""
+    """Of n faces: the likeliest of the known people, how likely, and the Euclidean distance of
+    this person's nearest example."""
 
     nearest: np.ndarray
     probabilities: np.ndarray

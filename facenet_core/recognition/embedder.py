@@ -46,7 +46,10 @@ class NoFace(FacenetError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two faces. `same` is None where no threshold is known."""
+    """Two faces: the Euclidean distance of their embeddings, of unit length, from 0 to 2.
+
+    `same` is None where no threshold is known.
+    """
 
     distance: float
     threshold: Threshold
@@ -65,8 +68,8 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         align: how faces are found and cropped; default: as those the model was trained on.
         engine: what runs the model; auto: OpenVINO where it is installed, else Keras.
         missing: a photograph without a face: an error, or a row of NaN.
-        threshold: distances below it are one person's; default: that of the model's last
-            validation, where there is one.
+        threshold: Euclidean distances below it, of embeddings of unit length, are one person's;
+            default: that of the model's last validation, where there is one.
         root: the storage root whose validations are looked at; default: that of the model.
 
     Example:
@@ -139,18 +142,18 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return Comparison(found, self.decision, self.decision.same(found))
 
     def distances(self, images: Sequence[Photo]) -> np.ndarray:
-        """Distances float64 [n, n] of photographs from one another, as `decision` says."""
+        """Euclidean distances float64 [n, n], 0 to 2, of photographs from one another."""
         return self.distances_of(np.stack([face.pixels for face in self.first_faces(images)]))
 
     def distances_of(self, crops: np.ndarray) -> np.ndarray:
-        """Distances float64 [n, n] of faces that are cropped already, uint8 [n, h, w, 3]."""
+        """Euclidean distances float64 [n, n] of faces cropped already, uint8 [n, h, w, 3]."""
         vectors = [self.embed_crops(crops)]
         if self.decision.use_flipped_images:
             vectors.append(self.embed_crops(crops, flipped=True))
-        joined = np.concatenate(vectors, axis=1).astype(np.float64)
+        joined = np.concatenate(vectors, axis=1).astype(np.float64) / np.sqrt(len(vectors))
         count = len(joined)
         a, b = np.repeat(np.arange(count), count), np.tile(np.arange(count), count)
-        return distance(joined[a], joined[b], self.decision.metric).reshape(count, count)
+        return np.sqrt(distance(joined[a], joined[b], "euclidean")).reshape(count, count)
 
     def first_faces(self, images: Sequence[Photo]) -> list[Face]:
         """The face that each photograph is of.

@@ -1,4 +1,9 @@
-"""The distance below which two faces are one person's, as a validation found it."""
+"""The distance below which two faces are one person's, as a validation found it.
+
+Wherever photographs are compared, distances are Euclidean, of embeddings of unit length: 0 to 2, as
+the original's compare.py and cluster.py have them. Validation keeps to its protocol, which draws
+its lines at squared Euclidean distances or at angles; here they are turned into the others.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,8 @@ from facenet_core.errors import ArtifactError
 from facenet_core.evaluation.distances import Metric
 from facenet_core.storage import Manifest
 
+METRIC = "Euclidean, of embeddings of unit length"  # as JSON says it
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -22,14 +29,13 @@ class Threshold:
     Attributes:
         distance: two faces that are nearer than this are the same person; None: not known.
         strict: so near are hardly ever two people: the threshold of VAL@FAR; None: not known.
-        metric: squared Euclidean, or angle/π.
-        use_flipped_images: the mirrored crop's embedding is joined to the crop's.
+        use_flipped_images: the mirrored crop's embedding is joined to the crop's, and both
+            together are brought to unit length.
         report: URI of the validation it is from.
     """
 
     distance: float | None = None
     strict: float | None = None
-    metric: Metric = "euclidean"
     use_flipped_images: bool = False
     report: str | None = None
 
@@ -37,14 +43,17 @@ class Threshold:
         """Whether two faces so far apart are one person's; None where nobody knows."""
         return None if self.distance is None else bool(distance < self.distance)
 
-    def chord(self) -> float | None:
-        """`strict` as a Euclidean distance of embeddings of unit length."""
-        if self.strict is None:
-            return None
-        if self.metric == "cosine":
-            return float(2 * np.sin(np.pi * self.strict / 2))
-        # Joined embeddings have length √2.
-        return float(np.sqrt(self.strict / (2 if self.use_flipped_images else 1)))
+
+def as_euclidean(threshold: float, metric: Metric, use_flipped_images: bool) -> float:
+    """A validation's threshold as a Euclidean distance of embeddings of unit length.
+
+    Args:
+        threshold: a squared Euclidean distance, or angle/π, as `metric` says.
+        use_flipped_images: embeddings of crop and mirror image were joined, to length √2.
+    """
+    if metric == "cosine":
+        return float(2 * np.sin(np.pi * threshold / 2))
+    return float(np.sqrt(threshold / (2 if use_flipped_images else 1)))
 
 
 def find_reports(root: str, fingerprint: str) -> list[tuple[str, Manifest]]:
@@ -76,10 +85,11 @@ def validated_threshold(reports: Sequence[tuple[str, Manifest]]) -> Threshold:
         metrics = _metrics(manifest)
         try:
             if not metrics["subtract_mean"]:
+                strict = float(np.mean([fold["val_threshold"] for fold in metrics["folds"]]))
+                how = metrics["distance_metric"], metrics["use_flipped_images"]
                 return Threshold(
-                    float(metrics["threshold"]),
-                    float(np.mean([fold["val_threshold"] for fold in metrics["folds"]])),
-                    metrics["distance_metric"],
+                    as_euclidean(float(metrics["threshold"]), *how),
+                    as_euclidean(strict, *how),
                     metrics["use_flipped_images"],
                     uri,
                 )

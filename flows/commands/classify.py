@@ -102,6 +102,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
 
 def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.recognition import classify
+    from facenet_core.recognition.threshold import METRIC
 
     # Others on a photograph of somebody's are not that person.
     faces = _faces(options, settings, every_face=False)
@@ -126,7 +127,8 @@ def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if options.json:
         counts = {"people": len(classifier.people), "faces": len(rows), "left_out": len(left_out)}
         shown: dict[str, Any] = {"stage": "classify", "uri": place, "counts": counts}
-        print(json.dumps(shown | {"max_distance": how.max_distance, "cross_validation": report}))
+        shown |= {"metric": METRIC, "max_distance": how.max_distance}
+        print(json.dumps(shown | {"cross_validation": report}))
         return
     people = plural(len(classifier.people), "person", "people")
     print(f"{people}, {plural(len(rows), 'face')}, {options.method}")
@@ -147,7 +149,7 @@ def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
     if report["strangers_rejected"] is not None:
         print(f"  strangers seen as such {report['strangers_rejected']:.4f}")
     if settings.max_distance is not None:
-        print(f"`unknown` from a distance of {settings.max_distance:.3f} on")
+        print(f"`unknown` from a Euclidean distance of {settings.max_distance:.3f} on")
     ranked = sorted(report["people"].items(), key=lambda item: item[1][0] / item[1][1])
     worst = [(name, right, count) for name, (right, count) in ranked if right < count][:_WORST]
     if worst:
@@ -157,6 +159,7 @@ def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
 
 def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.recognition.classify import FaceClassifier
+    from facenet_core.recognition.threshold import METRIC
 
     classifier = FaceClassifier.load(storage.absolute(options.classifier))
     faces = _faces(options, settings, every_face=True)
@@ -191,10 +194,10 @@ def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if options.output:
         _write(storage.absolute(options.output), answers)
     if options.json:
-        print(json.dumps({"stage": "classify", "faces": answers}))
+        print(json.dumps({"stage": "classify", "metric": METRIC, "faces": answers}))
         return
     for answer in answers:
-        sure = f"{answer['probability']:.3f}, distance {answer['distance']:.3f}"
+        sure = f"{answer['probability']:.3f}, Euclidean distance {answer['distance']:.3f}"
         hint = "" if answer["name"] == answer["nearest"] else f", nearest {answer['nearest']}"
         name = str(answer["image_id"]).replace("\t", " ").replace("\n", " ")
         print(printable(f"{name}\t{answer['name']}\t{sure}{hint}"))

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     # One pair of two people in a thousand already chains their clusters, hence the strict one.
     distance = options.max_distance
     if distance is None:
-        distance = embedder.decision.chord() or core.DEFAULT_DISTANCE
+        distance = embedder.decision.strict or core.DEFAULT_DISTANCE
     with storage.temporary_folder() as folder:
         faces, rejected = _spool(options, settings, embedder, folder)
         if not faces:

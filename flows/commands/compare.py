@@ -1,7 +1,8 @@
 """which photographs show the same person
 
-Distances of all photographs from one another, and for each pair whether it is one person's: nearer
-than the threshold of the model's last validation. A picture shows crops and distances.
+Euclidean distances of all photographs from one another (of embeddings of unit length: 0 to 2), and
+for each pair whether it is one person's: nearer than the threshold of the model's last validation.
+A picture shows crops and distances.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=float,
         metavar="DISTANCE",
-        help="distances below it are one person's; default: that of the model's last validation",
+        help="Euclidean distances below it are one person's; default: that of the model's last "
+        "validation",
     )
     parser.add_argument(
         "--strict",
@@ -52,6 +54,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     import numpy as np
 
     from facenet_core.recognition import pictures
+    from facenet_core.recognition.threshold import METRIC
 
     photographs = options.photographs
     if len(photographs) < 2:
@@ -84,7 +87,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         ]
         shown = {
             "stage": "compare",
-            "metric": decision.metric,
+            "metric": METRIC,
             "threshold": decision.distance,
             "report": decision.report,
             "picture": picture,
@@ -103,8 +106,7 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
     from rich.text import Text
 
     names = [printable(posixpath.basename(photograph)) for photograph in photographs]
-    unit = "angle/π" if decision.metric == "cosine" else "squared Euclidean"
-    table = Table("", title=f"Distances ({unit})")
+    table = Table("", title="Euclidean distances")
     for number in range(1, len(names) + 1):
         table.add_column(str(number), justify="right", no_wrap=True)
     for row, name in enumerate(names):
@@ -136,4 +138,4 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
         )
     else:
         origin = f"from {decision.report}" if decision.report else "as given"
-        print(f"The line is drawn at {decision.distance:.4f}, {origin}")
+        print(f"The line is drawn at a Euclidean distance of {decision.distance:.4f}, {origin}")

@@ -1,6 +1,7 @@
 """`FaceEmbedder`: photographs in, embeddings out."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from facenet_core.config import AlignConfig
 from facenet_core.errors import FacenetError
 from facenet_core.models import export, openvino_engine
 from facenet_core.recognition.embedder import NoFace
-from facenet_core.recognition.threshold import Threshold
+from facenet_core.recognition.threshold import as_euclidean
 
 
 def test_embeds_one_row_for_each_photograph(embedder, files):
@@ -78,7 +79,8 @@ def test_compares_by_the_threshold_of_the_validation(embedder, files):
     comparison = embedder.compare(files[0], files[0])
     assert comparison.distance == pytest.approx(0, abs=1e-6)
     assert comparison.same is True
-    assert comparison.threshold.distance == 0.5
+    assert comparison.threshold.distance == pytest.approx(0.5**0.5)  # validated: squared
+    assert comparison.threshold.strict == pytest.approx(0.25**0.5)
     assert "/reports/small/" in comparison.threshold.report
 
 
@@ -108,8 +110,19 @@ def test_openvino_gives_the_embeddings_of_keras(embedder):
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("flipped", [False, True])
-def test_a_threshold_is_a_distance_of_unit_vectors(metric, flipped):
+def test_a_validations_threshold_becomes_a_euclidean_distance(metric, flipped):
     """Two embeddings at a right angle, in each convention that a validation may have used."""
     at_right_angle = 0.5 if metric == "cosine" else (4.0 if flipped else 2.0)
-    threshold = Threshold(1.0, at_right_angle, metric, flipped)
-    assert threshold.chord() == pytest.approx(np.sqrt(2))
+    assert as_euclidean(at_right_angle, metric, flipped) == pytest.approx(np.sqrt(2))
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_distances_are_euclidean_of_unit_embeddings(model, files, flipped):
+    embedder = FaceEmbedder(model, engine="keras")
+    embedder.decision = replace(embedder.decision, use_flipped_images=flipped)
+    crops = np.stack([face.pixels for face in embedder.first_faces(files[:2])])
+    vectors = [embedder.embed_crops(crops, flipped=mirrored) for mirrored in (False, True)]
+    joined = np.concatenate(vectors[: 1 + flipped], axis=1)
+    unit = joined / np.linalg.norm(joined, axis=1, keepdims=True)
+    expected = np.linalg.norm(unit[0] - unit[1])
+    assert embedder.compare(*files[:2]).distance == pytest.approx(expected, abs=1e-6)

@@ -109,13 +109,18 @@ def test_the_commands_on_photographs_work_together(photographs, files, model, tm
     given = ["--model", model, "--engine", "keras"]
     picture = str(tmp_path / "compare.png")
     assert main(["compare", files[0], files[3], *given, "--picture", picture]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == picture
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == picture
+    assert "Euclidean distances" in printed
+    assert "The line is drawn at a Euclidean distance of 0.7071" in printed
     trained = str(tmp_path / "classifier.parquet")
     learn = ["classify", "train", str(photographs), *given, "--classifier", trained]
     assert main(learn) == 0
     assert "Cross-validation, 3 folds" in capsys.readouterr().out
     assert main(["classify", "predict", files[0], *given, "--classifier", trained]) == 0
-    assert Path(files[0]).parent.name in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert Path(files[0]).parent.name in printed
+    assert "Euclidean distance" in printed
     folders, table = tmp_path / "people", str(tmp_path / "clusters.parquet")
     gather = ["cluster", str(photographs), *given, "--max-distance", "1.9", "--output", table]
     assert main([*gather, "--folders", str(folders)]) == 0
