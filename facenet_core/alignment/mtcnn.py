@@ -29,6 +29,7 @@ from facenet_core.alignment.mtcnn_networks import (
 )
 from facenet_core.alignment.proposals import propose
 from facenet_core.alignment.suppression import suppress
+from facenet_core.pixels import require_rgb
 
 _CUT_OUTS = 128  # so many candidates' pixels are in memory at a time: they stay in the caches
 _PIXELS = 8_000_000  # of the images that share the passes: bounds the memory
@@ -123,14 +124,12 @@ class MTCNN:
             One ``Detections`` for each image, in order; empty where there is no face.
 
         Raises:
-            ValueError: an array is not uint8 ``[h, w, 3]``.
+            ValueError: an array is not uint8 ``[h, w, 3]``, or it is not in a list.
         """
-        for i, image in enumerate(images):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(
-                    f"Image {i} is {image.dtype} {list(image.shape)}; "
-                    "the detector takes uint8 [height, width, 3] in RGB."
-                )
+        if isinstance(images, np.ndarray) and images.ndim < 4:
+            raise ValueError("detect takes several images; for one: detect([image])")
+        for number, image in enumerate(images):
+            require_rgb(image, f"image {number}")
         found = []
         for some in _batches(images):
             candidates = self._refine(some, self._propose(some))

@@ -14,6 +14,7 @@ from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.errors import ArtifactError, FacenetError
 from facenet_core.models import keras_file
+from facenet_core.pixels import require_rgb
 
 if TYPE_CHECKING:
     import keras
@@ -82,10 +83,6 @@ class Embedder:
         Raises:
             ValueError: `images` is not uint8 [n, h, w, 3].
         """
-        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-            raise ValueError(
-                f"expected crops as uint8 [n, h, w, 3], got {images.dtype} {images.shape}"
-            )
         images = fit(images, self.image_size)
         if flipped:
             images = images[:, :, ::-1]
@@ -133,7 +130,11 @@ def fit(images: np.ndarray, size: int) -> np.ndarray:
     """Crops [n, h, w, 3] as [n, size, size, 3]: the centre of larger ones, smaller ones resized.
 
     The original demanded equal sizes.
+
+    Raises:
+        ValueError: the crops are not uint8.
     """
+    require_rgb(images, "crops", batch=True)
     height, width = images.shape[1:3]
     if min(height, width) < size:
         resized = [

@@ -42,6 +42,23 @@ def load(uri: str) -> Embedder:
     return tf1.load_embedder(_require_tf1(uri))
 
 
+def fingerprint_of(uri: str) -> str:
+    """The fingerprint of the model at `uri`, which is not loaded: that of an artifact, else one
+    over the files' content.
+
+    Raises:
+        ModelError, ArtifactError: as `load`.
+    """
+    uri = artifact_of(uri)
+    manifest = storage.read_manifest(uri)
+    if manifest is not None:
+        return manifest.fingerprint
+    if uri.endswith(".keras"):
+        _require_file(uri)
+        return _plan_keras("", uri).fingerprint
+    return tf1.plan_import("", _require_tf1(uri), tf1.Tf1Options()).fingerprint
+
+
 def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
     """The URI of an artifact of the model at `uri`; made under `root` unless it is one already.
 
@@ -79,6 +96,11 @@ def _require_tf1(uri: str) -> str:
     return uri
 
 
+def _require_file(uri: str) -> None:
+    if not storage.exists(uri):
+        raise ModelError(f"{uri}: no such file")
+
+
 def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
     network = _load_exported(uri)
     plan = _plan_keras(root, uri)
@@ -106,8 +128,7 @@ def _plan_keras(root: str, uri: str) -> Plan:
 
 def _load_exported(uri: str) -> keras.Model:
     """A `.keras` file that `facenet export` wrote: pixels in, embeddings out."""
-    if not storage.exists(uri):
-        raise ModelError(f"{uri}: no such file")
+    _require_file(uri)
     with quietly():
         network = load_network(uri)
     shape_in, shape_out = network.input_shape, network.output_shape

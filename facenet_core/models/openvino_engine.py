@@ -62,9 +62,10 @@ def compile_embedder(
     def embed(images: np.ndarray) -> np.ndarray:
         images = np.ascontiguousarray(fit(images, size))
         result = np.empty((len(images), embedder.embedding_size), np.float32)
+        request = compiled.create_infer_request()  # threads share the model, not a request
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
-            result[start : start + len(batch)] = compiled(batch)[0]
+            result[start : start + len(batch)] = request.infer(batch)[0]
         return result
 
     return embed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -25,7 +26,9 @@ from facenet_core.evaluation.distances import distance
 from facenet_core.imaging import formats
 from facenet_core.models import foreign, openvino_engine
 from facenet_core.models.embedder import Embedder
+from facenet_core.pixels import require_rgb
 from facenet_core.recognition.faces import Face, alignment_of, find_faces
+from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
     Threshold,
     find_reports,
@@ -38,6 +41,8 @@ Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
 Engine = Literal["auto", "keras", "openvino"]
 
 _BATCH = 16
+_MODELS = 4  # in memory of a process, those used last
+_LOADING = threading.RLock()
 
 
 class NoFace(FacenetError):
@@ -124,13 +129,19 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         Raises:
             NoFace: there is none in one of them, and `missing` is "error".
             UndecodableImage: one of them is no picture.
+            SourceError: one of them is missing, or its server does not answer.
+            ValueError: a single photograph, or an array that is not uint8 [h, w, 3].
         """
         return self._embed(images, self.embed_crops)
 
     def embed_crops(self, crops: np.ndarray, flipped: bool = False) -> np.ndarray:
-        """Embeddings float32 [n, d] of faces that are cropped already, uint8 [n, h, w, 3]."""
-        crops = crops[:, :, ::-1] if flipped else crops
-        return self._run(crops)
+        """Embeddings float32 [n, d] of faces that are cropped already, uint8 [n, h, w, 3].
+
+        Raises:
+            ValueError: they are something else, such as floats or channels first.
+        """
+        crops = require_rgb(crops, "crops", batch=True)
+        return self._run(crops[:, :, ::-1] if flipped else crops)
 
     def compare(self, a: Photo, b: Photo) -> Comparison:
         """Whether two photographs show the same person, by the threshold of a validation.
@@ -161,7 +172,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         Raises:
             NoFace: there is none in one of them.
         """
-        found = []
+        images, found = _several(images), []
         for number, faces in enumerate(self._faces(images)):
             if not faces:
                 raise NoFace(
@@ -173,8 +184,8 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
 
     @cached_property
     def network(self) -> Embedder:
-        """The model, loaded when it is first needed."""
-        return foreign.load(self.model)
+        """The model, loaded when it is first needed, once in a process for all embedders."""
+        return load_once(self.model)
 
     @cached_property
     def alignment(self) -> AlignConfig:
@@ -214,9 +225,13 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
                     "Keras on TensorFlow"
                 )
             return self.network.embed
-        return openvino_engine.compile_embedder(self.network)
+        with _LOADING:
+            return _compiled(self.network)
 
     def _embed(self, images: Sequence[Photo], embed: openvino_engine.Embed) -> np.ndarray:
+        if self.missing not in ("error", "nan"):
+            raise ConfigError(f"missing: {self.missing!r}; expected error or nan")
+        images = _several(images)
         rows = np.full((len(images), self.network.embedding_size), np.nan, np.float32)
         if self.missing == "error":
             faces: list[Face | None] = list(self.first_faces(images))
@@ -234,6 +249,13 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
             found += find_faces(batch, self.alignment)
         return found
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Also drop what was made with a parameter's old value: `set_params` ends up here."""
+        super().__setattr__(name, value)
+        if name in self._get_param_names():
+            for made in _MADE_OF_PARAMETERS:
+                self.__dict__.pop(made, None)
+
     def __getstate__(self) -> dict[str, Any]:
         """Its parameters: the model is loaded again where it is needed."""
         return self.get_params(deep=False)
@@ -248,17 +270,60 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return tags
 
 
+_MADE_OF_PARAMETERS = [
+    name for name, value in vars(FaceEmbedder).items() if isinstance(value, cached_property)
+]
+
+
+def load_once(uri: str) -> Embedder:
+    """The model at `uri`, shared by all that ask for it in this process while its files are equal.
+
+    Raises:
+        ModelError, ArtifactError: as `foreign.load`.
+    """
+    with _LOADING:
+        return _loaded(uri, foreign.fingerprint_of(uri))
+
+
+@lru_cache(_MODELS)
+def _loaded(uri: str, fingerprint: str) -> Embedder:
+    return foreign.load(uri)
+
+
+@lru_cache(_MODELS)
+def _compiled(network: Embedder) -> openvino_engine.Embed:
+    return openvino_engine.compile_embedder(network)
+
+
+def _several(images: Sequence[Photo]) -> Sequence[Photo]:
+    """A list of them, for they may come as a column of a data frame.
+
+    Raises:
+        ValueError: it is a single one.
+    """
+    single = isinstance(images, str | bytes | os.PathLike | Image.Image)
+    if isinstance(images, np.ndarray) and images.dtype.kind in "biuf":
+        single = images.ndim < 4
+    if single:
+        raise ValueError("expected a list of photographs; for a single one: [photograph]")
+    return list(images)
+
+
 def _photograph(image: Photo, config: AlignConfig) -> Photograph:
     if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"expected pixels uint8 [h, w, 3], got {image.dtype} {image.shape}")
+        image = require_rgb(image, "a photograph")
         return Photograph(image, image.shape[1], image.shape[0])
     if isinstance(image, Image.Image):
         pixels = to_rgb(image)
         return Photograph(pixels, pixels.shape[1], pixels.shape[0])
+    if not isinstance(image, str | bytes | os.PathLike):
+        raise ValueError(
+            "a photograph is a path, the bytes of a file, a NumPy array or a Pillow image, not "
+            f"{type(image).__name__}"
+        )
     name = "" if isinstance(image, bytes) else f"{os.fspath(image)}: "
     try:
-        data = image if isinstance(image, bytes) else storage.read_bytes(os.fspath(image))
+        data = image if isinstance(image, bytes) else read_photograph(os.fspath(image))
         format = formats.of_file("" if isinstance(image, bytes) else os.fspath(image), data)
         if format is not None and not format.read:
             raise UndecodableImage("unsupported_format", str(formats.unsupported(format)))
@@ -269,8 +334,6 @@ def _photograph(image: Photo, config: AlignConfig) -> Photograph:
             scale_above=config.scale_above,
             tolerate_truncated=config.tolerate_truncated,
         )
-    except FileNotFoundError:
-        raise FacenetError(f"{name}no such photograph") from None
     except UndecodableImage as error:
         raise UndecodableImage(error.reason, f"{name}{error.detail}") from None
 

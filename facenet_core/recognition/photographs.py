@@ -27,6 +27,19 @@ def is_crops(uri: str) -> bool:
     return manifest is not None and manifest.stage == "align"
 
 
+def read_photograph(uri: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        SourceError: there is none.
+        StorageError: it cannot be read, or a server does not answer.
+    """
+    try:
+        return storage.read_bytes(uri)
+    except FileNotFoundError:
+        raise SourceError(f"{uri}: no such photograph") from None
+
+
 def read_rows(sources: Sequence[str], root: str) -> Iterator[Row]:
     """The photographs of sources, read as they are needed.
 
@@ -64,10 +77,7 @@ def _artifact(uri: str, manifest: storage.Manifest) -> Iterator[Row]:
 
 
 def _single(source: str) -> Row:
-    try:
-        data = storage.read_bytes(source)
-    except FileNotFoundError:
-        raise SourceError(f"{source}: no such photograph") from None
+    data = read_photograph(source)
     row = {"image_id": source, "identity": ""}
     format = formats.of_file(source, data)
     if format is not None and not format.read:

@@ -75,7 +75,7 @@ def test_smaller_crops_are_resized(shape):
     "crops", [np.zeros((2, SIZE, SIZE, 3), np.float32), np.zeros((SIZE, SIZE, 3), np.uint8)]
 )
 def test_anything_but_a_batch_of_uint8_crops_is_refused(embedder, crops):
-    with pytest.raises(ValueError, match=r"expected crops as uint8 \[n, h, w, 3\]"):
+    with pytest.raises(ValueError, match=r"crops: expected uint8 \[n, h, w, 3\]"):
         embedder.embed(crops)
 
 

@@ -1,23 +1,41 @@
 """`FaceEmbedder`: photographs in, embeddings out."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 from sklearn.base import clone
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from small_network import small_network
 
 from facenet_core import FaceEmbedder
+from facenet_core.alignment.faces import load_detector
 from facenet_core.alignment.images import UndecodableImage, decode
 from facenet_core.config import AlignConfig
-from facenet_core.errors import FacenetError
+from facenet_core.errors import ConfigError, FacenetError, SourceError
 from facenet_core.models import export, openvino_engine
+from facenet_core.models.embedder import Embedder
 from facenet_core.recognition.embedder import NoFace
 from facenet_core.recognition.threshold import as_euclidean
+
+
+def save_exported(network, file):
+    """As `facenet export` does: pixels in, embeddings out."""
+    size, dimensions = network.input_shape[1], network.output_shape[1]
+    Embedder(network, size, dimensions, True, "", "").pixels_to_embeddings.save(file)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    file = str(tmp_path / "exported.keras")
+    save_exported(small_network(32, 12), file)
+    return file
 
 
 def test_embeds_one_row_for_each_photograph(embedder, files):
@@ -60,6 +78,84 @@ def test_what_is_no_photograph_is_named(embedder, tmp_path):
         embedder.embed([str(tmp_path / "x.jpg")])
     with pytest.raises(FacenetError, match=r"gone\.jpg: no such photograph"):
         embedder.embed([str(tmp_path / "gone.jpg")])
+
+
+def test_a_server_that_does_not_answer_is_not_a_missing_photograph(embedder):
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1:1/a\.jpg: could not be fetched"):
+        embedder.embed(["http://127.0.0.1:1/a.jpg"])
+
+
+@pytest.mark.parametrize("single", ["a.jpg", b"bytes", Path("a.jpg"), Image.new("RGB", (9, 9))])
+def test_a_single_photograph_is_not_taken_for_a_list(embedder, single):
+    for use in (embedder.embed, embedder.distances, embedder.first_faces):
+        with pytest.raises(ValueError, match=r"for a single one: \[photograph\]"):
+            use(single)
+
+
+def test_photographs_come_as_a_column_too(embedder, files):
+    column = pandas.Series(files[:2], index=[7, 8])
+    np.testing.assert_allclose(embedder.embed(column), embedder.embed(files[:2]), atol=1e-6)
+
+
+def test_an_unknown_way_with_missing_faces_is_an_error(model, files):
+    with pytest.raises(ConfigError, match="missing: 'foo'; expected error or nan"):
+        FaceEmbedder(model, engine="keras", missing="foo").embed(files[:1])
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        (lambda x: x / 255, r"\(x \* 255\)\.round"),
+        (lambda x: x.astype(np.int64), r"x\.astype"),
+        (lambda x: np.moveaxis(x, -1, -3), r"np\.moveaxis\(x, -3, -1\)"),
+        (lambda x: x[..., 0], r"np\.repeat\(x\[\.\.\., None\], 3"),
+        (lambda x: x[..., :1], r"np\.repeat\(x, 3"),
+        (lambda x: np.concatenate([x, x[..., :1]], -1), r"x\[\.\.\., :3\]"),
+        (lambda x: x.tolist(), "expected a NumPy array"),
+    ],
+    ids=["floats", "integers", "channels first", "grey", "one channel", "alpha", "lists"],
+)
+def test_pixels_that_are_not_uint8_rgb_are_refused_with_the_remedy(embedder, change, remedy):
+    crops = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    detector = load_detector(AlignConfig())
+    for use in (
+        lambda: embedder.embed_crops(change(crops)),
+        lambda: embedder.distances_of(change(crops)),
+        lambda: embedder.network.embed(change(crops)),
+        lambda: detector.detect([change(crops[0])]),
+    ):
+        with pytest.raises(ValueError, match=remedy):
+            use()
+
+
+def test_parameters_set_after_use_take_effect(model, exported, files):
+    embedder = FaceEmbedder(model, engine="keras")
+    assert embedder.compare(*files[:2]).threshold.report
+    embedder.set_params(threshold=1e-9)
+    assert embedder.compare(*files[:2]).same is False
+    assert embedder.set_params(align=AlignConfig(image_size=48)).alignment.image_size == 48
+    embedder.set_params(align=None, model=exported)
+    assert embedder.embed(files[:1]).shape == (1, 12)
+
+
+def test_a_model_is_loaded_once_for_all_embedders_of_a_process(model, exported):
+    for uri in (model, exported):
+        embedder = FaceEmbedder(uri)
+        copies = [clone(embedder), pickle.loads(pickle.dumps(embedder)), FaceEmbedder(uri)]
+        assert all(copy.network is embedder.network for copy in copies)
+    save_exported(small_network(32, 8), exported)
+    assert FaceEmbedder(exported).network.embedding_size == 8
+
+
+def test_threads_share_a_model(model):
+    pytest.importorskip("openvino")
+    crops = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    expected = FaceEmbedder(model, engine="openvino").embed_crops(crops)
+    with ThreadPoolExecutor(4) as threads:
+        embedders = [FaceEmbedder(model, engine="openvino") for _ in range(8)]
+        results = list(threads.map(lambda embedder: embedder.embed_crops(crops), embedders))
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_is_a_step_of_a_scikit_learn_pipeline(embedder, files):
