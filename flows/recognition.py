@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artifacts"
 
 
+SOURCES_OR_TABLE = f"{SOURCES}, or a table of `facenet embed`"
+
+
 def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """The model and what runs it."""
     parser.add_argument(
@@ -70,6 +73,22 @@ def ending_in(*endings: str) -> Callable[[str], str]:
         return name
 
     return check
+
+
+def table_of(options: argparse.Namespace) -> str | None:
+    """The table of `facenet embed` that is the source, or None where photographs are.
+
+    Raises:
+        ConfigError: a table beside other sources, or photographs without a model.
+    """
+    from facenet_core.recognition import tables
+
+    named = [source for source in options.sources if tables.is_table(source)]
+    if named and len(options.sources) > 1:
+        raise ConfigError(f"{named[0]}: a table of embeddings; name it alone")
+    if not named and not options.model:
+        raise ConfigError("--model is needed to embed photographs")
+    return named[0] if named else None
 
 
 def root_of(options: argparse.Namespace, settings: PipelineConfig) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facenet_core import records, storage
@@ -38,12 +37,14 @@ class Faces:
         image_ids, identities: of n faces.
         vectors: float32 [n, d].
         model: fingerprint of the model; empty where a table does not say.
+        face_indices: int32 [n], which face of its photograph each is.
     """
 
     image_ids: tuple[str, ...]
     identities: tuple[str, ...]
     vectors: np.ndarray
     model: str
+    face_indices: np.ndarray
 
     def take(self, rows: np.ndarray) -> Faces:
         """Some of them."""
@@ -52,6 +53,7 @@ class Faces:
             tuple(self.identities[row] for row in rows),
             self.vectors[rows],
             self.model,
+            self.face_indices[rows],
         )
 
 
@@ -125,8 +127,9 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
     if missing or table["embedding"].null_count:
         what = f"no column {', '.join(sorted(missing))}" if missing else "rows without an embedding"
         raise ArtifactError(f"{uri}: {what}; expected a table that `facenet embed` made")
-    if not every_face and "face_index" in table.column_names:
-        table = table.filter(pc.equal(table["face_index"], 0))
+    indices = _face_indices(uri, table)
+    if not every_face:
+        table, indices = table.filter(indices == 0), indices[indices == 0]
     if not len(table):
         raise ArtifactError(f"{uri}: no faces in it")
     column = table["embedding"].combine_chunks()
@@ -134,6 +137,8 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
     if len(lengths) != 1:
         raise ArtifactError(f"{uri}: embeddings of {len(lengths)} sizes in one table")
     vectors = np.asarray(column.flatten(), np.float32).reshape(len(table), lengths[0])
+    if not np.isfinite(vectors).all():
+        raise ArtifactError(f"{uri}: embeddings that are not finite")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
     metadata = table.schema.metadata or {}
@@ -142,15 +147,28 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
         tuple(table["identity"].to_pylist()),
         vectors,
         metadata.get(_MODEL, b"").decode(errors="replace"),
+        indices,
     )
+
+
+def _face_indices(uri: str, table: pa.Table) -> np.ndarray:
+    """int32 [n]; 0 where a table does not say."""
+    if "face_index" not in table.column_names:
+        return np.zeros(len(table), np.int32)
+    column = table["face_index"]
+    try:
+        return column.cast(pa.int32()).fill_null(0).to_numpy()
+    except pa.ArrowException:
+        raise ArtifactError(f"{uri}: face_index is {column.type}, expected int32") from None
 
 
 def collect(faces: Iterable[Embedded], model: str) -> Faces:
     """Faces in memory, without their pixels."""
-    kept = [(face.image_id, face.identity, face.vector) for face in faces]
+    kept = [(face.image_id, face.identity, face.vector, face.face_index) for face in faces]
     return Faces(
-        tuple(image_id for image_id, _, _ in kept),
-        tuple(identity for _, identity, _ in kept),
-        np.stack([vector for _, _, vector in kept]) if kept else np.empty((0, 0), np.float32),
+        tuple(image_id for image_id, *_ in kept),
+        tuple(identity for _, identity, *_ in kept),
+        np.stack([vector for *_, vector, _ in kept]) if kept else np.empty((0, 0), np.float32),
         model,
+        np.array([index for *_, index in kept], np.int32),
     )

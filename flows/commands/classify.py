@@ -39,7 +39,7 @@ _PREDICT = {"output": None}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["train", "predict"])
-    recognition.add_sources(parser, f"{recognition.SOURCES}, or a table of `facenet embed`")
+    recognition.add_sources(parser, recognition.SOURCES_OR_TABLE)
     recognition.add_model(parser, required=False)
     parser.add_argument(
         "--classifier",
@@ -217,10 +217,8 @@ def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face:
     from facenet_core.recognition import tables
     from facenet_core.recognition.stream import Embedded
 
-    if len(options.sources) == 1 and tables.is_table(options.sources[0]):
-        return tables.read(options.sources[0], every_face=every_face)
-    if not options.model:
-        raise ConfigError("classify: --model is needed to embed photographs")
+    if table := recognition.table_of(options):
+        return tables.read(table, every_face=every_face)
     embedder = recognition.load(options, settings)
     with recognition.bar("embed") as report:
         kept, rejected = [], 0

@@ -1,7 +1,8 @@
 """photographs of unknown people, gathered by person
 
 Writes a table (image_id, face_index, cluster, and the known identity), a contact sheet, and with
---folders the crops in a folder for each cluster.
+--folders the crops in a folder for each cluster. Of a table of `facenet embed`, which holds no
+crops, it writes the table alone.
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ if TYPE_CHECKING:
     import numpy as np
 
     from facenet_core.recognition.stream import Embedded
+    from facenet_core.recognition.threshold import Threshold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    recognition.add_sources(parser)
-    recognition.add_model(parser)
+    recognition.add_sources(parser, recognition.SOURCES_OR_TABLE)
+    recognition.add_model(parser, required=False)
     recognition.add_every_face(parser)
     parser.add_argument(
         "--method",
-        choices=["dbscan", "hdbscan"],
-        default="dbscan",
-        help="hdbscan finds a density of its own for each cluster [dbscan]",
+        choices=["average", "hdbscan", "dbscan"],
+        default="average",
+        help="average linkage; hdbscan finds a density of its own for each cluster; dbscan is the "
+        "original's [average]",
     )
     parser.add_argument(
         "--max-distance",
         type=float,
         metavar="DISTANCE",
-        help="of dbscan: Euclidean, between neighbours in a cluster; default: the VAL@FAR "
-        "threshold of the model's last validation, else 0.9",
+        help="Euclidean; of average: between the faces of two clusters on average, of dbscan: "
+        "between neighbours; default: 0.83 of the threshold of the model's last validation, or 0.9",
     )
     parser.add_argument("--min-faces", type=int, default=2, metavar="N", help="of a cluster [2]")
     parser.add_argument(
@@ -54,33 +57,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    import numpy as np
-
     from facenet_core.recognition import cluster as core
     from facenet_core.recognition import pictures
+    from facenet_core.recognition.threshold import METRIC
 
+    table, place = recognition.table_of(options), storage.absolute(options.output)
+    if table and options.folders:
+        raise ConfigError("--folders needs the photographs: a table of embeddings holds no crops")
+    if table and storage.absolute(table) == place:
+        raise ConfigError(f"{table}: the source; name another file with --output")
     folders = storage.local_folder(options.folders) if options.folders else None
     if folders is not None and folders.exists() and any(folders.iterdir()):
         raise ConfigError(f"{options.folders}: not empty; name a new folder")
-    embedder = recognition.load(options, settings)
-    # One pair of two people in a thousand already chains their clusters, hence the strict one.
-    distance = options.max_distance
-    if distance is None:
-        distance = embedder.decision.strict or core.DEFAULT_DISTANCE
-    with storage.temporary_folder() as folder:
-        faces, rejected = _spool(options, settings, embedder, folder)
-        if not faces:
-            raise ConfigError("no faces were found in the photographs")
-        vectors = np.stack([face["vector"] for face in faces])
-        labels = core.cluster(
-            vectors, method=options.method, max_distance=distance, min_faces=options.min_faces
-        )
-        place = storage.absolute(options.output)
+    sheet, rejected = None, 0
+    if table:
+        faces, decision = _read(table, options, settings)
+        labels, distance = _labels(faces, decision, options)
         _write_table(place, faces, labels)
-        sheet = place.removesuffix(".parquet") + ".png"
-        storage.write_bytes(sheet, pictures.clusters(_groups(faces, labels)))
-        if folders is not None:
-            _write_folders(folders, faces, labels)
+    else:
+        embedder = recognition.load(options, settings)
+        with storage.temporary_folder() as folder:
+            faces, rejected = _spool(options, settings, embedder, folder)
+            labels, distance = _labels(faces, embedder.decision, options)
+            _write_table(place, faces, labels)
+            sheet = place.removesuffix(".parquet") + ".png"
+            storage.write_bytes(sheet, pictures.clusters(_groups(faces, labels)))
+            if folders is not None:
+                _write_folders(folders, faces, labels)
     names = [face["identity"] for face in faces]
     named = [row for row, name in enumerate(names) if name]  # single photographs have no name
     known = [names[row] for row in named]
@@ -93,13 +96,14 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     }
     if options.json:
         shown: dict[str, Any] = {"stage": "cluster", "uri": place, "picture": sheet}
-        shown |= {"counts": counts, "max_distance": distance, "agreement": agreed}
+        shown |= {"counts": counts, "method": options.method, "metric": METRIC}
+        shown |= {"max_distance": distance, "agreement": agreed}
         print(json.dumps(shown))
         return
     print(
         f"{plural(counts['faces'], 'face')} in {plural(counts['clusters'], 'cluster')}, "
         f"{counts['unclustered']:,} in none"
-        + (f", at a distance of {distance:.3f}" if options.method == "dbscan" else "")
+        + ("" if options.method == "hdbscan" else f", at a Euclidean distance of {distance:.3f}")
     )
     if rejected:
         print(f"{plural(rejected, 'photograph')} gave no face")
@@ -109,10 +113,61 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         }
         print(
             f"Against the names: of the pairs in one cluster {shares['precision']} are one "
-            f"person's, of one person's {shares['recall']} are in one cluster"
+            f"person's, of one person's {shares['recall']} are in one cluster; "
+            f"adjusted Rand index {shares['adjusted_rand']}"
         )
-    print(sheet)
+    if sheet:
+        print(sheet)
     print(place)
+
+
+def _labels(
+    faces: Sequence[dict[str, Any]], decision: Threshold, options: argparse.Namespace
+) -> tuple[np.ndarray, float]:
+    """The cluster of each face, and the distance that was used."""
+    import numpy as np
+
+    from facenet_core.recognition import cluster as core
+
+    if not faces:
+        raise ConfigError("no faces were found in the photographs")
+    distance = options.max_distance
+    if distance is None and decision.distance:
+        distance = core.SHARE_OF_THRESHOLD * decision.distance
+    if distance is None:
+        distance = core.DEFAULT_DISTANCE
+    vectors = np.stack([face["vector"] for face in faces])
+    labels = core.cluster(
+        vectors, method=options.method, max_distance=distance, min_faces=options.min_faces
+    )
+    return labels, distance
+
+
+def _read(
+    table: str, options: argparse.Namespace, settings: PipelineConfig
+) -> tuple[list[dict[str, Any]], Threshold]:
+    """The faces of a table of embeddings, and what the last validation of its model says.
+
+    Raises:
+        ConfigError: another model than the one that was named made it.
+    """
+    from facenet_core.models import foreign
+    from facenet_core.promotion import resolve
+    from facenet_core.recognition import tables
+    from facenet_core.recognition.threshold import find_reports, validated_threshold
+
+    faces, root = tables.read(table), recognition.root_of(options, settings)
+    if options.model and faces.model:
+        named = foreign.fingerprint_of(resolve(root, options.model, "train"))
+        if named != faces.model:
+            raise ConfigError(
+                f"{table}: embedded with the model {faces.model}, --model is {named}; leave "
+                "--model out"
+            )
+    columns = (faces.image_ids, faces.identities, faces.face_indices.tolist(), faces.vectors)
+    names = ("image_id", "identity", "face_index", "vector")
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows, validated_threshold(find_reports(root, faces.model))
 
 
 def _spool(

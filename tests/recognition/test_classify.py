@@ -26,7 +26,8 @@ def people(names, each=6, seed=0, spread=0.1):
     vectors = np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
     ids = tuple(str(number) for number in range(len(rows)))
     identities = tuple(name for name in names for _ in range(each))
-    return Faces(ids, identities, vectors.astype(np.float32), "m" * 16)
+    indices = np.zeros(len(ids), np.int32)
+    return Faces(ids, identities, vectors.astype(np.float32), "m" * 16, indices)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,7 +75,7 @@ def test_improbable_answers_are_unknown():
 
 
 def test_people_with_few_faces_are_left_out():
-    faces = Faces(tuple("123"), ("A", "A", "B"), np.eye(3, dtype=np.float32), "")
+    faces = Faces(tuple("123"), ("A", "A", "B"), np.eye(3, dtype=np.float32), "", np.zeros(3, int))
     rows, left_out = choose_examples(faces, 2)
     assert (rows.tolist(), left_out) == ([0, 1], ["B"])
 
@@ -90,7 +91,7 @@ def test_too_few_examples_are_an_error(names, method, message):
 
 def test_photographs_without_names_are_an_error():
     with pytest.raises(ConfigError, match="are of nobody"):
-        choose_examples(Faces(("1",), ("",), np.eye(1), ""), 1)
+        choose_examples(Faces(("1",), ("",), np.eye(1), "", np.zeros(1, int)), 1)
 
 
 def test_a_file_that_is_no_classifier_is_an_error(tmp_path):

@@ -18,11 +18,12 @@ from facenet_core import FaceEmbedder
 from facenet_core.alignment.faces import load_detector
 from facenet_core.alignment.images import UndecodableImage, decode
 from facenet_core.config import AlignConfig
-from facenet_core.errors import ConfigError, FacenetError, SourceError
+from facenet_core.errors import ConfigError, FacenetError, StorageError
 from facenet_core.models import export, openvino_engine
 from facenet_core.models.embedder import Embedder
 from facenet_core.recognition.embedder import NoFace
 from facenet_core.recognition.threshold import as_euclidean
+from facenet_core.storage import retrying
 
 
 def save_exported(network, file):
@@ -80,8 +81,9 @@ def test_what_is_no_photograph_is_named(embedder, tmp_path):
         embedder.embed([str(tmp_path / "gone.jpg")])
 
 
-def test_a_server_that_does_not_answer_is_not_a_missing_photograph(embedder):
-    with pytest.raises(SourceError, match=r"127\.0\.0\.1:1/a\.jpg: could not be fetched"):
+def test_a_server_that_does_not_answer_is_not_a_missing_photograph(embedder, monkeypatch):
+    monkeypatch.setattr(retrying, "FIRST_WAIT", 0.0)
+    with pytest.raises(StorageError, match=r"127\.0\.0\.1:1/a\.jpg"):
         embedder.embed(["http://127.0.0.1:1/a.jpg"])
 
 

@@ -1,11 +1,13 @@
 """Photographs in, a table of embeddings out; whatever gave none is in the other table."""
 
 import argparse
+import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pandas
+import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
@@ -126,6 +128,63 @@ def test_the_commands_on_photographs_work_together(photographs, files, model, tm
     assert main([*gather, "--folders", str(folders)]) == 0
     assert len(list((folders / "0000").iterdir())) == 6
     assert pandas.read_parquet(table).cluster.tolist() == [0] * 6
+
+
+def table_of_two_people(place, model):
+    """Three faces around each of two directions at a right angle, the last without a name."""
+    turns = np.radians([0, 5, 10, 90, 95, 100])
+    vectors = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
+    rows = {
+        "image_id": [f"{n}.jpg" for n in range(6)],
+        "identity": ["Ann"] * 3 + ["Bob"] * 2 + [""],
+        "face_index": [0, 0, 1, 0, 0, 0],
+        "box": [None] * 6,
+        "score": [None] * 6,
+        "embedding": list(vectors),
+    }
+    schema = tables.FACES.with_metadata({"facenet:model": model})
+    pq.write_table(pyarrow.table(rows, schema=schema), place)
+
+
+def test_a_table_of_embeddings_is_clustered_by_the_validation_of_its_model(model, tmp_path, capsys):
+    table, output = str(tmp_path / "faces.parquet"), str(tmp_path / "clusters.parquet")
+    table_of_two_people(table, model.rsplit("/", 1)[1])
+    root = model.rsplit("/", 3)[0]
+    command = ["cluster", table, "--storage", root, "--output", output]
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["max_distance"] == pytest.approx(0.83 * 0.5**0.5)
+    assert printed["metric"].startswith("Euclidean")
+    assert printed["agreement"]["adjusted_rand"] == 1
+    clusters = pandas.read_parquet(output)
+    assert clusters.cluster.tolist() == [0, 0, 0, 1, 1, 1]
+    assert clusters.face_index.tolist() == [0, 0, 1, 0, 0, 0]
+    assert main(command) == 0
+    assert "adjusted Rand index 1.0000" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--folders", "people"], "--folders needs the photographs"),
+        (["other.jpg"], "a table of embeddings; name it alone"),
+        (["--output", "faces.parquet"], "name another file with --output"),
+    ],
+)
+def test_what_a_table_of_embeddings_cannot_do_is_said(more, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table_of_two_people("faces.parquet", "m" * 16)
+    before = Path("faces.parquet").read_bytes()
+    assert main(["cluster", "faces.parquet", *more]) == 2
+    assert message in capsys.readouterr().err
+    assert Path("faces.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [["cluster"], ["classify", "train"]])
+def test_photographs_need_a_model(command, files, capsys):
+    assert main([*command, files[0]]) == 2
+    assert "--model is needed to embed photographs" in capsys.readouterr().err
 
 
 def test_of_crops_with_several_faces_the_first_is_taken_unless_all_are_wanted(embedder, files):
