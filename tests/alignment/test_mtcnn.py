@@ -150,8 +150,13 @@ def test_results_come_as_float32_by_descending_score(detector, photographs):
     ],
 )
 def test_rejects_what_is_not_a_uint8_rgb_image(detector, image):
-    with pytest.raises(ValueError, match=r"Image 0 is .*uint8 \[height, width, 3\]"):
+    with pytest.raises(ValueError, match=r"image 0: expected uint8 \[h, w, 3\]"):
         detector.detect([image])
+
+
+def test_a_single_image_is_not_taken_for_several(detector):
+    with pytest.raises(ValueError, match=r"for one: detect\(\[image\]\)"):
+        detector.detect(np.zeros((40, 40, 3), np.uint8))
 
 
 @pytest.mark.parametrize("wrong", [{"minsize": 11}, {"factor": 1.0}, {"factor": 0.0}])
