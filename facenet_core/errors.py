@@ -33,6 +33,18 @@ class AccessError(StorageError):
     retryable = False
 
 
+class TooLarge(StorageError):
+    """A file has more bytes than any of its kind should have, whatever size was claimed."""
+
+    retryable = False
+
+
+class NotAFile(StorageError):
+    """A pipe, device or socket stands where a file was expected."""
+
+    retryable = False
+
+
 class ArtifactError(FacenetError):
     """A stage's output is missing, unfinished, damaged or of another kind."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 _BLOCK = 2**18
+_LARGEST_OF_UNKNOWN = 16 * 2**30  # bytes of an answer that does not say how many it has
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -67,7 +68,7 @@ def _http(url: str, file: Landing, progress: Progress, timeout: float) -> bool:
                 return False
             progress(file.size, file.total)
             for block in answer.iter_raw():
-                file.write(block)
+                _append(file, block)
                 progress(file.size, file.total)
     except httpx.TimeoutException:
         raise Temporary(f"nothing came for {timeout:g} s") from None
@@ -78,9 +79,26 @@ def _http(url: str, file: Landing, progress: Progress, timeout: float) -> bool:
         raise Refused(addresses.scrub(str(error))) from None
     if file.total is not None and file.size < file.total:
         raise Temporary(f"ended after {file.size:,} of {file.total:,} bytes")
-    if file.total is not None and file.size > file.total:
-        raise Changed
     return True
+
+
+def _append(file: Landing, block: bytes) -> None:
+    """Write a block, unless the file then had more bytes than it should.
+
+    Raises:
+        Changed: more come than the server said.
+        Refused: it did not say, and more come than any file has.
+    """
+    size = file.size + len(block)
+    if file.total is not None and size > file.total:
+        raise Changed
+    if file.total is None and size > _LARGEST_OF_UNKNOWN:
+        file.restart()
+        raise Refused(
+            f"more than {_LARGEST_OF_UNKNOWN:,} bytes came, and the server does not say how many "
+            "there will be"
+        )
+    file.write(block)
 
 
 def _headers(file: Landing) -> dict[str, str]:
@@ -178,8 +196,10 @@ def _any(url: str, file: Landing, progress: Progress) -> None:
             source.seek(file.size)
             progress(file.size, total)
             while block := source.read(_BLOCK):
-                file.write(block)
+                _append(file, block)
                 progress(file.size, total)
+    except (Changed, Refused):
+        raise
     except (FileNotFoundError, PermissionError, StorageError) as error:
         raise Refused(addresses.scrub(f"{type(error).__name__}: {error}")) from None
     except Exception as error:  # every protocol has its own kinds

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,9 +66,7 @@ class Tf1Files:
             return
         with storage.temporary_folder() as folder:
             for uri in self.uris:
-                place = folder / posixpath.basename(uri)
-                with storage.open_input(uri) as source, place.open("wb") as target:
-                    shutil.copyfileobj(source, target, 2**20)
+                storage.fetch_file(uri, folder / posixpath.basename(uri), LARGEST_FILE)
             yield folder / posixpath.basename(self.stem)
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.errors import ModelError
-from facenet_core.models.tf1_files import Tf1Files, describe_content
+from facenet_core.models.tf1_files import LARGEST_FILE, Tf1Files, describe_content
 
 # What layers of TF-Slim call their variables.
 KINDS = ("weights", "biases", "beta", "gamma", "moving_mean", "moving_variance")
@@ -92,7 +93,7 @@ def _frozen(source: str, path: Path) -> Variables:
     from google.protobuf.message import DecodeError
     from tensorflow.core.framework import graph_pb2
 
-    data = path.read_bytes()
+    data = storage.read_local(path, LARGEST_FILE)
     graph = graph_pb2.GraphDef()
     try:
         graph.ParseFromString(data)

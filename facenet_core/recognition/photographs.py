@@ -18,6 +18,9 @@ from facenet_core.imaging import formats
 # A source may be a bucket of any size; what one member unpacks to is bounded by the others.
 _NO_TOTAL = 2**62
 
+# Bytes; the same as ingest takes unless it is told otherwise.
+LARGEST_PHOTOGRAPH: int = IngestConfig.model_fields["max_image_bytes"].default
+
 Row = Mapping[str, Any]
 
 
@@ -35,7 +38,7 @@ def read_photograph(uri: str) -> bytes:
         StorageError: it cannot be read, or a server does not answer.
     """
     try:
-        return storage.read_bytes(uri)
+        return storage.read_bytes(uri, LARGEST_PHOTOGRAPH)
     except FileNotFoundError:
         raise SourceError(f"{uri}: no such photograph") from None
 

@@ -13,6 +13,7 @@ from facenet_core.storage.files import (
     copy_file,
     default_root,
     exists,
+    fetch_file,
     join,
     local_folder,
     modified,
@@ -56,7 +57,7 @@ from facenet_core.storage.manifests import (
     read_manifest,
     wrong_parts,
 )
-from facenet_core.storage.reading import AHEAD
+from facenet_core.storage.reading import AHEAD, read_local
 from facenet_core.storage.system_files import is_system_file
 from facenet_core.storage.temporary import sweep_temporary_folders, temporary_folder
 
@@ -82,6 +83,7 @@ __all__ = [
     "describe_file",
     "entries",
     "exists",
+    "fetch_file",
     "file_sizes",
     "file_system",
     "find_files",
@@ -103,6 +105,7 @@ __all__ = [
     "publish",
     "read_bytes",
     "read_files",
+    "read_local",
     "read_manifest",
     "remove",
     "remove_files",

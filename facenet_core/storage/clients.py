@@ -42,6 +42,10 @@ def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         if uri.startswith(("s3://", "s3a://")):
             client = _s3(tuple(sorted(kv for kv in os.environ.items() if _concerns_s3(kv[0]))))
             return client, client._strip_protocol(uri)
+        if uri.startswith(("http://", "https://")):
+            from facenet_core.storage.http import HTTPFileSystem  # brings aiohttp
+
+            return HTTPFileSystem(), uri
         # Not fsspec's `url_to_fs`: it takes `::` anywhere in a URI for a chain of file systems.
         protocol = uri.partition("://")[0]
         if "::" in protocol:

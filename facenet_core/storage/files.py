@@ -22,10 +22,19 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from facenet_core import text_files
-from facenet_core.errors import ConfigError, StorageError
+from facenet_core.errors import ConfigError, StorageError, TooLarge
 from facenet_core.storage.clients import file_system, local_path
 from facenet_core.storage.listing import remove
-from facenet_core.storage.reading import AHEAD, BLOCK, StoredFile, fetch
+from facenet_core.storage.reading import (
+    AHEAD,
+    BLOCK,
+    LARGEST_IN_MEMORY,
+    StoredFile,
+    blocks_up_to,
+    fetch,
+    open_regular,
+    read_up_to,
+)
 from facenet_core.storage.retrying import CutShort, asked, reported
 from facenet_core.storage.temporary import (
     sweep_files,
@@ -85,15 +94,25 @@ def modified(uri: str) -> datetime:
     return asked(uri, "looked up", lambda: fs.modified(path))
 
 
-def read_bytes(uri: str) -> bytes:
-    """The whole file.
+def read_bytes(uri: str, limit: int = LARGEST_IN_MEMORY) -> bytes:
+    """The whole file, if it has at most `limit` bytes: whatever size was claimed, no more are read.
 
     Raises:
         FileNotFoundError: there is none.
+        NotAFile: it is a pipe, device or socket.
+        TooLarge: it has more bytes.
         StorageError: it cannot be read.
     """
-    with open_input(uri, ahead=BLOCK) as file:
-        return bytes(file.read())
+    with _open(uri, BLOCK) as (file, claimed):
+        return read_up_to(file, limit, uri, claimed or 0)
+
+
+def fetch_file(uri: str, target: Path, limit: int) -> None:
+    """Copy a file of at most `limit` bytes to a local path. Raises as `read_bytes`."""
+    with _open(uri, BLOCK) as (file, claimed), target.open("wb") as copy:
+        if (claimed or 0) > limit:
+            raise TooLarge(f"{uri}: {claimed:,} bytes, more than the {limit:,} that are read")
+        copy.writelines(blocks_up_to(file, limit, uri))
 
 
 def read_files(folder: str, sizes: Mapping[str, int]) -> list[bytes]:
@@ -109,7 +128,10 @@ def read_files(folder: str, sizes: Mapping[str, int]) -> list[bytes]:
             if isinstance(fs, AsyncFileSystem):
                 ranges = zip(places, (0 for _ in places), sizes.values(), strict=True)
                 return fetch(fs, folder, list(ranges))
-            return [fs.cat_file(place) for place in places]
+            return [
+                fs.cat_file(place, 0, size)
+                for place, size in zip(places, sizes.values(), strict=True)
+            ]
     except FileNotFoundError as error:
         raise StorageError(f"{folder}: a file vanished while it was read: {error}") from error
 
@@ -122,8 +144,28 @@ def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterato
         ahead: bytes that an object store sends at the first go, at least: many where all of the
             file will be read.
         size: bytes of the file where they are known, so that an object store is not asked.
+
+    Raises:
+        NotAFile: it is a pipe, device or socket.
+        StorageError: it cannot be read, or a server does not say where it ends.
     """
+    with _open(uri, ahead, size) as (file, claimed):
+        if claimed is None:
+            raise StorageError(
+                f"{uri}: the server does not say how many bytes it has; download it, and use the "
+                "file"
+            )
+        yield file
+
+
+@contextmanager
+def _open(uri: str, ahead: int, size: int | None = None) -> Iterator[tuple[Any, int | None]]:
+    """A file and its bytes as the store has it; None where a server does not say where it ends."""
     fs, path = file_system(uri)
+    if isinstance(fs, LocalFileSystem):
+        with reported(uri, "read", OSError), open_regular(path) as file:
+            yield file, os.fstat(file.fileno()).st_size
+        return
     if isinstance(fs, AsyncFileSystem):
         if size is None:
             found = asked(uri, "read", lambda: fs.info(path))
@@ -131,12 +173,12 @@ def open_input(uri: str, ahead: int = AHEAD, size: int | None = None) -> Iterato
                 raise FileNotFoundError(uri)
             size = found["size"]
         if size is not None:
-            yield StoredFile(fs, path, uri, int(size), ahead)
+            yield StoredFile(fs, path, uri, int(size), ahead), int(size)
             return
     with reported(uri, "read"):
         opened = fs.open(path, "rb")
     with reported(uri, "read", OSError), opened as file:
-        yield file
+        yield file, getattr(file, "size", 0)
 
 
 @contextmanager

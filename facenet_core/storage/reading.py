@@ -1,17 +1,79 @@
-"""Files of an object store as Python files: range requests, several at a time, none taken short."""
+"""Reading what strangers may have made: bounded, from regular files, none taken short.
+
+Files of an object store are Python files here: range requests, several at a time.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import Any
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from facenet_core.errors import NotAFile, TooLarge
 from facenet_core.storage.retrying import CutShort, reported, retried, transient
 
 # Bytes of one request; more than this is asked for in requests side by side.
 BLOCK = 8 * 2**20
 LONGEST_AHEAD = 32 * 2**20
 AHEAD = 64 * 2**10
+# The most bytes of one file that are taken into memory, where its kind has no limit of its own.
+LARGEST_IN_MEMORY = 2**30
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A local file to read; a pipe is refused without waiting for its other end.
+
+    Raises:
+        NotAFile: it is a pipe, device or socket.
+        OSError: it is missing, a folder, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # of a folder, `open` says so
+        try:
+            return open(descriptor, "rb")
+        except OSError as error:
+            os.close(descriptor)
+            error.filename = os.fspath(path)
+            raise
+    os.close(descriptor)
+    raise NotAFile(f"{path}: a pipe, device or socket; expected a file")
+
+
+def read_local(path: str | Path, limit: int = LARGEST_IN_MEMORY) -> bytes:
+    """All of a local file. Raises as `open_regular`, and TooLarge beyond `limit` bytes."""
+    with open_regular(path) as file:
+        return read_up_to(file, limit, str(path), os.fstat(file.fileno()).st_size)
+
+
+def read_up_to(file: BinaryIO, limit: int, name: str, expected: int = 0) -> bytes:
+    """All that a file has, if that is at most `limit` bytes.
+
+    Args:
+        name: of the file, for the error.
+        expected: bytes that it probably has.
+
+    Raises:
+        TooLarge: it has more; no more than `limit` + 1 of them were read.
+    """
+    return b"".join(blocks_up_to(file, limit, name, expected))
+
+
+def blocks_up_to(file: BinaryIO, limit: int, name: str, expected: int = 0) -> Iterator[bytes]:
+    """The same in blocks."""
+    if expected > limit:
+        raise TooLarge(f"{name}: {expected:,} bytes, more than the {limit:,} that are read")
+    left = limit + 1
+    block_size = max(expected + 1, AHEAD)
+    while block := file.read(min(left, block_size)):
+        left -= len(block)
+        if not left:
+            raise TooLarge(f"{name}: more than the {limit:,} bytes that are read")
+        yield block
+        block_size = BLOCK
 
 
 class StoredFile(io.RawIOBase):

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts"
 _EXTRA = "extra-"
+_LARGEST = 2**36  # bytes
 _NAME = re.compile(r"/checkpoints/step-(\d{9})\.npz$")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, EOFError)
 _DAMAGE += (NotImplementedError, RuntimeError, OSError)  # of members that claim what no zip has
@@ -117,7 +118,7 @@ def _first_whole(found: Sequence[str], variables: Sequence[keras.Variable]) -> C
 
 
 def _load(uri: str, variables: Sequence[keras.Variable]) -> Checkpoint:
-    with np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False) as file:
+    with np.load(io.BytesIO(storage.read_bytes(uri, _LARGEST)), allow_pickle=False) as file:
         names = [name for name in file.files if name.startswith("arr_")]
         arrays = tuple(file[f"arr_{number}"] for number in range(len(names)))
         extra = {n.removeprefix(_EXTRA): file[n] for n in file.files if n.startswith(_EXTRA)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Nested, Unreadable
 from facenet_core.datasets.memo import Memo
 from facenet_core.datasets.sources.archive import is_nested
@@ -51,7 +52,7 @@ class Folder:
                 else:
                     total += size
                     limits.check_total(str(self.place), total)
-                    yield Member(name, file.read_bytes())
+                    yield Member(name, storage.read_local(file, limits.image_bytes))
 
 
 def paths(folder: Path) -> Iterator[Path]:

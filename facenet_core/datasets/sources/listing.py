@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,9 +18,11 @@ from facenet_core import storage, text_files
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.memo import Memo
 from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
-from facenet_core.errors import SourceError, StorageError
+from facenet_core.errors import NotAFile, SourceError, StorageError, TooLarge
 
 _UPWARDS = re.compile(r"^(?:\.\.)?/+(?:\.\./)*")
+# Characters; in pieces of this size a longer one is read, which the CSV reader refuses.
+_LONGEST_LINE = 2**20
 _PATHS = ("path", "file", "filename", "image", "image_path", "image_id", "uri", "url")
 _PEOPLE = ("identity", "person", "name", "label", "class", "id", "person_id")
 
@@ -56,15 +59,21 @@ class Listed:
             name = _UPWARDS.sub("", posixpath.normpath(path.split("://")[-1]))
             place = self._place(path)
             with self._named():
-                size = storage.size(place)
-                if size is None or ("://" not in place and not Path(place).is_file()):
-                    yield Unreadable(name, "missing", "no such file")
-                elif size > limits.image_bytes:
-                    yield Unreadable(name, "too_many_bytes", f"{size} bytes")
-                else:
-                    total += size
-                    limits.check_total(self.uri, total)
-                    yield Member(name, storage.read_bytes(place), identity or None)
+                try:
+                    size = storage.size(place)
+                    if size is None or ("://" not in place and not Path(place).exists()):
+                        yield Unreadable(name, "missing", "no such file")
+                    elif size > limits.image_bytes:
+                        yield Unreadable(name, "too_many_bytes", f"{size} bytes")
+                    else:
+                        total += size
+                        limits.check_total(self.uri, total)
+                        data = storage.read_bytes(place, limits.image_bytes)
+                        yield Member(name, data, identity or None)
+                except NotAFile as error:
+                    yield Unreadable(name, "not_a_file", str(error))
+                except TooLarge as error:
+                    yield Unreadable(name, "too_many_bytes", str(error))
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -83,10 +92,11 @@ class Listed:
             file.seek(0)
             text = io.TextIOWrapper(cast(BinaryIO, file), encoding=encoding, newline="")
             try:
-                first = text.readline()
+                first = text.readline(_LONGEST_LINE)
                 tabs = self.uri.lower().endswith(".tsv")
                 delimiter = "\t" if tabs else text_files.delimiter(first)
-                reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
+                lines = chain([first], iter(partial(text.readline, _LONGEST_LINE), ""))
+                reader = csv.reader(lines, delimiter=delimiter, strict=True)
                 columns: tuple[int, int] | None = None
                 for cells in reader:
                     if not any(cells):

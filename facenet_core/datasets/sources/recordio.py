@@ -13,6 +13,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, cast
 
 from facenet_core import storage
@@ -125,4 +126,4 @@ def _records_of_index(uri: str) -> int | None:
         return None
     with storage.open_input(uri) as file:
         lines = io.TextIOWrapper(cast(BinaryIO, file), encoding="ascii", errors="replace")
-        return sum(1 for line in lines if line.strip())
+        return sum(1 for line in iter(partial(lines.readline, 2**16), "") if line.strip())
