@@ -27,7 +27,7 @@ _PLAIN = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}/){0,9}[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}"
 )
 _PATTERN_SECONDS = 5.0  # for one path, which usually takes microseconds
-_LONGEST_PATH = 4096  # characters, as file systems have it
+LONGEST_NAME = 4096  # characters of a path or identity, as file systems have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,8 @@ class RowMaker:
             return Skip(path, "unsafe_name", problem)
         if storage.is_system_file(path):
             return Skip(path, SYSTEM_FILE, "an operating system's or a file server's own")
+        if isinstance(item, Member) and len(item.identity or "") > LONGEST_NAME:
+            return Skip(path, "unsafe_name", f"an identity of over {LONGEST_NAME} characters")
         if isinstance(item, Unreadable):
             return Skip(path, item.reason, item.detail)
         if isinstance(item, Nested):
@@ -247,8 +249,8 @@ def clean_path(path: str) -> tuple[str, str]:
     if _PLAIN.fullmatch(path):
         return path, ""
     path = _text(path.replace("\\", "/"))
-    if len(path) > _LONGEST_PATH:
-        return path[:_LONGEST_PATH], f"longer than {_LONGEST_PATH} characters"
+    if len(path) > LONGEST_NAME:
+        return path[:LONGEST_NAME], f"longer than {LONGEST_NAME} characters"
     if path.startswith("/") or re.match("[A-Za-z]:/", path):
         return path, "an absolute path"
     names = [name for name in path.split("/") if name not in ("", ".")]

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
-from facenet_core.datasets.rows import clean_path, extension
+from facenet_core.datasets.rows import LONGEST_NAME, clean_path, extension
 from facenet_core.datasets.sources import apart
 from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
 from facenet_core.errors import ConfigError, SourceError
@@ -21,6 +22,7 @@ from facenet_core.records import DAMAGED
 
 _IDENTITY_COLUMNS = ("identity", "label", "labels", "person", "celebrity", "name", "target")
 _ROWS = 64
+_TEXT_BYTES = 2**26  # of the names in a row group, at most, where it has few rows
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,22 @@ class ParquetFiles:
             yield file
             with storage.open_input(file) as stream:
                 try:
-                    parquet = pq.ParquetFile(stream, buffer_size=2**20, pre_buffer=False)
+                    options = {"buffer_size": 2**20, "pre_buffer": False}
+                    parquet = pq.ParquetFile(stream, **options)
                     columns = _choose(parquet.schema_arrow, self, file)
                     wanted = [columns.image, columns.identity, columns.id]
                     names = [name for name in wanted if name is not None]
+                    # A text that many rows have is then in memory once.
+                    texts = _texts(parquet.schema) & {*names[1:], f"{columns.image}.path"}
+                    parquet = pq.ParquetFile(
+                        stream, metadata=parquet.metadata, read_dictionary=list(texts), **options
+                    )
+                    _check_texts(parquet.metadata, texts, file)
                     for batch in parquet.iter_batches(_ROWS, columns=names):
                         batch.validate(full=True)
-                        for row in batch.to_pylist():
+                        for row in pa.record_batch(
+                            [_cut(column) for column in batch.columns], batch.schema.names
+                        ).to_pylist():
                             item = _item(row, columns, number, limits)
                             number += 1
                             if isinstance(item, Member):
@@ -70,6 +81,45 @@ class ParquetFiles:
                             yield item
                 except DAMAGED as error:
                     raise SourceError(f"{file}: damaged, or no Parquet file: {error}") from error
+
+
+def _texts(schema: pq.ParquetSchema) -> set[str]:
+    """Columns of values of any length; those inside others by their dotted paths."""
+    columns = [schema.column(number) for number in range(len(schema))]
+    return {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
+
+
+def _check_texts(metadata: pq.FileMetaData, texts: set[str], file: str) -> None:
+    """See that paths and identities fit into memory; those that many rows have count once.
+
+    Raises:
+        SourceError: they don't.
+    """
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in map(group.column, range(group.num_columns)):
+            if column.path_in_schema in texts:
+                most = max(_TEXT_BYTES, 4 * LONGEST_NAME * group.num_rows)
+                if column.total_uncompressed_size > most:
+                    raise SourceError(
+                        f"{file}: {column.total_uncompressed_size:,} bytes of "
+                        f"{column.path_in_schema} in {group.num_rows:,} rows; a name has at most "
+                        f"{LONGEST_NAME:,} characters"
+                    )
+
+
+def _cut(column: pa.Array) -> pa.Array:
+    """The same, of texts longer than any name only so much as shows that they are too long."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(column.indices, _cut(column.dictionary))
+    if pa.types.is_struct(kind):
+        fields = [_cut(column.field(number)) for number in range(kind.num_fields)]
+        names = [field.name for field in kind]
+        return pa.StructArray.from_arrays(fields, names, mask=column.is_null())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pc.utf8_slice_codeunits(column, 0, LONGEST_NAME + 1)
+    return column
 
 
 @dataclass(frozen=True)
