@@ -157,8 +157,9 @@ def load_network(uri: str) -> keras.Model:
     try:
         with storage.temporary_folder() as folder:
             local = folder / MODEL_FILE
-            local.write_bytes(storage.read_bytes(uri))
+            storage.fetch_file(uri, local, keras_file.LARGEST)
             keras_file.check(local, uri)
+            keras_file.check_values(local, uri)
             return keras.saving.load_model(local, compile=False, safe_mode=True)
     except FileNotFoundError:
         raise ArtifactError(f"{uri}: no such model; train it again") from None

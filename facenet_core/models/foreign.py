@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.errors import ModelError
-from facenet_core.models import tf1, tf1_files
+from facenet_core.models import keras_file, tf1, tf1_files
 from facenet_core.models.embedder import MODEL_FILE, Embedder, load_network
 from facenet_core.storage import Input, Plan
 
@@ -106,7 +106,8 @@ def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
     plan = _plan_keras(root, uri)
     if storage.finished(plan) is not None:
         return plan.uri
-    storage.write_bytes(storage.join(plan.uri, MODEL_FILE), storage.read_bytes(uri))
+    with storage.new_file(storage.join(plan.uri, MODEL_FILE)) as copy:
+        storage.fetch_file(uri, copy, keras_file.LARGEST)
     details = {
         "model_def": network.name,
         "image_size": network.input_shape[1],

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from facenet_core.errors import ModelError
 
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 # What Keras writes. Anything else (a pickle, a script) has no business in the archive.
-_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
-_LARGEST = 4 * 2**30  # bytes unpacked
+_MEMBERS = ("metadata.json", _CONFIG, _WEIGHTS)
+LARGEST = 4 * 2**30  # bytes, unpacked or not
+_LARGEST_CONFIG = 64 * 2**20  # bytes; that of a network of a thousand layers has one hundredth
+# Weights that nobody trained may be zeros, which pack well; those of a network don't.
+_MOST_PACKED = 100
 
 
 def check(path: Path, name: str) -> None:
@@ -35,7 +43,49 @@ def check(path: Path, name: str) -> None:
         odd = f"{foreign[0]} has no place in it" if foreign else f"{missing[0]} is missing"
         raise ModelError(f"{name}: not a Keras model that can be read: {odd}")
     unpacked = sum(member.file_size for member in members)
-    if unpacked > _LARGEST:
+    if unpacked > LARGEST:
         raise ModelError(
-            f"{name}: unpacks to {unpacked:,} bytes, more than any model has ({_LARGEST:,})"
+            f"{name}: unpacks to {unpacked:,} bytes, more than any model has ({LARGEST:,})"
         )
+    for member in members:
+        if member.filename != _WEIGHTS and member.file_size > _LARGEST_CONFIG:
+            raise ModelError(
+                f"{name}: its {member.filename} has {member.file_size:,} bytes, more than any "
+                f"model's ({_LARGEST_CONFIG:,})"
+            )
+
+
+def check_values(path: Path, name: str) -> None:
+    """See that the weights which a configuration asks for can be in the file, before any is made.
+
+    A configuration of a few bytes can ask for any number of them.
+
+    Args:
+        path: of a file that passed `check`.
+        name: of the file, for messages.
+
+    Raises:
+        ModelError: it asks for more.
+        Exception: whatever Keras raises for a configuration that it cannot build.
+    """
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read(_CONFIG))
+        most = archive.getinfo(_WEIGHTS).file_size  # a value takes a byte at least
+    most = min(most, _MOST_PACKED * path.stat().st_size)
+    # Keras remembers, for its thread, variables that have no values yet: this thread ends.
+    with ThreadPoolExecutor(1) as thread:
+        wanted = thread.submit(_count_values, config).result()
+    if wanted > most:
+        raise ModelError(
+            f"{name}: its configuration asks for {wanted:,} weights, its {_WEIGHTS} can hold at "
+            f"most {most:,}; it is damaged, or made to fill the memory"
+        )
+
+
+def _count_values(config: Any) -> int:
+    """How many values the variables of a network have, none of which are made."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        network = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        return sum(math.prod(variable.shape) for variable in network.variables)

@@ -155,6 +155,35 @@ def test_a_pickle_in_a_keras_file_is_named(embedder, tmp_path):
         foreign.load(uri)
 
 
+def test_a_configuration_that_asks_for_more_weights_than_the_file_holds_is_refused(tmp_path):
+    images = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
+    keras.Model(images, keras.layers.Dense(54321)(pooled)).save(tmp_path / "dense.keras")
+    place = tmp_path / "huge.keras"
+    with zipfile.ZipFile(tmp_path / "dense.keras") as whole, zipfile.ZipFile(place, "w") as huge:
+        for name in whole.namelist():
+            huge.writestr(name, whole.read(name).replace(b"54321", b"1000000000"))
+    with pytest.raises(ModelError, match="asks for 4,000,000,000 weights, its model"):
+        foreign.load(str(place))
+    foreign.load(str(tmp_path / "dense.keras"))
+    kept = keras.src.backend.common.global_state.get_global_attribute("uninitialized_variables")
+    assert not kept, "nothing that Keras would fill later"
+
+
+def test_a_configuration_beyond_any_size_is_refused(embedder, tmp_path):
+    uri = export.export(embedder, "keras", str(tmp_path)).uri
+    place = tmp_path / "huge.keras"
+    with (
+        zipfile.ZipFile(uri) as whole,
+        zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as huge,
+    ):
+        for name in whole.namelist():
+            spaces = b" " * 70_000_000 if name == "config.json" else b""
+            huge.writestr(name, whole.read(name) + spaces)
+    with pytest.raises(ModelError, match=r"its config\.json has 70,\d\d\d,\d\d\d bytes"):
+        foreign.load(str(place))
+
+
 def test_a_lambda_layer_is_not_executed(tmp_path):
     images = keras.Input((SIZE, SIZE, 3), dtype="uint8")
     pooled = keras.layers.Lambda(lambda x: x, output_shape=(SIZE, SIZE, 3))(images)
