@@ -129,13 +129,18 @@ class Embedder:
 def fit(images: np.ndarray, size: int) -> np.ndarray:
     """Crops [n, h, w, 3] as [n, size, size, 3]: the centre of larger ones, smaller ones resized.
 
-    The original demanded equal sizes.
+    Smaller ones that are no squares get black margins first, so that no face is stretched. The
+    original demanded equal sizes.
 
     Raises:
         ValueError: the crops are not uint8.
     """
     require_rgb(images, "crops", batch=True)
     height, width = images.shape[1:3]
+    if padded(height, width, size):
+        rows, columns = max(0, width - height), max(0, height - width)
+        margins = [(rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)]
+        images = np.pad(images, [(0, 0), *margins, (0, 0)])
     if min(height, width) < size:
         resized = [
             cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) for image in images
@@ -143,6 +148,11 @@ def fit(images: np.ndarray, size: int) -> np.ndarray:
         return np.stack(resized) if resized else np.empty((0, size, size, 3), images.dtype)
     top, left = (height - size) // 2, (width - size) // 2
     return images[:, top : top + size, left : left + size]
+
+
+def padded(height: int, width: int, size: int) -> bool:
+    """Whether `fit` gives a crop margins."""
+    return min(height, width) < size and height != width
 
 
 def load_network(uri: str) -> keras.Model:

@@ -5,6 +5,8 @@ Reading, decoding and detection run in threads of their own, ahead of the embedd
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,11 +17,12 @@ import numpy as np
 
 from facenet_core.alignment.images import Photograph, UndecodableImage, decode, decode_photograph
 from facenet_core.config import AlignConfig
-from facenet_core.models.embedder import fit
+from facenet_core.models.embedder import fit, padded
 from facenet_core.recognition.embedder import FaceEmbedder
 from facenet_core.recognition.faces import Face, find_faces
 from facenet_core.recognition.photographs import Row
 
+_log = logging.getLogger(__name__)
 _BATCH = 32
 
 T = TypeVar("T")
@@ -73,11 +76,12 @@ def embed_rows(
     """
     config = embedder.alignment.model_copy(update={"detect_multiple_faces": every_face})
     size = embedder.network.image_size
+    not_square: Counter[tuple[int, int]] = Counter()
     if not every_face:
         rows = (row for row in rows if not row.get("face_index"))
     batches = _batches(rows, _BATCH)
     if aligned:
-        found = _ahead(_as_they_are(batch, size) for batch in batches)
+        found = _ahead(_as_they_are(batch, size, not_square) for batch in batches)
     else:
         decoded = _ahead(_decoded(batch, config) for batch in batches)
         found = _ahead(_detected(batch, config) for batch in decoded)
@@ -94,6 +98,16 @@ def embed_rows(
                 box = None if face.box is None else face.box.tolist()
                 number = row.get("face_index", index)
                 yield Embedded(*key, number, box, face.score, next(vectors), face.pixels)
+    if not_square:
+        (height, width), _ = not_square.most_common(1)[0]
+        _log.warning(
+            "%d crops are not square (most of them %dx%d): they were given black margins, not "
+            "stretched; square crops of %d pixels are what the model knows",
+            not_square.total(),
+            width,
+            height,
+            size,
+        )
 
 
 Found = list[tuple[Row, list[Face] | Rejected]]
@@ -134,17 +148,20 @@ def _detected(batch: Sequence[tuple[Row, Photograph | Rejected]], config: AlignC
     return outcomes
 
 
-def _as_they_are(rows: Sequence[Row], size: int) -> Found:
+def _as_they_are(rows: Sequence[Row], size: int, not_square: Counter[tuple[int, int]]) -> Found:
     outcomes: Found = []
     for row in rows:
         if "reason" in row:
             outcomes.append((row, Rejected(**row)))
             continue
         try:
-            pixels = fit(decode(row["image"]["bytes"], exif="ignore")[None], size)[0]
+            crop = decode(row["image"]["bytes"], exif="ignore")
         except UndecodableImage as error:
             outcomes.append((row, _reject(row, error.reason, error.detail)))
             continue
+        if padded(*crop.shape[:2], size):
+            not_square[crop.shape[:2]] += 1
+        pixels = fit(crop[None], size)[0]
         box = row.get("box")
         box = None if box is None else np.asarray(box, np.float32)
         outcomes.append((row, [Face(pixels, box, row.get("landmarks"), row.get("score"))]))

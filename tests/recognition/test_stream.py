@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import io
 import tarfile
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pandas
 import pyarrow
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ArtifactError, SourceError
+from facenet_core.models.embedder import fit
 from facenet_core.recognition import tables
 from facenet_core.recognition.photographs import read_rows
 from facenet_core.recognition.stream import embed_rows
@@ -25,8 +28,6 @@ def archive(photographs, tmp_path_factory):
     """The photographs with a broken one, one of nobody and a text, as an archive."""
     folder = tmp_path_factory.mktemp("archive")
     blank = folder / "blank.png"
-    from PIL import Image
-
     Image.new("RGB", (60, 60), "white").save(blank)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
     (folder / "notes.txt").write_text("no photograph")
@@ -214,3 +215,23 @@ def test_embeddings_of_a_table_come_at_unit_length(tmp_path):
     table.drop(columns="identity").to_parquet(tmp_path / "other.parquet")
     with pytest.raises(ArtifactError, match="no column identity"):
         tables.read(str(tmp_path / "other.parquet"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(50, 100), (100, 50), (100, 100), (250, 200)])
+def test_crops_that_are_not_square_are_padded_and_counted(width, height, embedder, files, caplog):
+    size = embedder.network.image_size
+    picture = Image.open(files[0]).convert("RGB").resize((width, height))
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    row = {"image_id": "a", "identity": "Ann", "image": {"bytes": stream.getvalue()}}
+    (face,) = embed_rows([row], embedder, aligned=True)
+    assert face.pixels.shape == (size, size, 3)
+    if min(width, height) >= size or width == height:
+        assert not caplog.messages
+        return
+    assert f"1 crops are not square (most of them {width}x{height})" in caplog.text
+    side = max(width, height)
+    square = np.zeros((side, side, 3), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = np.asarray(picture)
+    np.testing.assert_array_equal(face.pixels, fit(square[None], size)[0])
