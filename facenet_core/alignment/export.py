@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -75,6 +74,8 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
         os.replace(unfinished, folder)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return text_file
 
 
@@ -132,32 +133,19 @@ def _write(
     text: TextIO,
 ) -> None:
     """The files of one photograph's crops below `place`, and its lines."""
-    stem, original_extension = posixpath.splitext(safe_path(photograph["image_id"]))
+    stem, original_extension = posixpath.splitext(photograph["image_id"])
     extension = _EXTENSIONS[config.image_format]
     if not faces:
-        text.write(f"{folder / stem}{extension}\n")
+        text.write(f"{folder / storage.safe_path(stem, extension)}\n")
         return
     width, height = images.full_size(photograph["image"]["bytes"], config.exif)
     margin = 0 if config.crop == "similarity" else config.margin
     for face in faces:
         number = f"_{face['face_index']}" if config.detect_multiple_faces else ""
-        file = f"{stem}{number}{extension}"
-        (place / file).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            stream = (place / file).open("xb")
-        except FileExistsError:  # a.jpg and a.png, or a file system to which A and a are the same
-            file = f"{stem}{original_extension}{number}{extension}"
-            stream = (place / file).open("xb")
+        # a.jpg and a.png, or a file system to which A and a are the same
+        paths = [stem, stem + original_extension] if original_extension else [stem]
+        file, stream = storage.create_file(place, paths, number + extension)
         with stream:
             stream.write(face["image"]["bytes"])
         corners = crops.crop_box(face["box"], margin, (height, width))
         text.write(" ".join([str(folder / file), *map(str, corners)]) + "\n")
-
-
-def safe_path(image_id: str) -> str:
-    """An image_id as a relative path that stays below its folder.
-
-    Characters of control become `_`, as do the components `.` and `..` and empty ones.
-    """
-    components = re.sub(r"[\x00-\x1f\x7f\\]", "_", image_id).split("/")
-    return "/".join("_" if part in ("", ".", "..") else part for part in components)

@@ -57,6 +57,7 @@ from facenet_core.storage.manifests import (
     read_manifest,
     wrong_parts,
 )
+from facenet_core.storage.names import create_file, safe_path
 from facenet_core.storage.reading import AHEAD, read_local
 from facenet_core.storage.system_files import is_system_file
 from facenet_core.storage.temporary import sweep_temporary_folders, temporary_folder
@@ -78,6 +79,7 @@ __all__ = [
     "check_writable",
     "client_options",
     "copy_file",
+    "create_file",
     "damaged_parts",
     "default_root",
     "describe_file",
@@ -109,6 +111,7 @@ __all__ = [
     "read_manifest",
     "remove",
     "remove_files",
+    "safe_path",
     "sha256",
     "size",
     "sweep",

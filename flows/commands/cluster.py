@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import posixpath
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -232,15 +233,22 @@ def _write_table(uri: str, faces: Sequence[dict[str, Any]], labels: np.ndarray) 
 def _write_folders(target: Path, faces: Sequence[dict[str, Any]], labels: np.ndarray) -> None:
     import shutil
 
+    target.mkdir(parents=True, exist_ok=True)
     for face, label in zip(faces, labels, strict=True):
-        folder = target / ("none" if label < 0 else f"{label:04d}")
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(face["file"], folder / f"{_file_name(face)}.jpg")
+        folder = "none" if label < 0 else f"{label:04d}"
+        index = f"_{face['face_index']}" if face["face_index"] else ""
+        paths = [f"{folder}/{name}" for name in _file_names(face)]
+        _, stream = storage.create_file(target, paths, f"{index}.jpg")
+        with stream, face["file"].open("rb") as crop:
+            shutil.copyfileobj(crop, stream)
 
 
-def _file_name(face: dict[str, Any]) -> str:
-    """Unlike that of any other face, and as short as that allows."""
-    path = Path(face["image_id"]).with_suffix("")
-    who, index = face["identity"], face["face_index"]
-    stem = path.name if who and path.name.startswith(who) else "_".join(path.parts).strip("/_")
-    return f"{stem}_{index}" if index else stem
+def _file_names(face: dict[str, Any]) -> list[str]:
+    """The name of the photograph where it says who it is, and its whole path in one name."""
+    names = posixpath.splitext(face["image_id"])[0].split("/")
+    whole = "_".join(name for name in names if name)
+    return (
+        [names[-1], whole]
+        if face["identity"] and names[-1].startswith(face["identity"])
+        else [whole]
+    )

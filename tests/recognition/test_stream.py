@@ -235,3 +235,24 @@ def test_crops_that_are_not_square_are_padded_and_counted(width, height, embedde
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = np.asarray(picture)
     np.testing.assert_array_equal(face.pixels, fit(square[None], size)[0])
+
+
+def test_photographs_of_one_name_are_each_in_the_folder_of_their_cluster(
+    photographs, model, tmp_path
+):
+    source = next(photographs.rglob("*.jpg"), None) or next(photographs.rglob("*.png"))
+    names = [
+        "a/Ann/1.jpg",
+        "b/Ann/1.jpg",
+        "Ann/Ann_1.jpg",
+        "c/Ann/Ann_1.jpg",
+        f"d/Ann/{'n' * 251}.jpg",
+    ]
+    for name in names:
+        (tmp_path / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "people" / name).write_bytes(source.read_bytes())
+    folders = tmp_path / "clusters"
+    command = ["cluster", str(tmp_path / "people"), "--model", model, "--engine", "keras"]
+    command += ["--aligned", "--output", str(tmp_path / "clusters.parquet")]
+    assert main([*command, "--folders", str(folders)]) == 0
+    assert len(list((folders / "0000").iterdir())) == len(names)

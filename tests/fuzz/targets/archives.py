@@ -19,11 +19,11 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from PIL import Image
 
-from facenet_core.alignment.export import safe_path
 from facenet_core.datasets import verification_bin
 from facenet_core.datasets.members import Fingerprint, Item, Limits
 from facenet_core.datasets.rows import RowMaker, Rules, Skip
 from facenet_core.datasets.sources import archive, nested, recordio
+from facenet_core.storage import safe_path
 
 from ..target import Target
 
