@@ -1,8 +1,8 @@
 """Photographs in, a table of embeddings out; whatever gave none is in the other table."""
 
 import argparse
-import json
 import io
+import json
 import tarfile
 from pathlib import Path
 

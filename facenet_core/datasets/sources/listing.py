@@ -61,7 +61,7 @@ class Listed:
             with self._named():
                 try:
                     size = storage.size(place)
-                    if size is None or ("://" not in place and not Path(place).exists()):
+                    if size is None or ("://" not in place and not Path(place).is_file()):
                         yield Unreadable(name, "missing", "no such file")
                     elif size > limits.image_bytes:
                         yield Unreadable(name, "too_many_bytes", f"{size} bytes")
@@ -70,6 +70,8 @@ class Listed:
                         limits.check_total(self.uri, total)
                         data = storage.read_bytes(place, limits.image_bytes)
                         yield Member(name, data, identity or None)
+                except FileNotFoundError:
+                    yield Unreadable(name, "missing", "it vanished while it was read")
                 except NotAFile as error:
                     yield Unreadable(name, "not_a_file", str(error))
                 except TooLarge as error:
