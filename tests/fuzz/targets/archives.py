@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import pickle
 import posixpath
 import struct
@@ -21,9 +22,9 @@ from PIL import Image
 
 from facenet_core.datasets import verification_bin
 from facenet_core.datasets.members import Fingerprint, Item, Limits
-from facenet_core.datasets.rows import RowMaker, Rules, Skip
+from facenet_core.datasets.rows import RowMaker, Rules, Skip, clean_path
 from facenet_core.datasets.sources import archive, nested, recordio
-from facenet_core.storage import safe_path
+from facenet_core.storage import create_file, safe_path
 
 from ..target import Target
 
@@ -35,7 +36,14 @@ _HOSTILE_NAMES = (
     "C:\\x.jpg",
     "a\x00b.jpg",
     "\x1b[2J.jpg",
+    "Ann\x01/1.jpg",
+    "Ann\x02/1.jpg",
+    "Ann.jpg",
+    "Ann.jpg/b.jpg",
+    "._Ann/1.jpg",
+    "__MACOSX/Ann/1.jpg",
 )
+_NOT_UTF_8 = ("Zo\udceb/1.jpg", "\udcff")
 _NAMES = ("Ann/Ann_0001.jpg", "Bob/Bob_0001.jpg", "Zoë/Zoë_0001.png", "notes.txt", "a/b/c/d.jpg")
 
 
@@ -126,7 +134,7 @@ def tar(names: tuple[str, ...] = _NAMES, format: int = tarfile.PAX_FORMAT) -> by
 def tars() -> list[bytes]:
     long = ("n" * 120 + "/" + "m" * 150 + ".jpg", *_NAMES)
     formats = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)
-    hostile = tar(_HOSTILE_NAMES, tarfile.GNU_FORMAT)
+    hostile = tar((*_HOSTILE_NAMES, *_NOT_UTF_8), tarfile.GNU_FORMAT)
     return [*(tar(long, format) for format in formats), tar(format=tarfile.USTAR_FORMAT), hostile]
 
 
@@ -248,11 +256,42 @@ def opcodes() -> st.SearchStrategy[bytes]:
     return st.lists(st.sampled_from(words), max_size=24).map(b"".join).map(lambda b: b + b".")
 
 
+def read_names(data: bytes, folder: Path) -> None:
+    """As an export calls the crops of photographs: every name has a file of its own."""
+    contents = {}
+    for line in data.split(b"\n")[:50]:
+        name, problem = clean_path(os.fsdecode(line))
+        if problem:
+            continue
+        stem, extension = posixpath.splitext(name)
+        path, stream = create_file(folder, [stem, stem + extension], ".jpg")
+        require_inside(path)
+        with stream:
+            stream.write(line)
+        assert path not in contents
+        contents[path] = line
+    for path, line in contents.items():
+        assert (folder / path).read_bytes() == line
+
+
+_FILE_NAMES = b"Ann/1.jpg\nAnn/1.png\nAnn.jpg\nAnn.jpg/1.jpg\nA\x01/1.jpg\nA\x02/1.jpg\nZo\xeb.jpg"
+
+
+def file_names() -> st.SearchStrategy[bytes]:
+    odd = ["", ".", "..", "~", "con", "\x01", "\u2028", "\u202e", "e\u0301", "\\", "n" * 300]
+    part = st.sampled_from(["Ann", "Ann.jpg", "ann", "1", "名" * 90, "d/" * 400, *odd])
+    name = st.lists(part | st.text(max_size=3), min_size=1, max_size=4).map("/".join)
+    end = st.sampled_from(["", ".jpg", ".png", ".jpg.jpg", "." + "e" * 260])
+    lines = st.lists(st.tuples(name, end).map("".join), max_size=12).map("\n".join)
+    return lines.map(lambda text: text.encode("utf-8", "replace"))
+
+
 TARGETS = (
     Target("tar", read_archive, tars, weight=8),
     Target("tar, compressed", read_archive, packed_seeds, weight=6, packed=repacked),
     Target("zip", read_archive, zips, weight=8),
     Target("nested archives", read_archive, nests, weight=5),
     Target("RecordIO", read_records, lambda: [records(), split_records()], weight=6),
+    Target("names of files", read_names, lambda: [_FILE_NAMES], 2, text=True, drawn=file_names),
     Target("verification set", read_verification_set, verification_sets, weight=5, drawn=opcodes),
 )

@@ -46,7 +46,7 @@ def damaged_inside(data: bytes, random: Random) -> bytes:
         for name in names:
             content = source.read(name)
             if name == chosen == "config.json" and random.random() < 0.6:
-                content = _calling(content, random)
+                content = random.choice((_calling, _oversized))(content, random)
             elif name == chosen:
                 content = mutated([content], random, text=name.endswith(".json"))
             out.writestr(name, content)
@@ -71,6 +71,19 @@ def _calling(config: bytes, random: Random) -> bytes:
     layer["config"] = random.choice(
         [{"function": {"class_name": "__lambda__"}}, {}, layer["config"]]
     )
+    return json.dumps(values).encode()
+
+
+def _oversized(config: bytes, random: Random) -> bytes:
+    """A configuration whose network has no room anywhere."""
+    values = json.loads(config)
+    layer = random.choice(values["config"]["layers"])
+    sizes = [10**6, 10**9, 2**31, 2**63, -1, 0, 1e30, [10**9], None]
+    names = ("units", "batch_shape", "rate", "filters")
+    for name in names if random.random() < 0.2 else [n for n in names if n in layer["config"]]:
+        layer["config"][name] = random.choice(sizes)
+        if name == "batch_shape":
+            layer["config"][name] = [None, *random.choices((1, 8, 10**6, 10**9), k=3)]
     return json.dumps(values).encode()
 
 

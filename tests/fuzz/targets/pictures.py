@@ -47,6 +47,15 @@ def pictures() -> list[bytes]:
         odd = Image.new(mode, (20, 24)) if mode == "I;16" else picture.convert(mode)
         odd.save(stream, name)
         found.append(stream.getvalue())
+    for mode in ("F", "I", "I;16", "LA", "1", "CMYK"):
+        stream = io.BytesIO()
+        odd = Image.new(mode, (20, 24)) if mode == "I;16" else picture.convert("L").convert(mode)
+        odd.save(stream, "TIFF")
+        found.append(stream.getvalue())
+    for orientation in (3, 6, 8):
+        stream = io.BytesIO()
+        picture.save(stream, "TIFF", tiffinfo={0x0112: orientation})
+        found.append(stream.getvalue())
     stream = io.BytesIO()
     picture.save(stream, "EPS")  # Pillow would start another program to read it
     return [*found, stream.getvalue()]

@@ -84,6 +84,8 @@ def manifest_values() -> st.SearchStrategy[bytes]:
         ("inputs", 0),
         ("inputs", 0, "uri"),
     ]
+    paths += [("counts", "images"), ("config", "image_size"), ("made_by", "facenet-pipeline")]
+    paths += [("parts", 0, "rows"), ("parts", 0, "sha256"), ("details", "labels")]
     paths += [("details", "metrics", "folds"), ("details", "metrics", "subtract_mean"), ()]
 
     def changed(change: tuple[tuple[str | int, ...], object]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facenet_core import records
-from facenet_core.datasets.members import Member
+from facenet_core.datasets.rows import LONGEST_NAME, RowMaker, Rules
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.recognition import tables
 from facenet_core.recognition.classify import ClassifierSettings, FaceClassifier
@@ -66,11 +67,31 @@ def shards() -> list[bytes]:
     return [*found, stream.getvalue()]
 
 
+@cache
+def sources() -> list[bytes]:
+    """The same, and tables with odd people and paths."""
+    names = ["a" * 1_000_000, "", "Zoe\u0308", "Zo\xeb", "A\x01", "../x", "A\0", "\u202eAnn"]
+    images = pa.array(
+        [{"bytes": jpeg(n), "path": f"{name}/{n}.jpg"} for n, name in enumerate(names)],
+        records.IMAGE,
+    )
+    plain, shared, numbers = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    pq.write_table(pa.table({"image": images, "identity": names}), plain, use_dictionary=False)
+    people = pa.table({"image": images, "identity": pa.array(names[:1] * 8).dictionary_encode()})
+    pq.write_table(people, shared, compression="zstd")
+    pq.write_table(pa.table({"image": images, "label": pa.array([-1, 2**62] * 4)}), numbers)
+    return [*shards(), plain.getvalue(), shared.getvalue(), numbers.getvalue()]
+
+
 def read_source(data: bytes, folder: Path) -> None:
-    """As the child does in which ingest reads somebody's data set."""
+    """As the child does in which ingest reads somebody's data set, and as ingest takes it."""
     file = _file(folder, data)
-    for item in ParquetFiles(file, (file,)).read(LIMITS):
-        assert not isinstance(item, Member) or isinstance(item.data, bytes)
+    items = [item for item in ParquetFiles(file, (file,)).read(LIMITS) if not isinstance(item, str)]
+    for row in RowMaker(Rules("faces", False, 10**8)).rows(items):
+        if isinstance(row, dict):
+            assert 0 < len(row["identity"]) <= LONGEST_NAME
+            assert 0 < len(row["image_id"]) <= LONGEST_NAME
+            assert isinstance(row["image"]["bytes"], bytes)
 
 
 def read_part(data: bytes, folder: Path) -> None:
@@ -122,7 +143,7 @@ def read_classifier(data: bytes, folder: Path) -> None:
 
 
 TARGETS = (
-    Target("Parquet source", read_source, shards, weight=5),
+    Target("Parquet source", read_source, sources, weight=5),
     Target("shard", read_part, shards, weight=5),
     Target("embeddings", read_embeddings, embeddings, weight=3),
     Target("classifier", read_classifier, classifiers, weight=2),
