@@ -1,7 +1,12 @@
 """The tree of errors. A message names the input, what was expected and what to do.
 
-The command line prints the message alone and ends with `exit_status`.
+The command line prints the message alone and ends with `exit_status`. Messages lose the secrets of
+addresses in them when an error is made, so that nobody who passes one on has to think of it.
 """
+
+from __future__ import annotations
+
+from facenet_core.addresses import scrub
 
 
 class FacenetError(Exception):
@@ -9,6 +14,9 @@ class FacenetError(Exception):
 
     exit_status = 1
     retryable = False  # whether doing the same again can end better
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(scrub(text) if isinstance(text, str) else text for text in args))
 
 
 class ConfigError(FacenetError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
@@ -20,6 +19,7 @@ from tasks.artifacts import show_summary
 from tasks.cluster import cluster
 from tasks.credentials import open_root
 from tasks.progress import progress
+from tasks.recorded import flow
 from tasks.shards import run_shards
 from tasks.summary import Run, StageSummary, already_made
 

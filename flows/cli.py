@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import yaml
 
@@ -24,7 +23,7 @@ from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
 from flows import commands as tools
 from flows.ending import end_in_time
-from flows.printable import printable
+from flows.terminal import Warnings, echo_error, echo_json, fit
 
 _PACKAGE = "facenet-pipeline"
 STAGES: dict[str, tuple[type[conf.Config], list[tuple[str, str]], str]] = {
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parse(words)
     except ConfigError as error:
-        print(f"facenet: {error}", file=sys.stderr)
+        echo_error(f"facenet: {error}")
         return error.exit_status
     _prepare_environment(options.verbose)
     if arguments is None:  # the process is this command's alone
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings = _show_warnings()
     try:
         settings = conf.load(options.config, options.overrides)
-        _refuse_credentials(options, settings)
+        _strip_addresses(options, settings)
         _use_credentials(options, settings)
         if options.command in (found := tools.find()):
             found[options.command].run(options, settings)
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(error, options.debug)
         return error.exit_status
     except KeyboardInterrupt:
-        print("facenet: interrupted; the same command continues from here", file=sys.stderr)
+        echo_error("facenet: interrupted; the same command continues from here")
         return 130
     except Exception as error:  # nobody should meet a traceback without asking for it
         _print_error(error, options.debug)
@@ -134,8 +133,7 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     if options.command == "align":
         from flows.align import align
 
-        raw = addresses.remember(options.raw)
-        return align(raw, stage, root, where, options.export, credentials)
+        return align(options.raw, stage, root, where, options.export, credentials)
     if options.command == "train":
         from flows.train import train
 
@@ -155,8 +153,15 @@ def _merged(section: conf.Config, options: argparse.Namespace) -> Any:
     return conf.build(type(section), {**values, **given}, "the command line")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats wrong options as far as they are fit for a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(fit(message))
+
+
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="facenet",
         description="From face photographs to a validated face-embedding model.",
         allow_abbrev=False,
@@ -274,21 +279,22 @@ def _explain_unknown(word: str, command: str, commands: Any) -> str:
     return f"unknown option {word}; {hint}"
 
 
-def _refuse_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
-    """Raises ConfigError where a URI has keys in it, before Prefect records it as a parameter.
+def _strip_addresses(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
+    """Take what is secret out of all options, before anything records or prints them.
 
-    Names that are not UTF-8 could not be recorded at all.
+    Raises:
+        ConfigError: a URI of a store has keys in it; or a name is not UTF-8 and could not be
+            recorded at all.
     """
-    waiting: list[Any] = [settings.model_dump(), vars(options)]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
-        elif isinstance(value, str):
-            text_files.require_utf8(value)
-            addresses.refuse_credentials(value)
+
+    def recordable(text: str) -> str:
+        text_files.require_utf8(text)
+        return addresses.hide(text)
+
+    addresses.in_depth(recordable, settings.model_dump())
+    for name, value in vars(options).items():
+        if name not in ("config", "overrides"):  # read already
+            setattr(options, name, addresses.in_depth(recordable, value))
 
 
 # `credentials` may be about to make the block, and `doctor` says what is wrong with it.
@@ -320,25 +326,25 @@ def _show_warnings() -> logging.Handler:
     """Let the library's warnings reach the terminal; returns what does it."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("facenet: %(message)s"))
+    handler.setFormatter(Warnings())
     logging.getLogger("facenet_core").addHandler(handler)
     return handler
 
 
 def _print_error(error: Exception, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
+        echo_error("".join(traceback.format_exception(error)))
     name = "" if isinstance(error, FacenetError) else f"{type(error).__name__}: "
-    print(f"facenet: {printable(f'{name}{error}')}", file=sys.stderr)
+    echo_error(f"facenet: {name}{error}")
     if not isinstance(error, FacenetError) and not debug:
-        print("facenet: run it with --debug for the traceback", file=sys.stderr)
+        echo_error("facenet: run it with --debug for the traceback")
 
 
 def _print_result(result: Any, options: argparse.Namespace) -> None:
     from flows import results
 
     if options.json:
-        print(json.dumps(results.as_json(result)))
+        echo_json(results.as_json(result))
         return
     results.print_table(result)
 

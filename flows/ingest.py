@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
@@ -15,6 +14,7 @@ from tasks.cluster import cluster
 from tasks.credentials import open_root
 from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.progress import progress
+from tasks.recorded import flow
 from tasks.shards import run_shards
 from tasks.summary import Run, StageSummary, already_made
 

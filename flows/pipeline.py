@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
@@ -18,6 +16,7 @@ from flows.validate import validate
 from tasks import names
 from tasks.cluster import cluster
 from tasks.credentials import open_root
+from tasks.recorded import flow
 from tasks.summary import PipelineSummary
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from facenet_core import storage
 from facenet_core.config import TrainConfig, Uri
 from facenet_core.models.foreign import bring_in
@@ -12,6 +10,7 @@ from facenet_core.training import loop as core
 from tasks import names
 from tasks.artifacts import show_summary
 from tasks.credentials import open_root
+from tasks.recorded import flow
 from tasks.summary import Run, StageSummary, already_made
 from tasks.train import show_curves, train_model
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from facenet_core import storage
 from facenet_core.config import Uri, ValidateConfig
 from facenet_core.datasets import import_bin
@@ -15,6 +13,7 @@ from facenet_core.storage import Plan
 from tasks import names
 from tasks.artifacts import show_folds, show_picture, show_summary
 from tasks.credentials import open_root
+from tasks.recorded import flow
 from tasks.summary import Run, StageSummary, already_made
 from tasks.validate import compare_models, import_set, validate_model
 

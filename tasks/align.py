@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
@@ -15,6 +15,7 @@ from tasks.artifacts import show_picture, show_table
 from tasks.caching import REMEMBERED, shard_key
 from tasks.cluster import Cluster, WorkerLost
 from tasks.progress import progress
+from tasks.recorded import task
 from tasks.retrying import SHARD_RETRIES, retry_can_help
 from tasks.shards import shard_name
 from tasks.summary import StageSummary

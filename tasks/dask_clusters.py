@@ -9,6 +9,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from facenet_core import addresses
 from facenet_core.config import ClusterConfig
 from facenet_core.errors import ConfigError, FacenetError
 from tasks import credentials
@@ -53,7 +54,7 @@ def start(config: ClusterConfig) -> Client:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if config.dask_address is not None:
         try:
-            return Client(config.dask_address, timeout=30, set_as_default=False)
+            return Client(addresses.whole(config.dask_address), timeout=30, set_as_default=False)
         except (OSError, TimeoutError) as error:
             raise FacenetError(
                 f"{config.dask_address}: no Dask scheduler answers ({error}); start one with "
@@ -93,7 +94,7 @@ def _named(name: str, config: ClusterConfig) -> Any:
             "as dask_kubernetes.operator.KubeCluster, its package installed here"
         ) from error
     try:
-        cluster = cluster_class(**config.cluster_options)
+        cluster = cluster_class(**addresses.whole_all(config.cluster_options))
         if config.adapt is not None:
             cluster.adapt(minimum=config.adapt[0], maximum=config.adapt[1])
         elif config.workers is not None:
@@ -117,22 +118,25 @@ def _let_workers_ignore_interrupts(client: Client) -> None:
 
 
 def _hand_on_credentials(client: Client) -> None:
-    """What a block gave this process, for workers of its own cluster on other machines.
+    """What a block gave this process, and the secrets of the addresses that it knows, for workers
+    of its own cluster, also on other machines.
 
     Those of an existing scheduler have credentials of their own: others run code on them, too.
     """
     from distributed import WorkerPlugin
 
     class UseCredentials(WorkerPlugin):
-        def __init__(self, variables: dict[str, str | None]) -> None:
-            self._variables = variables
+        def __init__(self, variables: dict[str, str | None], known: dict[str, str]) -> None:
+            self._variables, self._addresses = variables, known
 
         def setup(self, worker: Any) -> None:
+            addresses.recall(self._addresses)
             for name, value in self._variables.items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
 
-    if variables := credentials.given():
-        client.register_plugin(UseCredentials(dict(variables)))
+    variables, known = dict(credentials.given()), addresses.hidden()
+    if variables or known:
+        client.register_plugin(UseCredentials(variables, known))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from threading import Event, Lock
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core.config import IngestConfig
@@ -19,6 +18,7 @@ from facenet_core.storage import Part, Plan
 from tasks.caching import REMEMBERED, shard_key
 from tasks.cluster import Cluster
 from tasks.progress import Report, progress
+from tasks.recorded import task
 from tasks.retrying import SHARD_RETRIES, retry_can_help
 from tasks.shards import shard_name
 

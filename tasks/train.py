@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core import records, storage
@@ -14,6 +13,7 @@ from facenet_core.training import loop as core
 from facenet_core.training.history import HISTORY_FILE
 from tasks.artifacts import show_png
 from tasks.progress import progress
+from tasks.recorded import task
 from tasks.retrying import retry_can_help
 
 _CURVES = {

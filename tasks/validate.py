@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core.config import ValidateConfig
@@ -14,6 +13,7 @@ from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import validate as core
 from facenet_core.storage import Manifest, Plan
 from tasks.progress import progress
+from tasks.recorded import task
 from tasks.retrying import retry_can_help
 
 

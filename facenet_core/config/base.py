@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from facenet_core import addresses
 from facenet_core.errors import ConfigError
+from facenet_core.printable import shortened
 
 # Words that stand where a path could.
 SYNTHETIC = "synthetic"
@@ -20,18 +22,27 @@ AUTO_PAIRS = "auto"
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 WHERE = {"where": True}  # marks a field that says where or how fast something runs
-# In a JSON schema: a URI without credentials. Prefect's server holds it against the parameters of a
-# deployment's run, and refuses them before it records anything. `null` is for others to judge.
+# Patterns of JSON schemas have no flag for letters of either case.
+_SECRET_WORDS = "|".join(
+    "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in word)
+    for word in addresses.SECRET_WORDS
+)
+# In a JSON schema: an address without secrets. Prefect's server holds it against the parameters of
+# a deployment's run, and refuses them before it records anything. `null` is for others to judge.
 NO_CREDENTIALS: dict[str, Any] = {
     "not": {
         "type": "string",
-        "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*@|^[sS]3[aA]?://[^/@]*:.*@",
+        "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://([^/]*|[^/@:]*:(?![0-9]{0,5}[/?#])[^@]*)@"
+        rf"|^[A-Za-z][A-Za-z0-9+.-]*://.*[?&][^=&]*({_SECRET_WORDS})[^=&]*=",
     }
 }
 # Marks a field that holds a path or URI: a path is relative to the file it stands in.
 PATH: dict[str, Any] = {"path": True, **NO_CREDENTIALS}
 
-Uri = Annotated[str, Field(json_schema_extra=NO_CREDENTIALS)]
+# A path, URI or reference. What is secret in it is kept in this process's memory alone.
+Address = Annotated[str, AfterValidator(addresses.hide)]
+# One that is a parameter of a flow.
+Uri = Annotated[Address, Field(json_schema_extra=NO_CREDENTIALS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Model = TypeVar("Model", bound="Config")
@@ -93,7 +104,7 @@ def _explain(model: type[Config], problem: Any) -> str:
     if problem["type"] == "value_error" and not problem["loc"]:
         return str(problem["ctx"]["error"])  # of fields that do not go together
     if problem["type"] != "extra_forbidden":
-        return f"{dotted}: {problem['msg']} (got {problem['input']!r})"
+        return f"{dotted}: {problem['msg']} (got {shortened(repr(problem['input']), 200)})"
     owner = field_model(model, parents) or model
     known = [field.alias or key for key, field in owner.model_fields.items()]
     nearest = difflib.get_close_matches(str(name), known, n=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from facenet_core import addresses
 from facenet_core.config.base import (
@@ -12,6 +12,7 @@ from facenet_core.config.base import (
     PATH,
     SYNTHETIC,
     WHERE,
+    Address,
     Config,
     Name,
     Probability,
@@ -22,7 +23,7 @@ from facenet_core.config.training import TrainConfig
 class IngestConfig(Config):
     """Photographs into raw shards."""
 
-    source: Annotated[str, AfterValidator(addresses.remember)] = Field(
+    source: Address = Field(
         SYNTHETIC,
         description="A data set's name (`facenet datasets` lists them), or a folder, archive, URL, "
         "s3://, Parquet, .rec or list of photographs, or `synthetic`: faces drawn here.",
@@ -71,7 +72,7 @@ class IngestConfig(Config):
         "images excepted.",
         json_schema_extra=WHERE,
     )
-    catalogue: str | None = Field(
+    catalogue: Address | None = Field(
         None,
         description="A YAML file with data sets of your own; default: $FACENET_CATALOGUE.",
         json_schema_extra={**WHERE, **PATH},
@@ -146,7 +147,7 @@ class ValidateConfig(Config):
     """A model on pairs of faces: the LFW protocol."""
 
     name: Name | None = Field(None, description="Name of the report; default: that of the model.")
-    pairs: str = Field(
+    pairs: Address = Field(
         AUTO_PAIRS,
         description="A pairs file (LFW, CALFW, CPLFW, AgeDB-30, CFP's folder Split/FP, CSV, "
         "Parquet), or `generate`: drawn from the crops; auto: those that the crops bring, else "
@@ -177,7 +178,7 @@ class ValidateConfig(Config):
     identification: bool = Field(
         False, description="Embed all crops, and find people in a gallery of one image each."
     )
-    groups: str | None = Field(
+    groups: Address | None = Field(
         None,
         description="A CSV of attributes (sex, age …) by image_id or identity: figures by group.",
         json_schema_extra=PATH,
@@ -203,7 +204,9 @@ class ClusterConfig(Config):
     """Where shards are worked on. Never changes what is made."""
 
     workers: int | None = Field(None, ge=1, description="Local Dask workers; default: the cores.")
-    dask_address: str | None = Field(None, description="An existing scheduler, tcp://host:8786.")
+    dask_address: Address | None = Field(
+        None, description="An existing scheduler, tcp://host:8786."
+    )
     memory_limit: str = Field("auto", description="Memory limit of one local worker.")
     cluster_class: str | None = Field(
         None,
@@ -221,6 +224,11 @@ class ClusterConfig(Config):
         600.0, gt=0, description="Seconds to wait for the first worker of a cluster."
     )
 
+    @field_validator("cluster_options")
+    @classmethod
+    def _strip_options(cls, options: dict[str, Any]) -> Any:
+        return addresses.hide_all(options)
+
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:
         if self.cluster_class is not None and self.dask_address is not None:
@@ -237,7 +245,7 @@ class ClusterConfig(Config):
 class PipelineConfig(Config):
     """The whole pipeline, as a YAML file holds it."""
 
-    storage: str | None = Field(
+    storage: Address | None = Field(
         None,
         description="Storage root, a folder or URI; default: $FACENET_STORAGE or ./facenet-store.",
         json_schema_extra=PATH,

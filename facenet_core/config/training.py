@@ -6,20 +6,20 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from facenet_core.config.base import AUTO_PAIRS, PATH, WHERE, Config, Name, Probability
+from facenet_core.config.base import AUTO_PAIRS, PATH, WHERE, Address, Config, Name, Probability
 
 
 class TrainConfig(Config):
     """Crops into a face-embedding model."""
 
     name: Name | None = Field(None, description="Name of the model; default: that of the data.")
-    resume: str | None = Field(
+    resume: Address | None = Field(
         None,
         description="A finished model to train on, with its optimizer, centers and classifier; "
         "fields that are not given are as they were for it.",
         json_schema_extra=PATH,
     )
-    pretrained_model: str | None = Field(
+    pretrained_model: Address | None = Field(
         None,
         description="A finished model whose weights to start from; `--from` for short.",
         json_schema_extra={**PATH, "option": "--from"},
@@ -76,7 +76,7 @@ class TrainConfig(Config):
     learning_rate: float = Field(
         0.1, description="Fixed learning rate; negative: take the schedule file."
     )
-    learning_rate_schedule_file: str | None = Field(
+    learning_rate_schedule_file: Address | None = Field(
         None,
         description="Lines `epoch: rate`, used where learning_rate is negative.",
         json_schema_extra=PATH,
@@ -111,7 +111,7 @@ class TrainConfig(Config):
     filter_min_nrof_images_per_class: int = Field(
         0, ge=0, description="People with fewer images are left out."
     )
-    filter_model: str | None = Field(
+    filter_model: Address | None = Field(
         None,
         description="A finished model by which images far from their person's centre are found.",
         json_schema_extra=PATH,
@@ -128,12 +128,12 @@ class TrainConfig(Config):
     validate_every_n_epochs: int = Field(
         5, ge=1, description="Epochs between looks at what is held out; the last is one."
     )
-    lfw_dir: str | None = Field(
+    lfw_dir: Address | None = Field(
         None,
         description="Crops of other people, on whose pairs the model is measured on the way.",
         json_schema_extra=PATH,
     )
-    lfw_pairs: str = Field(
+    lfw_pairs: Address = Field(
         AUTO_PAIRS, description="Their pairs, as `validate.pairs`.", json_schema_extra=PATH
     )
     lfw_nrof_folds: int = Field(10, ge=2, description="Folds, as for validate.")

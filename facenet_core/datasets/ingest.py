@@ -13,7 +13,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from facenet_core.datasets.rows import (
 from facenet_core.datasets.sources import nested
 from facenet_core.datasets.sources.archive import Archive
 from facenet_core.datasets.sources.recognise import recognise
-from facenet_core.errors import AccountingError, FacenetError, SourceError
+from facenet_core.errors import AccountingError, SourceError
 from facenet_core.forgotten import REDACTED
 from facenet_core.imaging.formats import EXTENSIONS
 from facenet_core.progress import Progress, silent
@@ -66,7 +66,7 @@ def plan_ingest(root: str, config: IngestConfig) -> Plan:
     Raises:
         SourceError: there is no such source, or it is of no kind that is known.
     """
-    with _without_credentials():
+    with addresses.without_secrets():
         return _plan(root, config)
 
 
@@ -113,7 +113,7 @@ def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = sil
         SourceError: the source is damaged, over a limit, or holds no image; with `strict`, also
             where anything but a file that is no image would be skipped.
     """
-    with _without_credentials():
+    with addresses.without_secrets():
         return _stream(root, plan, config, progress)
 
 
@@ -286,22 +286,6 @@ def finish(
     ]
     details = {"files": shown} if files else {}
     return storage.publish(plan, written.parts, written.counts, run, details)
-
-
-@contextmanager
-def _without_credentials() -> Iterator[None]:
-    """Take credentials of addresses out of messages that libraries wrote."""
-    try:
-        yield
-    except FacenetError as error:
-        notes = getattr(error, "__notes__", [])
-        told = [str(error), *notes]
-        if (clean := [addresses.scrub(text) for text in told]) == told:
-            raise
-        scrubbed = type(error)(clean[0])
-        for note in clean[1:]:
-            scrubbed.add_note(note)
-        raise scrubbed from None
 
 
 def _fingerprint(source: Source, origin: Origin) -> Fingerprint:

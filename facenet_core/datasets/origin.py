@@ -83,7 +83,7 @@ def _catalogued(root: str, config: IngestConfig, name: str, entry: Entry) -> Ori
     files = tuple(
         Wanted(
             storage.join(folder, file.name),
-            tuple(addresses.remember(url) for url in file.urls),
+            tuple(addresses.hide(url) for url in file.urls),
             file.sha256,
             file.md5,
             file.bytes,

@@ -12,7 +12,7 @@ from typing import Any
 
 import regex
 
-from facenet_core import storage
+from facenet_core import addresses, storage
 from facenet_core.datasets.members import Item, Member, Nested, Unreadable
 from facenet_core.datasets.picture_header import picture_size
 from facenet_core.datasets.seen import Seen
@@ -245,10 +245,13 @@ def compile_identity_pattern(pattern: str | None) -> regex.Pattern[str] | None:
 
 
 def clean_path(path: str) -> tuple[str, str]:
-    """The path in NFC with plain `/`, and what is wrong with it ("" where nothing is)."""
+    """The path in NFC with plain `/`, and what is wrong with it ("" where nothing is).
+
+    Tables may hold addresses as paths, with secrets that nobody else is to see.
+    """
     if _PLAIN.fullmatch(path):
         return path, ""
-    path = _text(path.replace("\\", "/"))
+    path = _text(addresses.public(path).replace("\\", "/"))
     if len(path) > LONGEST_NAME:
         return path[:LONGEST_NAME], f"longer than {LONGEST_NAME} characters"
     if path.startswith("/") or re.match("[A-Za-z]:/", path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import logging
 import re
 import time
 from contextlib import suppress
@@ -55,7 +54,6 @@ def transfer(url: str, file: Landing, progress: Progress, timeout: float) -> boo
 def _http(url: str, file: Landing, progress: Progress, timeout: float) -> bool:
     import httpx
 
-    _scrub_log()
     auth = None
     with suppress(OSError, ValueError):  # no ~/.netrc, or one that cannot be parsed
         auth = httpx.NetRCAuth()
@@ -206,19 +204,3 @@ def _any(url: str, file: Landing, progress: Progress) -> None:
         raise Temporary(addresses.scrub(f"{type(error).__name__}: {error}")) from None
     if total is not None and file.size != total:
         raise Temporary(f"ended after {file.size:,} of {total:,} bytes")
-
-
-class _Scrub(logging.Filter):
-    """Takes credentials out of what the HTTP library logs."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = addresses.scrub(record.getMessage()), ()
-        return True
-
-
-_scrub = _Scrub()
-
-
-def _scrub_log() -> None:
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
-        logging.getLogger(name).addFilter(_scrub)  # adding it twice does nothing

@@ -29,13 +29,14 @@ _SCHEME = re.compile(r"((?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*)://", re.IGNOR
 
 
 def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a URI and the path within it.
+    """The file system of a URI and the path within it, with the secrets of a stripped address.
 
     Raises:
         ConfigError: credentials stand in the URI.
         StorageError: the protocol is unknown or its package is not installed.
     """
     addresses.refuse_credentials(uri)
+    uri = addresses.whole(uri)
     if (path := local_path(uri)) is not None:
         return LocalFileSystem(), path
     try:

@@ -16,6 +16,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from facenet_core.addresses import public
 from facenet_core.errors import ArtifactError
 from facenet_core.storage.dataset_card import CARD, dataset_card
 from facenet_core.storage.files import (
@@ -63,10 +64,17 @@ _ENGINES += ("opencv-python-headless", "mtcnn", "scikit-learn")
 
 @dataclass(frozen=True)
 class Input:
-    """What a stage was given: another artifact, or a source with its content's fingerprint."""
+    """What a stage was given: another artifact, or a source with its content's fingerprint.
+
+    The URI is without secrets, also where the manifest of an earlier version holds some.
+    """
 
     uri: str
     fingerprint: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.uri, str):  # a manifest may hold anything
+            object.__setattr__(self, "uri", public(self.uri))
 
 
 @dataclass(frozen=True)

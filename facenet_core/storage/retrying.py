@@ -37,7 +37,6 @@ _KINDS |= {"ClientConnectionError", "ClientPayloadError", "IncompleteRead", "Res
 _NOTHING_THERE = {"FileNotFoundError", "LookupError", "error_perm"}  # the last is FTP's
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
 _NO_CREDENTIALS |= {"ProfileNotFound", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
-_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 
 
 class CutShort(OSError):
@@ -144,7 +143,7 @@ def _explained(uri: str, verb: str, error: Exception) -> StorageError:
     message = str(error)
     if {"ClientResponseError"} & _kinds(error):  # aiohttp's, whose text repeats the address
         message = f"HTTP {status} {getattr(error, 'message', '')}".rstrip()
-    reason = _without_secrets(getattr(error, "strerror", None) or message or _name(error))
+    reason = getattr(error, "strerror", None) or message or _name(error)
     said = f"{uri}: cannot be {verb}: {reason}"
     if _kinds(error) & _NO_CREDENTIALS:
         return AccessError(
@@ -161,7 +160,7 @@ def _explained(uri: str, verb: str, error: Exception) -> StorageError:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         where = f" ({endpoint})" if endpoint and uri.startswith("s3") else ""
         times = f"was asked {_tries(uri)} times"
-        return StorageError(f"{said}; the store{_without_secrets(where)} {times}")
+        return StorageError(f"{said}; the store{where} {times}")
     if 400 <= status < 500 or code:
         return AccessError(said)
     return StorageError(said)
@@ -187,10 +186,3 @@ def _kinds(error: BaseException) -> set[str]:
 
 def _name(error: Exception) -> str:
     return type(error).__name__
-
-
-def _without_secrets(text: str) -> str:
-    for secret in filter(None, map(os.environ.get, _SECRETS)):
-        if len(secret) > 3:
-            text = text.replace(secret, "…")
-    return text

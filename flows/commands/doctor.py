@@ -6,7 +6,6 @@ Ends with status 1 where something fails that a run would need.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -17,9 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from facenet_core import addresses
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import FacenetError
 from facenet_core.plural import plural
+from flows import terminal
+from flows.terminal import echo_json, fit
 
 _MEMORY_NEEDED = 4 * 2**30  # bytes: a training and the flow's process
 
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     ]
     findings = [finding for check in checks for finding in check()]
     if options.json:
-        print(json.dumps([asdict(finding) for finding in findings]))
+        echo_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
     failed = [finding.what for finding in findings if finding.state == "failed"]
@@ -164,7 +166,7 @@ def _dask(address: str | None) -> Iterator[Finding]:
     from distributed import Client
 
     try:
-        with Client(address, timeout=5, set_as_default=False) as client:
+        with Client(addresses.whole(address), timeout=5, set_as_default=False) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError) as error:
         remedy = "start `dask scheduler`, or leave dask_address out"
@@ -180,15 +182,14 @@ def _size(count: int) -> str:
 
 
 def _show(findings: list[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(show_header=False)
     colours = {"ok": "green", "note": "yellow", "failed": "red"}
     for finding in findings:
-        text = Text(finding.found)
+        text = Text(fit(finding.found))
         if finding.remedy and finding.state != "ok":
             text.append(f"\n→ {finding.remedy}", style="bold")
         table.add_row(finding.what, Text(finding.state, style=colours[finding.state]), text)
-    Console(file=sys.stdout).print(table)
+    terminal.console().print(table)

@@ -250,7 +250,7 @@ def test_no_credentials_are_told_beside_an_error(
     root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "http://ann:pass-word@faces.example/f.parquet"
-    addresses.remember(secret)
+    addresses.hide(secret)
     patch = (
         f"import pyarrow.parquet as pq\npq.ParquetFile = lambda *a, **o: 1 / len('{secret}' and '')"
     )

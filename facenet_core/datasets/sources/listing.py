@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from facenet_core import storage, text_files
+from facenet_core import addresses, storage, text_files
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.memo import Memo
 from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
@@ -32,7 +32,8 @@ class Listed:
     """`path,identity` lines, with or without a header.
 
     Paths are relative to the list's folder, absolute, or URIs. Without a second column, the folder
-    of a picture is its identity.
+    of a picture is its identity. Pictures are called without what is secret in their URIs; of two
+    that differ in nothing else, the second is a duplicate name.
     """
 
     uri: str
@@ -48,7 +49,7 @@ class Listed:
                 file = Path(place)
                 with self._named():
                     if "://" in place:
-                        entries.append((path, storage.size(place) or 0, ""))
+                        entries.append((addresses.public(path), storage.size(place) or 0, ""))
                     elif storage.exists(place) and file.is_file():
                         entries.append((path, file.stat().st_size, memo.sha256(file)))
         return listing_fingerprint(entries)
@@ -56,7 +57,7 @@ class Listed:
     def items(self, limits: Limits) -> Iterator[Item]:
         total = 0
         for path, identity in self._lines():
-            name = _UPWARDS.sub("", posixpath.normpath(path.split("://")[-1]))
+            name = _UPWARDS.sub("", posixpath.normpath(addresses.public(path).split("://")[-1]))
             place = self._place(path)
             with self._named():
                 try:
@@ -115,7 +116,9 @@ class Listed:
                             f"{max(columns) + 1}"
                         )
                     who = cells[identity].strip() if len(cells) > 1 else ""
-                    yield cells[path].strip(), who
+                    address = cells[path].strip()
+                    addresses.learn(address)
+                    yield address, who
             except UnicodeDecodeError as error:
                 raise SourceError(f"{self.uri}: {text_files.not_text(error)}") from None
             except csv.Error as error:

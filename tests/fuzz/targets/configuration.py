@@ -179,12 +179,15 @@ _REFUSALS = (FacenetError, ValueError)  # the latter of the standard library, he
 def read_address(data: bytes, folder: Path) -> None:
     """Whatever is shown of an address holds none of its secrets."""
     address = data.decode("utf-8", "replace")
-    addresses._whole.clear()
-    shown = addresses.remember(address)
+    for learnt in (addresses._whole, addresses._secrets, addresses._lengths):
+        learnt.clear()
+    shown = addresses.hide(address)
     assert addresses.whole(shown) == address
     user = urlsplit(address).netloc.rpartition("@")[0] if "://" in address else ""
     assert ":" not in user or user not in shown, shown
-    addresses.scrub(f"cannot fetch {address}: refused")
+    assert addresses.public(shown) == shown
+    text = addresses.scrub(f"cannot fetch {address}: refused")
+    assert ":" not in user or user not in text, text
 
 
 _ADDRESSES = (
