@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from facenet_core.housekeeping.forget import Forgetting, carry_out, plan_forgetting
 from facenet_core.housekeeping.inventory import Artifact
 from facenet_core.plural import plural
 from flows.housekeeping import print_table
+from flows.terminal import echo, echo_error, echo_json
 
 
 def forget(root: str, identity: str, yes: bool, delete_affected: bool, as_json: bool) -> None:
     """`facenet storage forget`."""
     plan = plan_forgetting(root, identity)
     if yes:
-        carry_out(plan, delete_affected, lambda text: print(text, file=sys.stderr))
+        carry_out(plan, delete_affected, echo_error)
     if as_json:
-        print(json.dumps(_forgetting_json(plan, yes, delete_affected)))
+        echo_json(_forgetting_json(plan, yes, delete_affected))
         return
     _show_forgetting(plan, yes, delete_affected)
 
@@ -48,9 +47,9 @@ def _forgetting_json(plan: Forgetting, yes: bool, delete_affected: bool) -> dict
 
 def _show_forgetting(plan: Forgetting, yes: bool, delete_affected: bool) -> None:
     if plan.nowhere:
-        print(f"{plan.identity}: in no artifact of {plan.root}")
+        echo(f"{plan.identity}: in no artifact of {plan.root}")
     for name in plan.similar:
-        print(f"of almost the same name, and left alone: {name}")
+        echo(f"of almost the same name, and left alone: {name}")
     rows = [
         (r.artifact.label, f"{r.rows:,}", f"now {r.plan.fingerprint}" if yes else "written again")
         for r in plan.rewrites
@@ -65,25 +64,25 @@ def _show_forgetting(plan: Forgetting, yes: bool, delete_affected: bool) -> None
             ("cached copies", f"{plural(len(plan.caches), 'file')} in {plan.caches[0].parents[1]}")
         )
     if gone:
-        print()
+        echo()
         print_table(("removed" if yes else "would go", ""), gone)
     if plan.affected:
-        print()
+        echo()
         rows = [
             (one.artifact.label, one.why, _advice(one.artifact, yes, delete_affected))
             for one in plan.affected
         ]
         print_table(("affected", "why", "what to do"), rows)
     for source in plan.sources:
-        print(f"\nThe source itself is not touched, and ingest leaves the person out: {source}")
-    print()
+        echo(f"\nThe source itself is not touched, and ingest leaves the person out: {source}")
+    echo()
     if yes:
-        print(f"Forgotten. Nothing takes {plan.identity} into {plan.root} any more.")
-        print("Caches of other machines that trained on these crops, exported folders, classifiers")
-        print("and copies elsewhere are not within reach: remove them there.")
+        echo(f"Forgotten. Nothing takes {plan.identity} into {plan.root} any more.")
+        echo("Caches of other machines that trained on these crops, exported folders, classifiers")
+        echo("and copies elsewhere are not within reach: remove them there.")
     else:
         hint = "was forgotten before; " if plan.known else ""
-        print(f"Nothing was changed: {hint}--yes does it, and cannot be undone.")
+        echo(f"Nothing was changed: {hint}--yes does it, and cannot be undone.")
 
 
 def _advice(artifact: Artifact, yes: bool, delete_affected: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from facenet_core.housekeeping import collection, inventory
 from facenet_core.housekeeping.inventory import Artifact, Inventory
 from facenet_core.housekeeping.lineage import Lineage
 from facenet_core.plural import plural
+from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
     from facenet_core.housekeeping.collection import Verdict
@@ -45,7 +45,7 @@ def show_artifacts(
     shown = [artifact for artifact in shown if stage in (None, artifact.stage)]
     if as_json:
         artifacts = [_as_json(artifact, lineage) for artifact in shown]
-        print(json.dumps({"root": held.root, "artifacts": artifacts, "links": held.links}))
+        echo_json({"root": held.root, "artifacts": artifacts, "links": held.links})
         return
     rows = []
     if tree:
@@ -57,10 +57,10 @@ def show_artifacts(
     print_table(heads, rows, right=(3,))
     for artifact in shown:
         if artifact.state == "damaged":
-            print(f"damaged: {artifact.label}: {artifact.why}")
+            echo(f"damaged: {artifact.label}: {artifact.why}")
     for link in held.links:
-        print(f"a link, not followed: {link}")
-    print(f"{plural(len(shown), 'artifact')} in {held.root}")
+        echo(f"a link, not followed: {link}")
+    echo(f"{plural(len(shown), 'artifact')} in {held.root}")
 
 
 def show_sizes(root: str, stage: str | None, as_json: bool) -> None:
@@ -87,7 +87,7 @@ def show_sizes(root: str, stage: str | None, as_json: bool) -> None:
         ]
         others = [asdict(one) for one in beside]
         answer = {"root": held.root, "bytes": sum(sums.values()), "by": sums, "of_these": parts}
-        print(json.dumps({**answer, "artifacts": each, "beside": others}, default=str))
+        echo_json({**answer, "artifacts": each, "beside": others})
         return
     rows = [
         (human(a.bytes), f"{a.objects:,}", a.label, _remark(a))
@@ -95,10 +95,10 @@ def show_sizes(root: str, stage: str | None, as_json: bool) -> None:
     ]
     rows += [(human(b.bytes), f"{b.objects:,}", b.label, _KINDS[b.kind]) for b in beside]
     print_table(("size", "objects", "", ""), rows, right=(0, 1))
-    print()
+    echo()
     print_table(("", ""), [(human(n), name) for name, n in sums.items()], right=(0,))
     of_these = ", ".join(f"{name} {human(size)}" for name, size in parts.items() if size)
-    print(f"{human(sum(sums.values()))} in {held.root}" + (f"; {of_these}" if of_these else ""))
+    echo(f"{human(sum(sums.values()))} in {held.root}" + (f"; {of_these}" if of_these else ""))
 
 
 _KINDS = {
@@ -139,13 +139,13 @@ def verify(
         ]
         answer = {"root": held.root, "artifacts": checked.artifacts, "parts": checked.parts}
         answer |= {"bytes": checked.bytes, "damages": damages, "set_aside": set_aside}
-        print(json.dumps({**answer, "remake": commands}))
+        echo_json({**answer, "remake": commands})
     else:
         told = (
             f"{plural(checked.artifacts, 'artifact')}, {plural(checked.parts, 'part')}, "
             f"{human(checked.bytes)} read"
         )
-        print(f"{told}; {len(checked.damages) or 'nothing'} damaged")
+        echo(f"{told}; {len(checked.damages) or 'nothing'} damaged")
     if checked.damages:
         raise ArtifactError(_damage(checked, commands, set_aside))
 
@@ -175,7 +175,7 @@ def collect(
     going = [verdict for verdict in verdicts if verdict.remove]
     if as_json:
         answer = {"root": held.root, "removed": yes, "bytes": sum(v.bytes for v in going)}
-        print(json.dumps({**answer, "verdicts": [asdict(verdict) for verdict in verdicts]}))
+        echo_json({**answer, "verdicts": [asdict(verdict) for verdict in verdicts]})
     else:
         _show_verdicts(held, verdicts, yes)
     if refused := [verdict for verdict in verdicts if verdict.refused]:
@@ -256,12 +256,12 @@ def _show_verdicts(held: Inventory, verdicts: Sequence[Verdict], yes: bool) -> N
         if found:
             rows = [(v.label, human(v.bytes), f"{v.objects:,}", v.why) for v in found]
             print_table((title, "size", "objects", "why"), rows, right=(1, 2))
-            print()
+            echo()
     total = human(sum(verdict.bytes for verdict in going))
     if yes or not going:
-        print(f"{total} removed from {held.root}" if going else f"nothing to remove in {held.root}")
+        echo(f"{total} removed from {held.root}" if going else f"nothing to remove in {held.root}")
     else:
-        print(f"{total} would go from {held.root}; --yes removes it")
+        echo(f"{total} would go from {held.root}; --yes removes it")
 
 
 def print_table(
@@ -275,7 +275,7 @@ def print_table(
             text.rjust(width) if n in right else text.ljust(width)
             for n, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from flows.terminal import echo_error
 
 if TYPE_CHECKING:
     from facenet_core.progress import Progress
@@ -135,7 +136,7 @@ def embed_sources(
                 unsupported[face.detail] += 1
             yield face
     for detail, count in unsupported.items():
-        print(f"facenet: photographs not read: {count:,} ({detail})", file=sys.stderr)
+        echo_error(f"facenet: photographs not read: {count:,} ({detail})")
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from facenet_core import storage
 from facenet_core.plural import plural
+from flows import terminal
+from flows.terminal import echo
 from tasks.summary import PipelineSummary, StageSummary
 
 _FIGURES = ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer")
@@ -34,7 +34,7 @@ def as_json(result: StageSummary | PipelineSummary) -> dict[str, Any]:
 
 def print_table(result: StageSummary | PipelineSummary) -> None:
     """Print the figures; the last line is the URI of the artifact."""
-    console = Console(file=sys.stdout, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
     if isinstance(result, PipelineSummary):
         console.print(_data_table(result))
         stage = result.report
@@ -45,8 +45,8 @@ def print_table(result: StageSummary | PipelineSummary) -> None:
     if stage.stage == "validate":
         compared = "comparison" in stage.metrics
         console.print(_comparison_table(stage) if compared else _metrics_table(stage))
-        print(f"Report: {storage.join(stage.uri, 'report.html')}")
-    print(stage.uri)
+        echo(f"Report: {storage.join(stage.uri, 'report.html')}")
+    echo(stage.uri)
 
 
 def _data_table(result: PipelineSummary) -> Table:

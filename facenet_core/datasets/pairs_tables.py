@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from facenet_core import text_files
 from facenet_core.datasets.pairs import Pairs, with_folds
 from facenet_core.errors import PairsError
+from facenet_core.printable import from_cell, to_cell
 from facenet_core.records import DAMAGED
 
 COLUMNS = ("fold", "image_id_a", "image_id_b", "same")
@@ -33,6 +34,7 @@ def parse_csv(text: str, origin: str, nrof_folds: int) -> Pairs:
         _require(reader.fieldnames or (), origin)
         for row in reader:
             place = f"{origin}, line {reader.line_num}"
+            row |= {name: from_cell(row[name] or "") for name in COLUMNS[1:3]}
             rows.append(_row(row, place))
             if row["image_id_a"] == row["image_id_b"]:
                 raise PairsError(f"{place}: expected two different images, found one twice")
@@ -59,12 +61,12 @@ def parse_parquet(content: bytes, origin: str, nrof_folds: int) -> Pairs:
 
 
 def format_csv(pairs: Pairs) -> str:
-    """The pairs as CSV."""
+    """The pairs as CSV, in which no spreadsheet takes a name for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(
-        (int(fold), a, b, "true" if same else "false")
+        (int(fold), to_cell(a), to_cell(b), "true" if same else "false")
         for fold, a, b, same in zip(
             pairs.fold, pairs.image_id_a, pairs.image_id_b, pairs.same, strict=True
         )

@@ -20,6 +20,7 @@ from facenet_core.evaluation.pictures import Pictures, Skipped
 from facenet_core.evaluation.trial import Trial
 from facenet_core.evaluation.verification import Verification
 from facenet_core.plural import plural
+from facenet_core.printable import printable
 from facenet_core.storage import Manifest, Plan
 
 _HISTORY = "history.parquet"
@@ -118,6 +119,7 @@ def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -131,6 +133,11 @@ def template(name: str) -> jinja2.Template:
         "interval": interval,
     }
     return environment.get_template(name)
+
+
+def _printable(value: Any) -> Any:
+    """What a template writes; attributes and file names are strangers'."""
+    return printable(value) if type(value) is str else value
 
 
 def percent(value: float | None, digits: int = 2) -> str:

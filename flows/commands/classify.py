@@ -8,8 +8,6 @@ says `unknown`.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,8 +16,9 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.plural import plural
+from facenet_core.printable import to_cell
 from flows import recognition
-from flows.printable import printable
+from flows.terminal import echo, echo_error, echo_json
 
 if TYPE_CHECKING:
     from facenet_core.recognition.classify import ClassifierSettings
@@ -128,33 +127,33 @@ def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
         counts = {"people": len(classifier.people), "faces": len(rows), "left_out": len(left_out)}
         shown: dict[str, Any] = {"stage": "classify", "uri": place, "counts": counts}
         shown |= {"metric": METRIC, "max_distance": how.max_distance}
-        print(json.dumps(shown | {"cross_validation": report}))
+        echo_json(shown | {"cross_validation": report})
         return
     people = plural(len(classifier.people), "person", "people")
-    print(f"{people}, {plural(len(rows), 'face')}, {options.method}")
+    echo(f"{people}, {plural(len(rows), 'face')}, {options.method}")
     if left_out:
-        print(f"Left out: {plural(len(left_out), 'person', 'people')} with too few photographs")
+        echo(f"Left out: {plural(len(left_out), 'person', 'people')} with too few photographs")
     if report is None:
-        print("No cross-validation: there are people with one face only")
+        echo("No cross-validation: there are people with one face only")
     else:
         _print_report(report, how)
-    print(place)
+    echo(place)
 
 
 def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
-    print(f"Cross-validation, {report['folds']} folds:")
-    print(f"  named rightly          {report['accuracy']:.4f}")
-    print(f"  … without `unknown`    {report['closed_accuracy']:.4f}")
-    print(f"  taken for strangers    {report['unknown']:.4f}")
+    echo(f"Cross-validation, {report['folds']} folds:")
+    echo(f"  named rightly          {report['accuracy']:.4f}")
+    echo(f"  … without `unknown`    {report['closed_accuracy']:.4f}")
+    echo(f"  taken for strangers    {report['unknown']:.4f}")
     if report["strangers_rejected"] is not None:
-        print(f"  strangers seen as such {report['strangers_rejected']:.4f}")
+        echo(f"  strangers seen as such {report['strangers_rejected']:.4f}")
     if settings.max_distance is not None:
-        print(f"`unknown` from a Euclidean distance of {settings.max_distance:.3f} on")
+        echo(f"`unknown` from a Euclidean distance of {settings.max_distance:.3f} on")
     ranked = sorted(report["people"].items(), key=lambda item: item[1][0] / item[1][1])
     worst = [(name, right, count) for name, (right, count) in ranked if right < count][:_WORST]
     if worst:
         listed = ", ".join(f"{name} {right}/{count}" for name, right, count in worst)
-        print(printable(f"Worst: {listed}"))
+        echo(f"Worst: {listed}")
 
 
 def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
@@ -194,22 +193,28 @@ def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if options.output:
         _write(storage.absolute(options.output), answers)
     if options.json:
-        print(json.dumps({"stage": "classify", "metric": METRIC, "faces": answers}))
+        echo_json({"stage": "classify", "metric": METRIC, "faces": answers})
         return
     for answer in answers:
         sure = f"{answer['probability']:.3f}, Euclidean distance {answer['distance']:.3f}"
         hint = "" if answer["name"] == answer["nearest"] else f", nearest {answer['nearest']}"
         name = str(answer["image_id"]).replace("\t", " ").replace("\n", " ")
-        print(printable(f"{name}\t{answer['name']}\t{sure}{hint}"))
+        echo(f"{name}\t{answer['name']}\t{sure}{hint}")
 
 
 def _write(uri: str, answers: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    as_csv = uri.lower().endswith(".csv")
+    if as_csv:
+        answers = [
+            {key: to_cell(value) if isinstance(value, str) else value for key, value in row.items()}
+            for row in answers
+        ]
     table = pa.Table.from_pylist(answers)
     with storage.new_file(uri) as path:
-        (csv.write_csv if uri.lower().endswith(".csv") else parquet.write_table)(table, path)
+        (csv.write_csv if as_csv else parquet.write_table)(table, path)
 
 
 def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face: bool) -> Faces:
@@ -228,7 +233,7 @@ def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face:
             else:
                 rejected += 1
                 told = f"{face.image_id}: {face.reason}, {face.detail}"
-                print(printable(told), file=sys.stderr)
+                echo_error(told)
             report(len(kept) + rejected, None)
     if not kept:
         raise ConfigError("no faces were found in the photographs")

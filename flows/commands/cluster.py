@@ -8,7 +8,6 @@ crops, it writes the table alone.
 from __future__ import annotations
 
 import argparse
-import json
 import posixpath
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.plural import plural
 from flows import recognition
+from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,27 +99,27 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         shown: dict[str, Any] = {"stage": "cluster", "uri": place, "picture": sheet}
         shown |= {"counts": counts, "method": options.method, "metric": METRIC}
         shown |= {"max_distance": distance, "agreement": agreed}
-        print(json.dumps(shown))
+        echo_json(shown)
         return
-    print(
+    echo(
         f"{plural(counts['faces'], 'face')} in {plural(counts['clusters'], 'cluster')}, "
         f"{counts['unclustered']:,} in none"
         + ("" if options.method == "hdbscan" else f", at a Euclidean distance of {distance:.3f}")
     )
     if rejected:
-        print(f"{plural(rejected, 'photograph')} gave no face")
+        echo(f"{plural(rejected, 'photograph')} gave no face")
     if agreed is not None:
         shares = {
             name: "none" if share is None else f"{share:.4f}" for name, share in agreed.items()
         }
-        print(
+        echo(
             f"Against the names: of the pairs in one cluster {shares['precision']} are one "
             f"person's, of one person's {shares['recall']} are in one cluster; "
             f"adjusted Rand index {shares['adjusted_rand']}"
         )
     if sheet:
-        print(sheet)
-    print(place)
+        echo(sheet)
+    echo(place)
 
 
 def _labels(

@@ -8,9 +8,7 @@ A picture shows crops and distances.
 from __future__ import annotations
 
 import argparse
-import json
 import posixpath
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,8 +16,9 @@ from typing import TYPE_CHECKING
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
-from flows import recognition
-from flows.printable import printable
+from facenet_core.printable import printable
+from flows import recognition, terminal
+from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,15 +92,14 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             "picture": picture,
             "pairs": pairs,
         }
-        print(json.dumps(shown))
+        echo_json(shown)
         return
     _print(photographs, distances, decision)
     if picture:
-        print(picture)
+        echo(picture)
 
 
 def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshold) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -122,7 +120,7 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
             else:
                 cells.append(Text(f"{found:.3f}"))
         table.add_row(Text(f"{row + 1} {name}"), *cells)
-    Console(file=sys.stdout).print(table)
+    terminal.console().print(table)
     alike = [
         f"{names[a]} and {names[b]}"
         for a in range(len(names))
@@ -130,12 +128,12 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
         if decision.same(distances[a, b])
     ]
     if decision.distance is not None:
-        print("\n".join(f"Same person: {pair}" for pair in alike) or "No two of the same person.")
+        echo("\n".join(f"Same person: {pair}" for pair in alike) or "No two of the same person.")
     if decision.distance is None:
-        print(
+        echo(
             "No threshold: this model was not validated here. `facenet validate` finds one, "
             "--threshold sets one."
         )
     else:
         origin = f"from {decision.report}" if decision.report else "as given"
-        print(f"The line is drawn at a Euclidean distance of {decision.distance:.4f}, {origin}")
+        echo(f"The line is drawn at a Euclidean distance of {decision.distance:.4f}, {origin}")

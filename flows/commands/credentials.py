@@ -7,9 +7,9 @@ AWS_PROFILE; with AWS_ENDPOINT_URL and AWS_REGION. Runs that name the block need
 from __future__ import annotations
 
 import argparse
-import json
 
 from facenet_core.config import PipelineConfig
+from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,4 +25,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
 
     start_temporary_server()
     credentials.save(options.name, options.yes)
-    print(json.dumps({"storage_credentials": options.name}) if options.json else options.name)
+    if options.json:
+        echo_json({"storage_credentials": options.name})
+    else:
+        echo(options.name)

@@ -7,15 +7,15 @@ $FACENET_CATALOGUE or the field `ingest.catalogue`.
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from flows import terminal
+from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
     from facenet_core.datasets.catalogue import Entry
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             raise ConfigError(f"{options.name}: not in the catalogue; known: {', '.join(entries)}")
         entries = {options.name: entries[options.name]}
     if options.json:
-        print(json.dumps({name: entry.model_dump(mode="json") for name, entry in entries.items()}))
+        echo_json({name: entry.model_dump(mode="json") for name, entry in entries.items()})
     elif options.name is not None:
         _show_one(options.name, entries[options.name])
     else:
@@ -43,7 +43,6 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
 
 
 def _show_all(entries: Mapping[str, Entry]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "people", "images", "size", "licence", "from")
@@ -61,23 +60,23 @@ def _show_all(entries: Mapping[str, Entry]) -> None:
         column.no_wrap = True
     table.columns[0].no_wrap = True
     table.columns[5].overflow = "fold"
-    console = Console(file=sys.stdout)
+    console = terminal.console()
     console.print(table)
     console.print("`facenet datasets NAME` tells more; `facenet ingest NAME` brings it.")
 
 
 def _show_one(name: str, entry: Entry) -> None:
-    print(f"{name}: {entry.title}")
-    print(f"  {_number(entry.images)} images of {_number(entry.people)} people, {entry.size}")
-    print(f"  licence: {entry.licence}")
-    print(f"  home: {entry.home}")
+    echo(f"{name}: {entry.title}")
+    echo(f"  {_number(entry.images)} images of {_number(entry.people)} people, {entry.size}")
+    echo(f"  licence: {entry.licence}")
+    echo(f"  home: {entry.home}")
     if entry.obtain:
-        print(f"  {entry.obtain}")
+        echo(f"  {entry.obtain}")
     for file in (entry.archive, *entry.files) if entry.archive else entry.files:
         known = f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
-        print(f"  {file.name}: {known if file.sha256 or file.md5 else 'no digest known'}")
+        echo(f"  {file.name}: {known if file.sha256 or file.md5 else 'no digest known'}")
         for url in file.urls:
-            print(f"    {url}")
+            echo(f"    {url}")
 
 
 def _number(value: int | None) -> str:

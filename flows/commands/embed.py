@@ -7,13 +7,13 @@ Photographs without a face are listed in …-rejects.parquet beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.plural import plural
 from flows import recognition
+from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +41,12 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     seconds = time.monotonic() - started
     if options.json:
         shown = {"stage": "embed", "uri": place, "seconds": round(seconds, 3), "counts": counts}
-        print(json.dumps(shown))
+        echo_json(shown)
         return
-    print(
+    echo(
         f"{plural(counts['faces'], 'face')} in {plural(counts['aligned'], 'photograph')}; "
         f"{plural(counts['rejects'], 'photograph')} gave none; {seconds:.1f} s"
     )
     if counts["rejects"]:
-        print(f"Why: {tables.rejects_of(place)}")
-    print(place)
+        echo(f"Why: {tables.rejects_of(place)}")
+    echo(place)

@@ -14,6 +14,7 @@ from typing import Any
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from flows import recognition
+from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +62,11 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if options.json:
         files = [{"uri": e.uri, "bytes": e.bytes, "cosine": e.cosine} for e in exported]
         seconds = round(time.monotonic() - started, 3)
-        print(json.dumps({"stage": "export", "uri": folder, "seconds": seconds, "files": files}))
+        echo_json({"stage": "export", "uri": folder, "seconds": seconds, "files": files})
         return
     for file in exported:
-        print(f"{file.format}: {file.bytes:,} bytes, cosine with Keras {file.cosine:.6f}")
-    print(folder)
+        echo(f"{file.format}: {file.bytes:,} bytes, cosine with Keras {file.cosine:.6f}")
+    echo(folder)
 
 
 def _metadata(face_embedder: Any) -> dict[str, Any]:

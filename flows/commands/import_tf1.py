@@ -7,11 +7,11 @@ The folder as it was published (model-….meta, model-….ckpt-N.index and .data
 from __future__ import annotations
 
 import argparse
-import json
 import time
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,16 +68,16 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             "counts": manifest.counts,
             **{key: value for key, value in manifest.details.items() if key != "imported_from"},
         }
-        print(json.dumps(shown))
+        echo_json(shown)
         return
     found = manifest.details
     fixed = found["use_fixed_image_standardization"]
-    print(
+    echo(
         f"{found['model_def']}: {manifest.counts['variables']} variables, "
         f"{found['parameters']:,} values, embeddings of {found['embedding_size']} dimensions"
     )
-    print(
+    echo(
         f"It takes crops of {found['image_size']} pixels, standardised "
         + ("by fixed numbers: (x − 127.5)/128" if fixed else "one by one, by their own deviation")
     )
-    print(plan.uri)
+    echo(plan.uri)

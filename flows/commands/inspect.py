@@ -7,7 +7,6 @@ terminals that can (kitty, iTerm2, WezTerm, ghostty) show at once.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from facenet_core.config import PipelineConfig
 from facenet_core.plural import plural
-from flows import recognition
-from flows.printable import printable
+from flows import recognition, terminal
+from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,37 +53,36 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         place = storage.absolute(options.samples or str(cache_folder() / "samples" / name))
         storage.write_bytes(place, sheet)
     if options.json:
-        print(json.dumps({**asdict(found), "samples": place}, default=str))
+        echo_json({**asdict(found), "samples": place})
         return
     _show(found)
     how = protocol(os.environ, sys.stdout.isatty())
     if sheet is not None and how is not None:
         sys.stdout.write(inline(sheet, how))
     if place is not None:
-        print(f"Samples: {place}")
-    print(found.uri)
+        echo(f"Samples: {place}")
+    echo(found.uri)
 
 
 def _show(found: Overview) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from facenet_core.inspection.overview import figures
 
     manifest = found.manifest
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    console = terminal.console(soft_wrap=True, highlight=False)
     console.print(
         f"[bold]{_plain(manifest.name)}[/bold], made by `{_plain(manifest.stage)}`, "
         f"{_plain(manifest.fingerprint)}"
     )
     versions = [f"{name} {version}" for name, version in manifest.made_by.items()]
-    console.print(printable(f"made with {', '.join(versions)}"), markup=False)
+    console.print(f"made with {', '.join(versions)}", markup=False)
     console.print(
         f"{plural(len(manifest.parts), 'file')}, {found.bytes / 1e6:,.1f} MB"
         + (f", [bold]{len(found.damaged)} of them damaged[/bold]" if found.damaged else "")
     )
     for name in found.damaged[:10]:
-        console.print(printable(f"  damaged or missing: {name}"), markup=False)
+        console.print(f"  damaged or missing: {name}", markup=False)
     for title, values in (
         ("counts", manifest.counts),
         ("figures", figures(manifest)),
@@ -101,7 +99,7 @@ def _show(found: Overview) -> None:
             indent = "  " * given.depth
             state = "" if given.state == "source" else f"  ({given.state})"
             line = f"{indent}{given.stage or 'source'}  {given.uri}{state}"
-            console.print(printable(line), markup=False)
+            console.print(line, markup=False)
     if found.people is not None:
         _show_people(console, found.people)
 
@@ -116,14 +114,14 @@ def _show_people(console: Console, people: People) -> None:
         bar = "█" * -(-count * _BAR // most) if most else ""
         console.print(f"  {label:>9} images  {count:>8,}  {bar}")
     largest = ", ".join(f"{name} ({count:,})" for name, count in people.largest)
-    console.print(printable(f"most images: {largest}"), markup=False)
+    console.print(f"most images: {largest}", markup=False)
 
 
 def _plain(text: str) -> str:
-    """A name for rich: without markup of its own, and fit for a terminal."""
+    """A name for rich, without markup of its own."""
     from rich.markup import escape
 
-    return escape(printable(text))
+    return escape(text)
 
 
 def _shown(value: object) -> str:

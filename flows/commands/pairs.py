@@ -7,12 +7,12 @@ Balanced, in folds that share no people, the same for the same seed. They are wr
 from __future__ import annotations
 
 import argparse
-import json
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.plural import plural
 from flows import recognition
+from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +56,12 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     place = storage.absolute(options.output)
     if options.json:
         counts = {"pairs": len(drawn), "folds": drawn.nrof_folds}
-        print(json.dumps({"uri": place, "counts": counts}))
+        echo_json({"uri": place, "counts": counts})
         return
     ids = {*drawn.image_id_a, *drawn.image_id_b}
     people = {identity_of[image_id] for image_id in ids}
-    print(
+    echo(
         f"{plural(len(drawn), 'pair')} in {plural(drawn.nrof_folds, 'fold')}, "
         f"of {plural(len(ids), 'image')} of {plural(len(people), 'person', 'people')}"
     )
-    print(place)
+    echo(place)

@@ -9,7 +9,7 @@ import pytest
 
 from facenet_core.datasets import rows
 from facenet_core.errors import ConfigError
-from flows.printable import printable
+from facenet_core.printable import printable
 
 from . import worker
 from .campaign import share
