@@ -67,7 +67,6 @@ _TAKEN_BY = {
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
@@ -108,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     """Carry out `run` or a stage; returns a StageSummary or a PipelineSummary."""
-    from tasks.server import start_temporary_server
+    from tasks import server
 
     if options.command == "validate" and len(options.model) > 2:
         raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
@@ -118,7 +117,8 @@ def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     where = conf.build(conf.ClusterConfig, cluster, "the command line")
     root = options.storage or settings.storage
     credentials = options.storage_credentials or settings.storage_credentials
-    start_temporary_server()
+    server.start()
+    server.wait()
     if options.command == "run":
         from flows.pipeline import pipeline
 
@@ -307,10 +307,10 @@ def _use_credentials(options: argparse.Namespace, settings: conf.PipelineConfig)
     name = name or os.environ.get("FACENET_STORAGE_CREDENTIALS")
     if not name or options.command in _WITHOUT_CREDENTIALS:
         return
-    from tasks import credentials
-    from tasks.server import start_temporary_server
+    from tasks import credentials, server
 
-    start_temporary_server()
+    server.start()
+    server.wait()
     credentials.use(name)
 
 

@@ -1,49 +1,179 @@
-"""Prefect's own temporary server, for runs without a configured one."""
+"""A temporary Prefect server of this process's own, for runs without a configured one.
+
+Prefect would start one itself, with the first client. It would use the database that the user's own
+server has, which the two, of different versions, migrate under each other's feet; it would import
+from the working folder; and where it dies, its words are lost. Hence this one.
+"""
 
 from __future__ import annotations
 
-import functools
+import atexit
+import os
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import IO
 
+from facenet_core import child_process
+from facenet_core.errors import ConfigError, FacenetError
+
+_PATIENCE = (
+    600.0  # seconds until it answers: on a busy machine with a slow disk a minute is nothing
+)
+_LAST_LINES = 15  # of its log, in the message
 # Waits for the end of its input, which comes when the parent is gone however it died, and then
-# ends the server, which Prefect only stops when Python exits in good order.
+# ends the server, which `_Server.stop` only does when Python exits in good order.
 _GUARD = "import os, signal, sys; sys.stdin.read(); os.kill(int(sys.argv[1]), signal.SIGTERM)"
-_guards: list[subprocess.Popen[bytes]] = []
 
 
-def start_temporary_server() -> None:
-    """Start Prefect's temporary server, once, where no `PREFECT_API_URL` is configured.
+@dataclass
+class _Server:
+    port: int
+    process: subprocess.Popen[bytes]
+    guard: subprocess.Popen[bytes]
+    log: IO[bytes]  # open as long as the server runs
+    database: Path
+    answers: bool = False
 
-    It ends with this process, even when that is killed, and not before it: Ctrl-C in a terminal
-    goes to all processes of the command, and the run has to tell the server how it ended.
+    def wait(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not self.answers:
+            if (status := self.process.poll()) is not None:
+                raise self._failure(f"ended with {child_process.fate(status)}")
+            if time.monotonic() > deadline:
+                raise self._failure(f"does not answer after {_PATIENCE:.0f} s")
+            self.answers = self._is_healthy()
+            time.sleep(0 if self.answers else 0.1)
+
+    def _is_healthy(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)  # no proxy is asked
+        try:
+            connection.request("GET", "/api/health")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _failure(self, what: str) -> FacenetError:
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").rstrip().splitlines()[-_LAST_LINES:]
+        return FacenetError(
+            f"Prefect's temporary server, whose database is {self.database}, {what}. Its last "
+            "lines:\n" + "\n".join(lines)
+        )
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.guard.communicate()  # closes its input, which ends it
+
+
+_server: _Server | None = None
+
+
+def start() -> None:
+    """Start the temporary server, once, where no `PREFECT_API_URL` is configured.
+
+    Returns at once: there is time to import what the run needs until `wait`. The server ends with
+    this process, even when that is killed, and not before it: Ctrl-C in a terminal goes to all
+    processes of the command, and the run has to tell the server how it ended.
+
+    Raises:
+        ConfigError: Prefect's folder cannot be written.
     """
-    from prefect.server.api.server import SubprocessASGIServer
+    global _server
+    import prefect.context
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
-    if _guards or settings.api.url is not None or not settings.server.ephemeral.enabled:
+    if _server or settings.api.url is not None or not settings.server.ephemeral.enabled:
         return
-    server = SubprocessASGIServer()
-    with _children_in_sessions_of_their_own():
-        server.start()
-    assert server.server_process is not None  # it was just started
-    guard = [sys.executable, "-I", "-S", "-c", _GUARD, str(server.server_process.pid)]
-    _guards.append(
-        subprocess.Popen(
-            guard, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+    database = _database(settings.home)
+    port = _free_port()
+    log = tempfile.TemporaryFile()  # noqa: SIM115
+    process = subprocess.Popen(
+        _command(port, Path(prefect.__file__).parents[1]),
+        env=_environment(database, settings.to_environment_variables(exclude_unset=True)),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _GUARD, str(process.pid)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _server = _Server(port, process, guard, log, database)
+    atexit.register(_server.stop)
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    prefect.context.refresh_global_settings_context()
+
+
+def wait() -> None:
+    """Until the server that `start` started answers; nothing where it started none.
+
+    Raises:
+        FacenetError: it ended, or does not answer; with the last lines of its log.
+    """
+    if _server is not None:
+        _server.wait()
+
+
+def _database(home: Path) -> Path:
+    """SQLite file of this version of Prefect alone: another version would not read it again."""
+    import prefect
+
+    folder = home.absolute() / "facenet"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written ({error.strerror}), and Prefect's temporary server keeps "
+            "its database there; set PREFECT_HOME to a folder that can be written, or "
+            "PREFECT_API_URL to a Prefect server"
+        ) from None
+    return folder / f"prefect-{prefect.__version__}.db"
+
+
+def _command(port: int, packages: Path) -> list[str]:
+    app = ("--app-dir", str(packages), "--factory", "prefect.server.api.server:create_app")
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    return child_process.command(
+        "uvicorn", *app, *where, "--log-level", "error", "--lifespan", "on"
     )
 
 
-@contextmanager
-def _children_in_sessions_of_their_own() -> Iterator[None]:
-    """Prefect has no option for the session of its server."""
-    popen = subprocess.Popen
-    subprocess.Popen = functools.partial(popen, start_new_session=True)  # type: ignore
-    try:
-        yield
-    finally:
-        subprocess.Popen = popen  # type: ignore
+def _environment(database: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """The user's settings; but the database of a server of theirs is not for this one."""
+    theirs = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
+    kept = {k: v for k, v in {**os.environ, **settings}.items() if not k.startswith(theirs)}
+    return {
+        **kept,
+        "PYTHONSAFEPATH": "1",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # into the log, whatever the user sees
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

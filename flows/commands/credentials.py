@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    from tasks import credentials
-    from tasks.server import start_temporary_server
+    from tasks import credentials, server
 
-    start_temporary_server()
+    server.start()
+    server.wait()
     credentials.save(options.name, options.yes)
     if options.json:
         echo_json({"storage_credentials": options.name})
