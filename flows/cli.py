@@ -12,7 +12,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, NoReturn, get_args
 
@@ -21,8 +22,10 @@ import yaml
 from facenet_core import addresses, text_files
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError, FacenetError
+from flows import checks
 from flows import commands as tools
 from flows.ending import end_in_time
+from flows.option_types import block_name
 from flows.terminal import Warnings, echo_error, echo_json, fit
 
 _PACKAGE = "facenet-pipeline"
@@ -84,11 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_in_time()
     warnings = _show_warnings()
     try:
-        settings = conf.load(options.config, options.overrides)
-        _strip_addresses(options, settings)
+        settings = _settings(options)  # all that is wrong is said here, before anything slow
         _use_credentials(options, settings)
-        if options.command in (found := tools.find()):
-            found[options.command].run(options, settings)
+        if tool := tools.find().get(options.command):
+            tool.run(options, settings)
         else:
             _print_result(_run(options, settings), options)
     except FacenetError as error:
@@ -105,51 +107,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _settings(options: argparse.Namespace) -> conf.PipelineConfig:
+    """The configuration, with what was given as options put in.
+
+    Raises:
+        ConfigError: a value is wrong, or something is missing.
+    """
+    settings = conf.load(options.config, options.overrides)
+    _strip_addresses(options, settings)
+    runs_on = {name: getattr(options, name) for name in ("workers", "dask_address")}
+    given = {name: value for name, value in runs_on.items() if value is not None}
+    cluster = _merged(settings.cluster, given)
+    changes: dict[str, Any] = {
+        "cluster": cluster,
+        "storage": options.storage or settings.storage,
+        "storage_credentials": options.storage_credentials or settings.storage_credentials,
+    }
+    checks.check_section(cluster)
+    if options.command == "run":
+        checks.check_pipeline(settings)
+    elif options.command in STAGES:
+        section = _section(options.command)
+        changes[section] = stage = _merged(getattr(settings, section), vars(options))
+        checks.check_section(stage)
+    options.check(options)
+    return settings.model_copy(update=changes)
+
+
+def _section(command: str) -> str:
+    return "validation" if command == "validate" else command
+
+
 def _run(options: argparse.Namespace, settings: conf.PipelineConfig) -> Any:
     """Carry out `run` or a stage; returns a StageSummary or a PipelineSummary."""
     from tasks import server
 
-    if options.command == "validate" and len(options.model) > 2:
-        raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
-    given = {key: getattr(options, key) for key in ("workers", "dask_address")}
-    given = {key: value for key, value in given.items() if value is not None}
-    cluster = settings.cluster.model_dump() | given
-    where = conf.build(conf.ClusterConfig, cluster, "the command line")
-    root = options.storage or settings.storage
-    credentials = options.storage_credentials or settings.storage_credentials
-    server.start()
+    server.start()  # it comes up while the stage's libraries are imported
+    call = _stage(options, settings)
     server.wait()
+    return call()
+
+
+def _stage(options: argparse.Namespace, settings: conf.PipelineConfig) -> Callable[[], Any]:
+    """The call of the flow that carries out `run` or a stage, which is imported here."""
     if options.command == "run":
         from flows.pipeline import pipeline
 
-        places = {"cluster": where, "storage": root, "storage_credentials": credentials}
-        return pipeline(settings.model_copy(update=places))
-    section = "validation" if options.command == "validate" else options.command
-    stage = _merged(getattr(settings, section), options)
+        return partial(pipeline, settings)
+    stage = getattr(settings, _section(options.command))
+    root, cluster = settings.storage, settings.cluster
+    credentials = settings.storage_credentials
     if options.command == "ingest":
         from flows.ingest import ingest
 
-        return ingest(stage, root, where, credentials)
+        return partial(ingest, stage, root, cluster, credentials)
     if options.command == "align":
         from flows.align import align
 
-        return align(options.raw, stage, root, where, options.export, credentials)
+        return partial(align, options.raw, stage, root, cluster, options.export, credentials)
     if options.command == "train":
         from flows.train import train
 
-        return train(options.crops, stage, root, credentials)
+        return partial(train, options.crops, stage, root, credentials)
     from flows.validate import compare, validate
 
     if len(options.model) == 2:
-        return compare(options.crops, *options.model, stage, root, credentials)
-    return validate(options.crops, options.model[0], stage, root, credentials)
+        return partial(compare, options.crops, *options.model, stage, root, credentials)
+    return partial(validate, options.crops, options.model[0], stage, root, credentials)
 
 
-def _merged(section: conf.Config, options: argparse.Namespace) -> Any:
-    """The configuration of a stage, with the fields given as options put in."""
+def _merged(section: conf.Config, options: Mapping[str, Any]) -> Any:
+    """A section of the configuration, with the fields given as options put in."""
     # Only what was given: what was not may follow from another field, as after --resume.
     values = section.model_dump(exclude_unset=True)
-    given = {k: v for k, v in vars(options).items() if k in type(section).model_fields}
+    given = {k: v for k, v in options.items() if k in type(section).model_fields}
     return conf.build(type(section), {**values, **given}, "the command line")
 
 
@@ -179,6 +210,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         for positional, help_text in inputs:
             several = {"nargs": "+"} if positional == "model" else {}
             command.add_argument(positional, metavar=positional.upper(), help=help_text, **several)
+        if name == "validate":
+            command.set_defaults(check=_check_models)
         if name == "align":
             text = "also write the crops as a folder of images, with bounding_boxes_*.txt"
             command.add_argument("--export", metavar="DIR", help=text)
@@ -193,10 +226,19 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         nearest = difflib.get_close_matches(words[0], list(commands.choices), n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see `facenet --help`"
         raise ConfigError(f"unknown command {words[0]}; {hint}")
-    options, unknown = parser.parse_known_args(words)
+    options, unknown = parser.parse_known_args(words, argparse.Namespace(check=_accept))
     if unknown:
         raise ConfigError(_explain_unknown(unknown[0], options.command, commands))
     return options
+
+
+def _accept(options: argparse.Namespace) -> None:
+    """Whatever the parser let through is good."""
+
+
+def _check_models(options: argparse.Namespace) -> None:
+    if len(options.model) > 2:
+        raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
 
 
 def _add_common(parser: argparse.ArgumentParser, command: str) -> None:
@@ -219,8 +261,13 @@ def _add_common(parser: argparse.ArgumentParser, command: str) -> None:
         help="override one field of the configuration",
     )
     add("--storage", metavar="URI", help="storage root; default: ./facenet-store")
-    add("--storage-credentials", metavar="NAME", help="Prefect block with its credentials")
-    add("--workers", type=int, metavar="N", help="local Dask workers")
+    add(
+        "--storage-credentials",
+        type=block_name,
+        metavar="NAME",
+        help="Prefect block with its credentials",
+    )
+    add("--workers", type=_value, metavar="N", help="local Dask workers")
     add("--dask-address", metavar="URI", help="an existing Dask scheduler")
     add("--json", action="store_true", help="print one JSON object")
     add("--verbose", action="store_true", help="show Prefect's log")
@@ -303,13 +350,14 @@ _WITHOUT_CREDENTIALS = ("credentials", "datasets", "doctor")
 
 def _use_credentials(options: argparse.Namespace, settings: conf.PipelineConfig) -> None:
     """Put the credentials of the block that is named, if one is, into the environment."""
-    name = options.storage_credentials or settings.storage_credentials
-    name = name or os.environ.get("FACENET_STORAGE_CREDENTIALS")
+    name = settings.storage_credentials or os.environ.get("FACENET_STORAGE_CREDENTIALS")
     if not name or options.command in _WITHOUT_CREDENTIALS:
         return
-    from tasks import credentials, server
+    from tasks import server
 
     server.start()
+    from tasks import credentials
+
     server.wait()
     credentials.use(name)
 

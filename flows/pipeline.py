@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from facenet_core import storage
-from facenet_core.config import PipelineConfig
-from facenet_core.errors import ConfigError
+from facenet_core.config import PipelineConfig, holdout_of
 from facenet_core.evaluation.validate import check_pairs
 from flows.align import align
 from flows.ingest import ingest
@@ -28,19 +27,15 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
         config: one section a stage, `holdout` for the people to validate on, `storage`
             and its credentials, `cluster`.
     """
-    if config.holdout is None:
-        raise ConfigError(
-            "holdout: the pipeline needs photographs of people that training never sees; add a "
-            "section `holdout: {ingest: {source: …}}`"
-        )
+    holdout = holdout_of(config)
     root = open_root(config.storage, config.storage_credentials)
     storage.check_writable(root)
 
     with cluster(config.cluster):
         raw = ingest(config.ingest, root, config.cluster)
-        held_raw = ingest(config.holdout.ingest, root, config.cluster)
+        held_raw = ingest(holdout.ingest, root, config.cluster)
         crops = align(raw.uri, config.align, root, config.cluster)
-        held_crops = align(held_raw.uri, config.holdout.align or config.align, root, config.cluster)
+        held_crops = align(held_raw.uri, holdout.align or config.align, root, config.cluster)
     check_pairs(held_crops.uri, config.validation)  # now, not after hours of training
     model = train(crops.uri, config.train, root)
     report = validate(held_crops.uri, model.uri, config.validation, root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -73,6 +74,71 @@ def test_help_loads_neither_tensorflow_nor_prefect_nor_dask() -> None:
     )
     assert done.stdout.endswith("loaded: set()\n")
     assert "--center-loss-factor" in done.stdout
+
+
+WRONG = [
+    ("train x --optimizer nonsense", "optimizer"),
+    ("train x --model-def resnet50", "no network `resnet50`"),
+    ("train x --model-def inception_resnet_v1 --image-size 64", "75 pixels or more"),
+    ("train x --learning-rate -1", "asks for a schedule"),
+    ("train x --learning-rate -1 --learning-rate-schedule-file nowhere.txt", "nowhere.txt"),
+    ("train x --set train.seed=-1", "train.seed"),
+    ("align x --set cluster.memory_limit=alot --workers 2", "memory_limit"),
+    ("train x --storage-credentials A_B", "invalid block name"),
+    ("train x --config nowhere.yaml", "nowhere.yaml: no such configuration"),
+    ("ingest x --identity-pattern (", "no regular expression"),
+    ("ingest x --catalogue nowhere.yaml", "nowhere.yaml"),
+    ("ingest synthetic --identities 9999999", "expected numbers from 0 to"),
+    ("align x --workers 0", "workers"),
+    ("align x --margin 2.5", "margin"),
+    ("validate v x y z", "3 models"),
+    ("validate x y --pairs nowhere.txt", "pairs: nowhere.txt: no such file"),
+    ("validate x y --groups nowhere.csv", "groups: nowhere.csv: no such file"),
+    ("run", "holdout"),
+    ("run --set holdout.ingest.source=synthetic --set train.model_def=x", "no network `x`"),
+    ("compare a.jpg --model x", "two photographs or more"),
+    ("compare a.jpg b.jpg --model x --threshold nan", "finite number"),
+    ("compare a.jpg b.jpg --model no/where", "--model: no/where: no such file"),
+    ("cluster x --model y --max-distance 3", "less than 2"),
+    ("cluster x --model y --folders flows", "not empty"),
+    ("classify train x --neighbours 0", "greater than or equal to 1"),
+    ("classify predict x --classifier nowhere.parquet", "nowhere.parquet: no such file"),
+    ("embed x --model y --engine fast", "invalid choice"),
+    ("pairs x --folds 1", "greater than or equal to 2"),
+    ("export x --float16", "--format tflite"),
+    ("import-tf1 nowhere", "nowhere: no such file"),
+    ("credentials A_B", "invalid block name"),
+    ("storage gc --older-than long", "long"),
+    ("storage forget", "whom?"),
+    ("inspect x --sample y", "did you mean --samples?"),
+    ("doctor --workers 2", "unknown option --workers"),
+]
+
+
+def test_wrong_options_are_refused_before_a_server_starts_or_anything_heavy_is_loaded() -> None:
+    script = (
+        "import contextlib, io, json, sys\n"
+        "from flows.cli import main\n"
+        "for words in json.load(sys.stdin):\n"
+        "    said = io.StringIO()\n"
+        "    with contextlib.redirect_stderr(said):\n"
+        "        try: status = main(words.split())\n"
+        "        except SystemExit as ended: status = ended.code\n"
+        "    heavy = {'tensorflow', 'keras', 'prefect', 'distributed', 'sklearn', 'pyarrow'}\n"
+        "    print(json.dumps([status, said.getvalue(), sorted(heavy & set(sys.modules))]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps([words for words, _ in WRONG]),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    for (words, message), (status, said, heavy) in zip(WRONG, answers, strict=True):
+        assert (status, heavy) == (2, []), (words, said)
+        assert message in said, (words, said)
 
 
 def test_every_configuration_field_has_a_description() -> None:

@@ -22,6 +22,7 @@ from facenet_core.config.stages import (
     IngestConfig,
     PipelineConfig,
     ValidateConfig,
+    holdout_of,
 )
 from facenet_core.config.training import TrainConfig
 
@@ -41,5 +42,6 @@ __all__ = [
     "ValidateConfig",
     "build",
     "field_model",
+    "holdout_of",
     "load",
 ]

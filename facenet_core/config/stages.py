@@ -18,6 +18,7 @@ from facenet_core.config.base import (
     Probability,
 )
 from facenet_core.config.training import TrainConfig
+from facenet_core.errors import ConfigError
 
 
 class IngestConfig(Config):
@@ -275,3 +276,17 @@ class PipelineConfig(Config):
                 "are kept secret, which cannot be told apart; ingest one of them by itself first"
             )
         return self
+
+
+def holdout_of(config: PipelineConfig) -> HoldoutConfig:
+    """The photographs to validate on, which the whole pipeline needs.
+
+    Raises:
+        ConfigError: the configuration has none.
+    """
+    if config.holdout is None:
+        raise ConfigError(
+            "holdout: the pipeline needs photographs of people that training never sees; add a "
+            "section `holdout: {ingest: {source: …}}`"
+        )
+    return config.holdout

@@ -95,7 +95,7 @@ def members(
     Other people of the same population, to validate with, are another `first_identity`.
     Raises ConfigError for a data set without people or pictures or with too many for its names.
     """
-    _check_extent(identities, images_per_identity, first_identity)
+    check_extent(identities, images_per_identity, first_identity)
     total = identities * images_per_identity
     for row in range(*slice(start, stop).indices(total)):
         person, image = divmod(row, images_per_identity)
@@ -103,8 +103,12 @@ def members(
         yield image_id(person, image), identity_name(person), encode(seed, person, image)
 
 
-def _check_extent(identities: int, images_per_identity: int, first_identity: int) -> None:
-    """Names of five digits and files of four keep the order of the rows that of their ids."""
+def check_extent(identities: int, images_per_identity: int, first_identity: int) -> None:
+    """Names of five digits and files of four keep the order of the rows that of their ids.
+
+    Raises:
+        ConfigError: there are too many for that, or none.
+    """
     if identities < 1 or not 1 <= images_per_identity <= MAX_IMAGES:
         raise ConfigError(
             f"synthetic data set of {identities} identities with {images_per_identity} images: "

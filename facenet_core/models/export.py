@@ -85,7 +85,7 @@ def export(
         ConfigError: no such format, or its packages are not installed.
         ModelError: what was written gives other embeddings.
     """
-    _require(format, float16)
+    check_format(format, float16)
     with storage.temporary_folder() as temporary, quietly():
         name = FLOAT16_NAME if float16 else NAMES[format]
         place = temporary / name
@@ -121,7 +121,8 @@ def least_cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.min(np.sum(a * b, axis=1) / lengths))
 
 
-def _require(format: str, float16: bool) -> None:
+def check_format(format: str, float16: bool) -> None:
+    """Raises ConfigError where a model cannot be written so here."""
     if format not in FORMATS:
         raise ConfigError(f"format: {format!r} is not known; expected {', '.join(FORMATS)}")
     if float16 and format != "tflite":

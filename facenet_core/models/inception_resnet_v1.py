@@ -11,8 +11,7 @@ import keras
 
 from facenet_core.models.inception_blocks import block8, block17, block35, reduction_a, reduction_b
 from facenet_core.models.layers import Layers, global_average, image_input, max_pool
-
-SMALLEST_IMAGE = 75
+from facenet_core.models.registry import SMALLEST_IMAGE
 
 
 def inception_resnet_v1(
@@ -32,7 +31,7 @@ def inception_resnet_v1(
         prelogits = network(np.zeros((2, 160, 160, 3), "float32"))  # [2, 512]
     """
     layers = Layers(weight_decay, batch_norm_decay, seed)
-    images = image_input(image_size, SMALLEST_IMAGE, "inception_resnet_v1")
+    images = image_input(image_size, SMALLEST_IMAGE["inception_resnet_v1"], "inception_resnet_v1")
     x = layers.conv(images, 32, 3, "Conv2d_1a_3x3", strides=2, padding="valid")
     x = layers.conv(x, 32, 3, "Conv2d_2a_3x3", padding="valid")
     x = layers.conv(x, 64, 3, "Conv2d_2b_3x3")

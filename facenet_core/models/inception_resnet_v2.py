@@ -20,8 +20,7 @@ from facenet_core.models.layers import (
     image_input,
     max_pool,
 )
-
-SMALLEST_IMAGE = 75
+from facenet_core.models.registry import SMALLEST_IMAGE
 
 
 def inception_resnet_v2(
@@ -41,7 +40,7 @@ def inception_resnet_v2(
         prelogits = network(np.zeros((2, 160, 160, 3), "float32"))  # [2, 128]
     """
     layers = Layers(weight_decay, batch_norm_decay, seed)
-    images = image_input(image_size, SMALLEST_IMAGE, "inception_resnet_v2")
+    images = image_input(image_size, SMALLEST_IMAGE["inception_resnet_v2"], "inception_resnet_v2")
     x = layers.conv(images, 32, 3, "Conv2d_1a_3x3", strides=2, padding="valid")
     x = layers.conv(x, 32, 3, "Conv2d_2a_3x3", padding="valid")
     x = layers.conv(x, 64, 3, "Conv2d_2b_3x3")

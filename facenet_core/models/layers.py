@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from facenet_core.errors import ConfigError
+from facenet_core.models.registry import check_image_size
 
 BATCH_NORM_EPSILON = 0.001
 CHANNELS_LAST = "channels_last"
@@ -99,10 +99,7 @@ def image_input(image_size: int, smallest: int, network: str) -> Any:
     Raises:
         ConfigError: after the network's strides nothing would be left of such small images.
     """
-    if image_size < smallest:
-        raise ConfigError(
-            f"image_size: {network} needs images of {smallest} pixels or more, got {image_size}"
-        )
+    check_image_size(network, image_size, smallest)
     return keras.Input((image_size, image_size, 3), name="images")
 
 

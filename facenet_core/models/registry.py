@@ -24,6 +24,14 @@ MODELS: dict[str, str] = {
 }
 
 
+# Pixels: after their strides nothing would be left of smaller ones.
+SMALLEST_IMAGE: dict[str, int] = {
+    "inception_resnet_v1": 75,
+    "inception_resnet_v2": 75,
+    "squeezenet": 25,
+}
+
+
 def locate(model_def: str) -> str:
     """`module:function` of a network, without importing it.
 
@@ -39,6 +47,14 @@ def locate(model_def: str) -> str:
         f"model_def: no network `{model_def}`; {hint}known: {', '.join(sorted(MODELS))}, "
         "or `package.module:function`"
     )
+
+
+def check_image_size(network: str, image_size: int, smallest: int) -> None:
+    """Raises ConfigError where a side of `image_size` pixels is too small for the network."""
+    if image_size < smallest:
+        raise ConfigError(
+            f"image_size: {network} needs images of {smallest} pixels or more, got {image_size}"
+        )
 
 
 def build(

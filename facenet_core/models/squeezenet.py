@@ -18,8 +18,7 @@ from facenet_core.models.layers import (
     image_input,
     max_pool,
 )
-
-SMALLEST_IMAGE = 25
+from facenet_core.models.registry import SMALLEST_IMAGE
 
 
 def squeezenet(
@@ -39,7 +38,7 @@ def squeezenet(
         prelogits = network(np.zeros((2, 96, 96, 3), "float32"))  # [2, 128]
     """
     layers = Layers(weight_decay, batch_norm_decay, seed)
-    images = image_input(image_size, SMALLEST_IMAGE, "squeezenet")
+    images = image_input(image_size, SMALLEST_IMAGE["squeezenet"], "squeezenet")
     x = layers.conv(images, 96, 7, "conv1", strides=2)
     x = max_pool(x, 3, "maxpool1")
     x = _fire(layers, x, 16, 64, "fire2")

@@ -2,7 +2,8 @@
 
 A command module has a docstring whose first line is its help text, and
 
-    add_arguments(parser)      its arguments, beside the common ones
+    add_arguments(parser)      its arguments, beside the common ones; the default `check`, if it
+                               sets one, is called with the options before anything slow begins
     run(options, settings)     carries it out, prints to stdout; raises FacenetError
 
 It imports at its head only what is quick: every module is loaded for `facenet --help`.

@@ -18,6 +18,8 @@ from facenet_core.errors import ConfigError
 from facenet_core.plural import plural
 from facenet_core.printable import to_cell
 from flows import recognition
+from flows.checks import check_path
+from flows.option_types import real, whole
 from flows.terminal import echo, echo_error, echo_json
 
 if TYPE_CHECKING:
@@ -62,40 +64,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--neighbours",
-        type=int,
+        type=whole(ge=1),
         default=_TRAIN["neighbours"],
         metavar="K",
         help="of knn, at most [5]",
     )
     group.add_argument(
         "--min-nrof-images-per-class",
-        type=int,
+        type=whole(ge=1),
         default=_TRAIN["min_nrof_images_per_class"],
         metavar="N",
         help="people with fewer are left out [1]",
     )
     group.add_argument(
         "--min-probability",
-        type=float,
+        type=real(ge=0, le=1),
         default=_TRAIN["min_probability"],
         metavar="P",
         help="`unknown` below it [0]",
     )
     group.add_argument(
         "--max-distance",
-        type=float,
+        type=real(gt=0),
         metavar="DISTANCE",
         help="`unknown` where the person's nearest example is as far, as a Euclidean distance; "
         "default: what tells known people from strangers best in cross-validation",
     )
 
+    parser.set_defaults(check=_check)
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+
+def _check(options: argparse.Namespace) -> None:
     other, elsewhere = (_PREDICT, "predict") if options.action == "train" else (_TRAIN, "train")
     for name, default in other.items():
         if getattr(options, name) != default:
             option = "--" + name.replace("_", "-")
             raise ConfigError(f"{option}: goes with {elsewhere}, not {options.action}")
+    recognition.check(options)
+    if options.action == "predict":
+        check_path("--classifier", options.classifier)
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     (_train if options.action == "train" else _predict)(options, settings)
 
 

@@ -19,6 +19,7 @@ from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.plural import plural
 from flows import recognition
+from flows.option_types import real, whole
 from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-distance",
-        type=float,
+        type=real(gt=0, lt=2),
         metavar="DISTANCE",
         help="Euclidean; of average: between the faces of two clusters on average, of dbscan: "
         "between neighbours; default: 0.83 of the threshold of the model's last validation, or 0.9",
     )
-    parser.add_argument("--min-faces", type=int, default=2, metavar="N", help="of a cluster [2]")
+    parser.add_argument(
+        "--min-faces", type=whole(ge=2), default=2, metavar="N", help="of a cluster [2]"
+    )
     parser.add_argument(
         "--output",
         type=recognition.ending_in(".parquet"),
@@ -55,6 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the table; the contact sheet lies beside it as .png [clusters.parquet]",
     )
     parser.add_argument("--folders", metavar="DIR", help="a new folder for the crops, by cluster")
+
+    parser.set_defaults(check=_check)
+
+
+def _check(options: argparse.Namespace) -> None:
+    recognition.check(options)
+    folders = storage.local_folder(options.folders) if options.folders else None
+    if folders is not None and folders.exists() and any(folders.iterdir()):
+        raise ConfigError(f"{options.folders}: not empty; name a new folder")
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
@@ -67,9 +79,6 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         raise ConfigError("--folders needs the photographs: a table of embeddings holds no crops")
     if table and storage.absolute(table) == place:
         raise ConfigError(f"{table}: the source; name another file with --output")
-    folders = storage.local_folder(options.folders) if options.folders else None
-    if folders is not None and folders.exists() and any(folders.iterdir()):
-        raise ConfigError(f"{options.folders}: not empty; name a new folder")
     sheet, rejected = None, 0
     if table:
         faces, decision = _read(table, options, settings)
@@ -83,8 +92,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             _write_table(place, faces, labels)
             sheet = place.removesuffix(".parquet") + ".png"
             storage.write_bytes(sheet, pictures.clusters(_groups(faces, labels)))
-            if folders is not None:
-                _write_folders(folders, faces, labels)
+            if options.folders:
+                _write_folders(storage.local_folder(options.folders), faces, labels)
     names = [face["identity"] for face in faces]
     named = [row for row, name in enumerate(names) if name]  # single photographs have no name
     known = [names[row] for row in named]

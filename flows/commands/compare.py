@@ -18,6 +18,7 @@ from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.printable import printable
 from flows import recognition, terminal
+from flows.option_types import real
 from flows.terminal import echo, echo_json
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recognition.add_model(parser)
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=real(gt=0),
         metavar="DISTANCE",
         help="Euclidean distances below it are one person's; default: that of the model's last "
         "validation",
@@ -48,6 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write crops and distances as a PNG",
     )
 
+    parser.set_defaults(check=_check)
+
+
+def _check(options: argparse.Namespace) -> None:
+    if len(options.photographs) < 2:
+        raise ConfigError("compare: give two photographs or more")
+    recognition.check(options)
+
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     import numpy as np
@@ -56,8 +65,6 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.recognition.threshold import METRIC
 
     photographs = options.photographs
-    if len(photographs) < 2:
-        raise ConfigError("compare: give two photographs or more")
     # Compiling for another engine takes longer than a few photographs do.
     embedder = recognition.load(options, settings, engine="keras")
     embedder.set_params(threshold=options.threshold)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 
 from facenet_core.config import PipelineConfig
+from flows.option_types import block_name
 from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (__doc__ or "").strip()
-    parser.add_argument("name", metavar="NAME", help="of the block: a-z, 0-9, dashes")
+    parser.add_argument(
+        "name", type=block_name, metavar="NAME", help="of the block: a-z, 0-9, dashes"
+    )
     parser.add_argument("--yes", action="store_true", help="replace a block of this name")
 
 

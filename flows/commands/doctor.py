@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core import storage
 
     root = storage.absolute(options.storage or settings.storage or storage.default_root())
-    address = options.dask_address or settings.cluster.dask_address
+    address = settings.cluster.dask_address
     checks: list[Callable[[], Iterator[Finding]]] = [
         _machine,
         _packages,

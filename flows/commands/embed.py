@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where to, a path or URI [embeddings.parquet]",
     )
+    parser.set_defaults(check=recognition.check)
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
 from flows import recognition
 from flows.terminal import echo, echo_json
 
@@ -36,16 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="DIR", help="where to, a folder or URI; default: NAME-export"
     )
 
+    parser.set_defaults(check=_check, engine="keras")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from facenet_core.models.export import check_format
+
+    if options.float16 and "tflite" not in options.format:
+        raise ConfigError("--float16 is for --format tflite")
+    for format in options.format:
+        check_format(format, options.float16 and format == "tflite")
+    recognition.check(options)
+
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    from facenet_core.errors import ConfigError
     from facenet_core.models import card as cards
     from facenet_core.models.export import export
 
     started = time.monotonic()
-    if options.float16 and "tflite" not in options.format:
-        raise ConfigError("--float16 is for --format tflite")
-    options.engine = "keras"
     face_embedder = recognition.load(options, settings)
     embedder = face_embedder.network
     folder = storage.absolute(options.output or f"{embedder.name}-export")

@@ -11,6 +11,8 @@ import time
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from flows.checks import check_path
+from flows.option_types import whole
 from flows.terminal import echo, echo_json
 
 
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="of the model; default: from the files")
     parser.add_argument(
         "--image-size",
-        type=int,
+        type=whole(ge=1),
         default=160,
         metavar="SIZE",
         help="side of the network's input, pixels [160]",
@@ -41,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also keep the softmax classifier over the training's people, as classifier.npz",
     )
+
+    parser.set_defaults(check=_check)
+
+
+def _check(options: argparse.Namespace) -> None:
+    check_path("PATH", options.path)
 
 
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:

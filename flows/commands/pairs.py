@@ -12,21 +12,24 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.plural import plural
 from flows import recognition
+from flows.option_types import whole
 from flows.terminal import echo, echo_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The crops, how many pairs, and where to."""
     parser.add_argument("crops", metavar="CROPS", help="URI of a crops artifact, or newest:NAME")
-    parser.add_argument("--folds", type=int, default=10, metavar="N", help="folds [10]")
+    parser.add_argument("--folds", type=whole(ge=2), default=10, metavar="N", help="folds [10]")
     parser.add_argument(
         "--per-fold",
-        type=int,
+        type=whole(ge=1),
         default=300,
         metavar="N",
         help="pairs of one person, and again of two, in each fold [300]",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the drawing [0]")
+    parser.add_argument(
+        "--seed", type=whole(ge=0), default=0, metavar="N", help="seed of the drawing [0]"
+    )
     parser.add_argument(
         "--output",
         type=recognition.ending_in(".csv", ".parquet", ".txt"),
@@ -39,14 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     """Draw and write them; prints where they are."""
     from facenet_core.datasets import pairs_drawn, pairs_files
-    from facenet_core.errors import ConfigError
     from facenet_core.evaluation.trial import faces
     from facenet_core.promotion import resolve
 
-    if options.folds < 2 or options.per_fold < 1 or options.seed < 0:
-        raise ConfigError(
-            "pairs: expected --folds of 2 or more, --per-fold of 1 or more, --seed ≥ 0"
-        )
     root = storage.absolute(options.storage or settings.storage or storage.default_root())
     crops = storage.absolute(resolve(root, options.crops, "align"))
     manifest = storage.open_artifact(crops, "align")

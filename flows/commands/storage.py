@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gc: unfinished folders that nothing was written to for so long [7d]",
     )
     parser.add_argument("--yes", action="store_true", help="gc, forget: do it, do not only say")
+    parser.set_defaults(check=_check)
     parser.add_argument("--identity", metavar="NAME", help="forget: whom")
     parser.add_argument(
         "--delete-affected",
@@ -64,18 +65,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    from facenet_core import storage
-    from flows import forgetting, housekeeping
-
+def _check(options: argparse.Namespace) -> None:
     for name, actions in _GOES_WITH.items():
         if getattr(options, name) and options.action not in actions:
             shown = "URI" if name == "uris" else "--" + name.replace("_", "-")
             raise ConfigError(f"{shown}: goes with {' and '.join(actions)}, not {options.action}")
+    if options.action == "forget" and options.identity is None:
+        raise ConfigError("forget: whom? Give --identity NAME, as `facenet inspect` shows it")
+    age_of(options.older_than)
+    age_of(options.unfinished_older_than)
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core import storage
+    from flows import forgetting, housekeeping
+
     root = storage.absolute(options.storage or settings.storage or storage.default_root())
     if options.action == "forget":
-        if options.identity is None:
-            raise ConfigError("forget: whom? Give --identity NAME, as `facenet inspect` shows it")
         forgetting.forget(
             root, options.identity, options.yes, options.delete_affected, options.json
         )
