@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,8 @@ def main() -> int:
         if probe.connect_ex(("127.0.0.1", given.port)) == 0:
             print(f"port {given.port} is taken: choose another with --port", file=sys.stderr)
             return 1
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end as by Ctrl-C, with the server
+        signal.signal(number, signal.default_int_handler)
     try:
         server = start(given.folder, given.port, given.folder / "server.log")
     except RuntimeError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -195,6 +196,12 @@ class Site:
             return False
 
 
+def end_as_by_ctrl_c() -> None:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, too: what was started here must not stay."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
@@ -213,6 +220,7 @@ def main() -> int:
     options = parser.parse_args()
     storage = os.environ.get("FACENET_STORAGE") or str(REPOSITORY / "facenet-store")
     site = Site(options.home, options.port, storage)
+    end_as_by_ctrl_c()
     try:
         site.start_server()
         for pool in POOLS:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from local_site import REPOSITORY, Site, free_port
+from local_site import REPOSITORY, Site, end_as_by_ctrl_c, free_port
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs/images")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     options = parser.parse_args()
+    end_as_by_ctrl_c()
     with tempfile.TemporaryDirectory(prefix="facenet-site-") as folder:
         site = Site(Path(folder) / "prefect", free_port(), str(Path(folder) / "store"))
         browser = Browser(options.chromium, Path(folder) / "chromium")
