@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from facenet_core.cache import cache_folder
@@ -14,21 +14,36 @@ from facenet_core.errors import StorageError
 
 # Among them SQLite's word for a table without the columns that it should have.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-# Another process has it, or a network file system knows no locks.
-_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+# Another process has it, a network file system knows no locks, or the disk is full, read-only, bad.
+_UNUSABLE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 _PATIENCE = 5.0  # seconds: to wait longer would cost more than the memo saves
+
+
+MEMO = "sha256.sqlite"  # in the cache folder
 
 
 class Memo:
     """SHA-256 of files seen before, in a small SQLite file of the user's cache folder.
 
-    Where that is held by another process it is done without, in memory.
+    Where that is held by another process or cannot be written it is done without, in memory.
     """
 
     def __init__(self) -> None:
-        self._file = cache_folder() / "sha256.sqlite"
-        self._file.touch(mode=0o600)
+        self._file = cache_folder() / MEMO
+        with suppress(OSError):  # the memo is done without, then
+            self._file.touch(mode=0o600)
         self._place: str | Path = self._file
+        self._why = ""  # it is not used
+        self._database = sqlite3.connect(":memory:")
         try:
             self._open()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -50,17 +65,18 @@ class Memo:
         """Drop all paths that go through a folder of this name.
 
         Raises:
-            StorageError: another process holds the memo.
+            StorageError: another process holds the memo, or it cannot be written.
         """
         inner = os.fsencode(f"/{name}/").hex()
         self._execute("DELETE FROM memo WHERE instr(path, ?) > 0", inner)
         if self._place != self._file:
-            raise StorageError(f"{self._file}: another process holds it; run the same again")
+            raise StorageError(f"{self._file}: cannot be changed ({self._why}); run the same again")
 
     def close(self) -> None:
         self._database.close()
 
     def _open(self) -> None:
+        self._database.close()
         # Without a transaction around all of it, so that runs beside this one are not locked out.
         self._database = sqlite3.connect(self._place, timeout=_PATIENCE, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -77,12 +93,11 @@ class Memo:
             return self._database.execute(statement, values).fetchall()
 
     def _go_on(self, error: Exception) -> None:
-        """With an empty memo where the old one is damaged or held; else raises the error."""
-        self._database.close()
+        """With an empty memo where the old one is damaged or unusable; else raises the error."""
         # Text that is not UTF-8 has no code. Of extended codes the lower byte is the kind.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code & 0xFF in _HELD:
-            self._place = ":memory:"
+        if code & 0xFF in _UNUSABLE:
+            self._place, self._why = ":memory:", str(error)
         elif code & 0xFF in _DAMAGED:
             for suffix in ("", "-wal", "-shm"):
                 self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)

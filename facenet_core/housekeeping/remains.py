@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from facenet_core import records, storage
 from facenet_core.alignment.sheets import CROPS_SHEET, REJECTS_SHEET
-from facenet_core.cache import cache_folder
-from facenet_core.datasets.memo import Memo
-from facenet_core.errors import ArtifactError
+from facenet_core.cache import cache_folder, configured_folder
+from facenet_core.datasets.memo import MEMO, Memo
+from facenet_core.errors import ArtifactError, StorageError
 from facenet_core.housekeeping.inventory import Artifact, Inventory, open_manifest
 from facenet_core.housekeeping.redaction import row_filter
 from facenet_core.storage import Manifest, Part
@@ -190,11 +190,18 @@ def cached() -> list[Path]:
     All of them, whatever artifact they were made of: it may be gone, and they are made again.
     """
     kinds = ("crops", "distances", "samples")
-    files = (path for kind in kinds for path in (cache_folder() / kind).rglob("*"))
+    files = (path for kind in kinds for path in (configured_folder() / kind).rglob("*"))
     return sorted(path for path in files if path.is_file())
 
 
 def forget_paths(identity: str) -> None:
-    """Take the paths that name a person out of the memo of files that were hashed."""
+    """Take the paths that name a person out of the memo of files that were hashed.
+
+    Raises:
+        StorageError: another process holds the memo, or it cannot be written.
+    """
+    memo_file = configured_folder() / MEMO
+    if cache_folder() != configured_folder() and memo_file.exists():
+        raise StorageError(f"{memo_file}: cannot be written, and may name the person")
     with suppress(sqlite3.Error), closing(Memo()) as memo:
         memo.forget(identity)
