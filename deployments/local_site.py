@@ -40,6 +40,7 @@ class Site:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "DO_NOT_TRACK": "1",
+            "PYTHONSAFEPATH": "1",  # no code out of the folders that processes work in
             "FACENET_STORAGE": storage,
         }
         self._port = port

@@ -365,6 +365,11 @@ def _use_credentials(options: argparse.Namespace, settings: conf.PipelineConfig)
 def _prepare_environment(verbose: bool) -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if "PREFECT_LOGGING_SETTINGS_PATH" not in os.environ:
+        # Prefect's default. Said here, because `.env` or `prefect.toml` of the working folder could
+        # name another file, and a file that configures logging calls whatever it likes.
+        home = os.path.expanduser(os.environ.get("PREFECT_HOME") or "~/.prefect")
+        os.environ.setdefault("PREFECT_LOGGING_CONFIG_PATH", os.path.join(home, "logging.yml"))
     if not verbose:
         # Errors reach the terminal as one message, not through Prefect's log with its tracebacks.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

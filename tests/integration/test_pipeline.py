@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import prefect
 import pytest
 from tiny import facenet
 
@@ -109,13 +110,31 @@ def test_the_stages_run_alone_give_the_same_artifacts(
             assert storage.read_manifest(str(tmp_path / place)).parts == manifest.parts
 
 
-def test_it_works_without_a_server_from_any_folder(
-    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+HOSTILE_LOGGING = """
+version: 1
+formatters:
+  any: {"()": os.system, command: touch ran}
+"""
+
+
+def test_it_works_without_a_server_from_any_folder_and_runs_no_code_that_lies_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    status, output, errors = facenet("ingest", folder.name)
+    for module in ("uvicorn", "multiprocessing", "pickle", "prefect", "distributed", "PIL"):
+        Path(f"{module}.py").write_text("open('ran', 'w'); raise SystemExit(3)")
+    Path("logging.yml").write_text(HOSTILE_LOGGING)
+    Path("prefect.toml").write_text('[logging]\nconfig_path = "logging.yml"\n')
+    Path(".env").write_text("PREFECT_LOGGING_SETTINGS_PATH=logging.yml\n")
+    made = facenet("ingest", "synthetic", "--identities", 2, "--images-per-identity", 1,
+                   "--shards", 1, "--name", "faces", "--workers", 1)  # fmt: skip
+    status, output, errors = made
     assert status == 0, errors
+    assert not Path("ran").exists()
+    assert [file.name for file in Path("prefect").rglob("*.db")] == [
+        f"prefect-{prefect.__version__}.db"
+    ]
     assert output.splitlines()[-1].startswith(str(tmp_path / "facenet-store" / "raw" / "faces"))
     assert "Traceback" not in errors
