@@ -61,11 +61,13 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
 
     Raises:
         ArtifactError: `crops_uri` is not a finished crops artifact, or a model is not finished.
-        ConfigError: no such network, a malformed learning rate schedule, or nothing to resume.
+        ConfigError: no such network, a malformed learning rate schedule, nothing to resume, or what
+            is given contradicts the model whose weights are taken.
         TrainingError: the crops are smaller than `image_size`.
     """
     crops = storage.open_artifact(crops_uri, "align")
     config = parents.continued(config)
+    parents.require_same_crop(config, crops)
     registry.locate(config.model_def)
     if "image_size" in crops.config:
         inputs.require_room((crops.config["image_size"],) * 2, config.image_size)

@@ -70,6 +70,9 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
         "final": {key: kept[key] for key in kept if key != "images_per_second"},
         "labels": list(chosen.identities),
     }
+    crops = storage.open_artifact(plan.inputs[0].uri, "align")
+    if "crop" in crops.config:
+        details["crop"] = crops.config["crop"]
     return Trained(tuple(parts), counts, details)
 
 

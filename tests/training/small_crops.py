@@ -35,16 +35,19 @@ def write_crops(
     size: int = CROP_SIZE,
     parts: int = 2,
     wrong: Mapping[str, str] | None = None,
+    crop: str | None = None,
 ) -> str:
     """URI of a crops artifact with so many images of each person, dealt out to the parts.
 
     Each image has a second face too, of which training must not take notice. `wrong` says whom an
-    image shows instead of whom it is filed under.
+    image shows instead of whom it is filed under; `crop` is said of the alignment.
     """
     wrong = wrong or {}
     numbers = {name: number for number, name in enumerate(people)}
     given = [storage.Input("raw", "0" * 16)]
     config = {"image_size": size, "people": dict(people), "wrong": dict(wrong)}
+    if crop is not None:
+        config["crop"] = crop
     plan = storage.plan_stage(root, "align", "faces", config, given, 1)
     images = [
         (name, person, shot)
@@ -84,3 +87,15 @@ def tiny(*, image_size: int, embedding_size: int, keep_probability: float, **sha
     x = layers.dropout(x, keep_probability)
     x = global_average(layers.linear_conv(x, 16, "conv2"), "pool2")
     return keras.Model(images, layers.bottleneck(x, embedding_size), name="tiny")
+
+
+def namesake(
+    *, image_size: int, embedding_size: int, keep_probability: float, **shared
+) -> keras.Model:
+    """Another network, with layers of `tiny`'s names."""
+    layers = Layers(**shared)
+    images = image_input(image_size, 8, "namesake")
+    x = layers.conv(images, 12, 3, "conv1", strides=2)
+    x = layers.dropout(x, keep_probability)
+    x = global_average(layers.linear_conv(x, 24, "conv2"), "pool2")
+    return keras.Model(images, layers.bottleneck(x, embedding_size), name="namesake")

@@ -81,6 +81,72 @@ def test_other_people_are_for_fine_tuning(root, parent):
     np.testing.assert_allclose(weights(tuned)[0], weights(parent)[0], atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def fixed_parent(tmp_path_factory, crops_uri):
+    config = changed(SMALL, use_fixed_image_standardization=True, max_nrof_epochs=1)
+    return run(str(tmp_path_factory.mktemp("fixed")), crops_uri, config)
+
+
+def test_what_belongs_to_weights_comes_with_them(root, crops_uri, fixed_parent):
+    brief = {"batch_size": 6, "max_nrof_epochs": 1, "epoch_size": 1, "learning_rate": 1e-9}
+    config = TrainConfig(pretrained_model=fixed_parent, **brief)
+    plan = loop.plan_train(root, crops_uri, config)
+    assert plan.config["model_def"] == "small_crops:tiny"
+    assert (plan.config["image_size"], plan.config["embedding_size"]) == (32, 8)
+    assert plan.config["use_fixed_image_standardization"] is True
+    # Saying the same makes the same model.
+    stated = changed(
+        config,
+        model_def="small_crops:tiny",
+        image_size=32,
+        embedding_size=8,
+        use_fixed_image_standardization=True,
+    )
+    assert loop.plan_train(root, crops_uri, stated).fingerprint == plan.fingerprint
+    tuned = storage.open_artifact(run(root, crops_uri, config), "train")
+    assert tuned.details["use_fixed_image_standardization"] is True
+    assert tuned.details["model_def"] == "small_crops:tiny"
+
+
+@pytest.mark.parametrize("field", ["pretrained_model", "resume"])
+@pytest.mark.parametrize(
+    ("contradiction", "message"),
+    [
+        ({"model_def": "squeezenet"}, "model_def: small_crops:tiny, .* model_def: squeezenet"),
+        ({"use_fixed_image_standardization": False}, "use_fixed_image_standardization: True"),
+    ],
+)
+def test_what_contradicts_the_weights_is_refused(
+    root, crops_uri, fixed_parent, field, contradiction, message
+):
+    config = TrainConfig(**{field: fixed_parent}, **contradiction, max_nrof_epochs=5)
+    with pytest.raises(ConfigError, match=message):
+        loop.plan_train(root, crops_uri, config)
+
+
+def test_crops_that_are_cut_another_way_are_refused(root, crops_uri):
+    crops = write_crops(root, {"Ann": 2, "Bob": 2}, crop="similarity")
+    aligned = run(root, crops, changed(SMALL, max_nrof_epochs=1, epoch_size=1))
+    others = write_crops(root, {"Ann": 2, "Bob": 2}, crop="original")
+    with pytest.raises(ConfigError, match=r"`crop: similarity`, these are of `crop: original`"):
+        loop.plan_train(root, others, TrainConfig(pretrained_model=aligned))
+    loop.plan_train(root, crops, TrainConfig(pretrained_model=aligned))
+
+
+def test_weights_of_another_network_are_an_error(root, crops_uri, parent):
+    # One batch norm vector of equal name and size is no common network.
+    config = changed(SMALL, pretrained_model=parent, model_def="small_crops:namesake")
+    with pytest.raises(TrainingError, match=r"has 1 of the 5 layers of namesake.*another network"):
+        run(root, crops_uri, config)
+
+
+def test_an_exported_network_has_no_layers_to_take(root, crops_uri):
+    plan = storage.plan_stage(root, "train", "exported", {}, [], 1)
+    storage.publish(plan, [], {}, {}, {"imported_from": {"kind": "keras"}})
+    with pytest.raises(ConfigError, match="use the model that it was exported from"):
+        loop.plan_train(root, crops_uri, TrainConfig(pretrained_model=plan.uri))
+
+
 def test_frozen_layers_stay_to_the_bit(root, crops_uri, parent):
     config = changed(SMALL, pretrained_model=parent, freeze=("conv1*", "Bottleneck"))
     tuned = dict(zip(names(parent), weights(run(root, crops_uri, config)), strict=True))
