@@ -14,6 +14,7 @@ from facenet_core import storage
 from facenet_core.engine import quietly
 from facenet_core.errors import ArtifactError, FacenetError
 from facenet_core.models import keras_file
+from facenet_core.models.finite import require_finite
 from facenet_core.pixels import require_rgb
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def load_network(uri: str) -> keras.Model:
 
     Raises:
         ArtifactError: it is missing or cannot be read.
-        ModelError: it is no such file.
+        ModelError: it is no such file, or its weights are not finite.
     """
     import keras
 
@@ -170,7 +171,9 @@ def load_network(uri: str) -> keras.Model:
             storage.fetch_file(uri, local, keras_file.LARGEST)
             keras_file.check(local, uri)
             keras_file.check_values(local, uri)
-            return keras.saving.load_model(local, compile=False, safe_mode=True)
+            network = keras.saving.load_model(local, compile=False, safe_mode=True)
+            require_finite(network, uri)
+            return network
     except FileNotFoundError:
         raise ArtifactError(f"{uri}: no such model; train it again") from None
     except FacenetError:

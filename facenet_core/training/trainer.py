@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.models import registry
+from facenet_core.models.finite import not_finite
 from facenet_core.training import (
     augmentation,
     checkpoints,
@@ -161,19 +162,33 @@ class Trainer:
 
     def _look(self) -> None:
         found = self.learner.take_figures()
-        if broken := found.not_finite():
-            raise TrainingError(
-                f"the loss is not finite at step {self.step} (epoch {self.epoch}): "
-                + advice(broken, self.data.selection, self.config)
-            )
+        self._stop_where_broken("the loss is", found.not_finite())
         self._sums += found
         self.latest = figures.shown(found.means(), self.config.loss)
+
+    def _require_finite(self) -> None:
+        """See that the last update left numbers: its loss was taken before it."""
+        self.learner.give_back()
+        self._stop_where_broken("weights are", not_finite(self.learner.variables))
+        embeddings = self.learner.embed(self._some_batch())
+        # Prelogits too large for their length to be a number give embeddings of zeros.
+        if not (np.isfinite(embeddings).all() and embeddings.any(axis=1).all()):
+            self._stop_where_broken("embeddings are", ["prelogits"])
+
+    def _stop_where_broken(self, subject: str, broken: Sequence[str]) -> None:
+        if broken:
+            names = [*broken[:3], *(["…"] if len(broken) > 3 else [])]
+            raise TrainingError(
+                f"{subject} not finite at step {self.step} (epoch {self.epoch}): "
+                + advice(names, self.data.selection, self.config)
+            )
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate and measure where it is time to, and add the epoch's row to the history.
 
         Raises:
-            TrainingError: there was no step, as there was nothing to learn from.
+            TrainingError: there was no step, as there was nothing to learn from, or weights or
+                embeddings are no longer finite.
         """
         if not self.step:
             raise TrainingError(
@@ -183,6 +198,7 @@ class Trainer:
             )
         if not self.ends_window:
             self._look()
+        self._require_finite()
         validation = self._validate() if self._due(self.config.validate_every_n_epochs) else {}
         row = {
             "epoch": self.epoch,
@@ -244,12 +260,18 @@ class Trainer:
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         """The weights to keep and, where those are moving averages, the raw ones beside them.
 
-        In the order of `keras.Model.weights`. The averages are brought up to date, so ask for them
-        once at the end.
+        In the order of `keras.Model.weights`. The averages are brought up to date and take the
+        place of the learner's weights, so ask for them once at the end.
+
+        Raises:
+            TrainingError: they, or embeddings by them, are not finite.
         """
-        self.learner.give_back()
+        self._require_finite()
         raw = self.learner.network.get_weights()
         averaged = self.learner.averaged_weights()
+        if averaged is not None:
+            self.learner.network.set_weights(averaged)
+            self._require_finite()
         return (raw, None) if averaged is None else (averaged, raw)
 
     def network(self) -> keras.Model:
@@ -286,12 +308,24 @@ class Trainer:
         averaged = self.monitor.measure(self.learner.average.values())
         return {**averaged, "lfw_accuracy_raw": self.monitor.measure(raw)["lfw_accuracy"]}
 
+    def _central(self) -> np.ndarray:
+        """What `augmentation` draws for a batch of crops that are cut to their centres."""
+        size = self.config.batch_size
+        return augmentation.central(self.learner.augmentation, size, self.data.crop_size)
+
+    def _some_batch(self) -> Batch:
+        """The last batch; where no step was taken here, one of crops cut to their centres."""
+        if self.sample is not None:
+            return self.sample
+        rows = np.resize(self.data.selection.training, self.config.batch_size)
+        return self.data.batch(rows, self._central())[0]
+
     def _validate(self) -> dict[str, float]:
         """Mean figures of the held-out images, cut to their centres; empty without any."""
         rows, size = self.data.selection.validation, self.config.batch_size
         if not len(rows):
             return {}
-        drawn = augmentation.central(self.learner.augmentation, size, self.data.crop_size)
+        drawn = self._central()
 
         def load(start: int) -> tuple[Batch, np.ndarray, np.ndarray]:
             # All batches have one shape; what fills the last one weighs nothing.

@@ -15,9 +15,9 @@ from small_crops import draw, write_crops
 from training_runs import Killed, changed, history, kill_at, run, weights
 
 from facenet_core import storage
-from facenet_core.errors import ArtifactError, ConfigError, TrainingError
-from facenet_core.models.embedder import Embedder
-from facenet_core.training import loop
+from facenet_core.errors import ArtifactError, ConfigError, ModelError, TrainingError
+from facenet_core.models.embedder import Embedder, load_network
+from facenet_core.training import checkpoints, loop
 
 SMALL = changed(training_runs.SMALL, validation_set_split_ratio=0.2, validate_every_n_epochs=1)
 EVERYTHING = SMALL.model_copy(
@@ -137,7 +137,7 @@ def test_an_interrupted_training_gives_the_same_as_one_that_ran_through(
 TRAIN_IN_A_PROCESS = """
 import sys
 from facenet_core.config import TrainConfig
-from facenet_core.training import loop
+from facenet_core.training import checkpoints, loop
 config = TrainConfig.model_validate_json(sys.argv[3])
 plan = loop.plan_train(sys.argv[1], sys.argv[2], config)
 loop.train(plan, config, run_id="killed", progress=lambda now: print(now.step, flush=True))
@@ -317,6 +317,33 @@ def test_a_loss_that_is_not_finite_stops_training_with_advice(root, crops_uri):
     config = SMALL.model_copy(update={"learning_rate": 1e30, "optimizer": "momentum"})
     with pytest.raises(TrainingError, match=r"not finite at step 5 .*Lower the learning rate"):
         run(root, crops_uri, config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epoch_size": 2, "learning_rate": 1e12}, "not finite at step 2 "),
+        ({"moving_average_decay": 0.5}, "not finite at step 1 "),
+    ],
+)
+def test_the_last_update_of_an_epoch_is_looked_at_too(root, crops_uri, fields, message):
+    # Its loss was taken before it.
+    broken = {"learning_rate": 1e30, "optimizer": "momentum", "epoch_size": 1}
+    config = SMALL.model_copy(update={**broken, **fields})
+    with pytest.raises(TrainingError, match=rf"(weights|embeddings) are {message}.*Lower the"):
+        run(root, crops_uri, config)
+    plan = loop.plan_train(root, crops_uri, config)
+    assert not storage.exists(storage.join(plan.uri, storage.MANIFEST))
+    assert not checkpoints.uris(plan.uri)
+
+
+def test_a_model_with_weights_that_are_no_numbers_is_not_loaded(small_uri, tmp_path):
+    network = Embedder.load(small_uri).network
+    path = str(tmp_path / "broken.keras")
+    network.layers[-1].set_weights([np.full_like(w, np.nan) for w in network.layers[-1].weights])
+    network.save(path)
+    with pytest.raises(ModelError, match=r"broken\.keras: \d of \d+ weights are not finite"):
+        load_network(path)
 
 
 def test_an_unknown_network_is_refused_before_anything_is_read(root, crops_uri):
