@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from facenet_core import config
+from facenet_core.datasets.catalogue import Entry
 from facenet_core.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -91,6 +94,60 @@ def test_a_wrong_file_is_an_error_that_names_file_and_field(
         config.load(file)
     assert str(file) in str(caught.value)
     assert caught.value.exit_status == 2
+
+
+def numbers(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[Any]:
+    """Each number in the schema of a configuration, and the field it is in."""
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    if node.get("type") in ("integer", "number"):
+        yield path, node
+    for branch in (*node.get("anyOf", ()), *node.get("prefixItems", ())):
+        yield from numbers(schema, branch, path)
+    if isinstance(node.get("items"), dict):
+        yield from numbers(schema, node["items"], path)
+    for name, field in node.get("properties", {}).items():
+        yield from numbers(schema, field, f"{path}.{name}".lstrip("."))
+
+
+def schema_numbers(model: type[config.Config]) -> list[Any]:
+    schema = model.model_json_schema()
+    return list(numbers(schema, schema, ""))
+
+
+FIELDS = schema_numbers(config.PipelineConfig)
+
+
+@pytest.mark.parametrize("model", [config.PipelineConfig, Entry])
+def test_every_number_has_bounds(model: type[config.Config]) -> None:
+    unbounded = [
+        path
+        for path, node in schema_numbers(model)
+        if not ({"minimum", "exclusiveMinimum"} & node.keys())
+        or not ({"maximum", "exclusiveMaximum"} & node.keys())
+    ]
+    assert not unbounded
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "yes", "1e+30", "-1.0e+30", "'.inf'"])
+def test_a_number_is_finite_and_no_truth_value(value: str) -> None:
+    elements = {"align.thresholds": f"[0.5, {value}, 0.5]", "cluster.adapt": f"[0, {value}]"}
+    for path in sorted({path for path, _ in FIELDS}):
+        base = ["holdout.ingest.source=x"] if path.startswith("holdout") else []
+        with pytest.raises(ConfigError, match=rf"{path}"):
+            config.load(None, [*base, f"{path}={elements.get(path, value)}"])
+
+
+@pytest.mark.parametrize("value", ["1", "0", "'yes'", "2.0"])
+def test_a_truth_value_is_no_number(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"train\.random_flip: .*true or false"):
+        config.load(None, [f"train.random_flip={value}"])
+
+
+def test_numbers_are_taken_as_yaml_and_people_write_them() -> None:
+    overrides = ["train.weight_decay=1e-4", "train.batch_size=90.0", "train.alpha=1"]
+    train = config.load(None, overrides).train  # YAML 1.1 reads 1e-4 as text
+    assert (train.weight_decay, train.batch_size, train.alpha) == (1e-4, 90, 1.0)
 
 
 @pytest.mark.parametrize("override", ["train.batch_size", "=3", "ingest.source.deep=1"])

@@ -91,6 +91,15 @@ def test_nothing_is_published_without_its_parts(root: str) -> None:
     assert storage.read_manifest(plan.uri) is None
 
 
+def test_a_manifest_is_json_or_is_not_written(root: str) -> None:
+    plan = storage.plan_stage(root, "train", "m", {}, [], 1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        storage.publish(plan, [], {}, {}, {"threshold": float("nan")})
+    assert storage.read_manifest(plan.uri) is None
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        storage.plan_stage(root, "train", "m", {"warmup_epochs": float("inf")}, [], 1)
+
+
 @pytest.mark.parametrize("stage", ["ingest", "train", "validate"])
 def test_what_is_made_again_in_other_bytes_is_described_as_it_is_now(root: str, stage: str) -> None:
     inputs = [storage.Input("crops", "c"), storage.Input("model", "m")]

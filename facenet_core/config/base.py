@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from facenet_core import addresses
 from facenet_core.errors import ConfigError
@@ -45,19 +53,41 @@ Address = Annotated[str, AfterValidator(addresses.hide)]
 Uri = Annotated[Address, Field(json_schema_extra=NO_CREDENTIALS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Probability = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as Keras takes it
+# Bounds of what has no natural one: far from anything sensible, and squares still fit float32.
+LARGEST_FACTOR = 1e12
+LARGEST_COUNT = 10**9
+LARGEST_BYTES = 2**60
 Model = TypeVar("Model", bound="Config")
 
 
 class Config(BaseModel):
-    """Base of all configuration: immutable, and unknown fields are errors."""
+    """Base of all configuration: immutable, and unknown fields are errors.
+
+    Numbers are finite, and no truth values; each field says its bounds (tests/test_config.py sees
+    to that).
+    """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         protected_namespaces=(),
         coerce_numbers_to_str=True,  # a data set may be called 2024
+        allow_inf_nan=False,
         populate_by_name=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_values_apart(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic would take `yes` for 1, and 1 for `yes`."""
+        expected = _types_in(cls.model_fields[str(info.field_name)].annotation)
+        elements = value if isinstance(value, list | tuple) else [value]
+        if expected == {bool} and not isinstance(value, bool):
+            raise ValueError("expected true or false")
+        if expected & {int, float} and any(isinstance(element, bool) for element in elements):
+            raise ValueError("expected a number; YAML reads yes, no, on and off as true and false")
+        return value
 
     def determining(self) -> dict[str, Any]:
         """The fields that determine what is made, as JSON values (without those marked `where`)."""
@@ -80,6 +110,12 @@ def build(model: type[Model], values: Mapping[str, Any], origin: str) -> Model:
     except ValidationError as error:
         lines = [_explain(model, problem) for problem in error.errors()]
         raise ConfigError(f"{origin}: " + "; ".join(lines)) from None
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of."""
+    parts = get_args(annotation)
+    return set().union(*map(_types_in, parts)) if parts else {annotation}
 
 
 def field_model(model: type[Config], path: Sequence[str | int]) -> type[Config] | None:

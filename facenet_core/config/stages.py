@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from facenet_core import addresses
 from facenet_core.config.base import (
     AUTO_PAIRS,
+    LARGEST_BYTES,
+    LARGEST_COUNT,
+    LARGEST_FACTOR,
     PATH,
     SYNTHETIC,
     WHERE,
@@ -16,9 +19,12 @@ from facenet_core.config.base import (
     Config,
     Name,
     Probability,
+    Seed,
 )
 from facenet_core.config.training import TrainConfig
 from facenet_core.errors import ConfigError
+
+LONGEST_WAIT = 1e7  # seconds: four months
 
 
 class IngestConfig(Config):
@@ -49,23 +55,34 @@ class IngestConfig(Config):
         False, description="Skip an image whose bytes came before; default: counted and kept."
     )
     max_image_bytes: int = Field(
-        64 * 2**20, ge=1, description="Files above this many bytes are skipped as `too_many_bytes`."
+        64 * 2**20,
+        ge=1,
+        le=LARGEST_BYTES,
+        description="Files above this many bytes are skipped as `too_many_bytes`.",
     )
     max_image_pixels: int = Field(
         170_000_000,
         ge=1,
+        le=LARGEST_BYTES,
         description="Images whose header says more are skipped as `too_many_pixels`.",
     )
     max_ratio: float = Field(
-        200.0, gt=0, description="Members that unpack to more than this times their size: skipped."
+        200.0,
+        gt=0,
+        le=LARGEST_FACTOR,
+        description="Members that unpack to more than this times their size: skipped.",
     )
-    max_total_bytes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    max_total_bytes: Annotated[int, Field(ge=1, le=LARGEST_BYTES)] | Literal["auto"] = Field(
         "auto",
         description="The most one source may unpack to; auto: 16 GiB and 20 times its size.",
         json_schema_extra=WHERE,
     )
     max_members: int = Field(
-        50_000_000, ge=1, description="The most files of one source.", json_schema_extra=WHERE
+        50_000_000,
+        ge=1,
+        le=LARGEST_BYTES,
+        description="The most files of one source.",
+        json_schema_extra=WHERE,
     )
     strict: bool = Field(
         False,
@@ -83,10 +100,16 @@ class IngestConfig(Config):
         description="Keep what was downloaded, under `downloads/` of the storage root.",
         json_schema_extra=WHERE,
     )
-    identities: int = Field(100, ge=1, description="Synthetic only: how many people.")
-    images_per_identity: int = Field(10, ge=1, description="Synthetic only: images of each.")
-    first_identity: int = Field(0, ge=0, description="Synthetic only: number of the first person.")
-    seed: int = Field(0, ge=0, description="Synthetic only: seed of the drawings.")
+    identities: int = Field(
+        100, ge=1, le=LARGEST_COUNT, description="Synthetic only: how many people."
+    )
+    images_per_identity: int = Field(
+        10, ge=1, le=LARGEST_COUNT, description="Synthetic only: images of each."
+    )
+    first_identity: int = Field(
+        0, ge=0, le=LARGEST_COUNT, description="Synthetic only: number of the first person."
+    )
+    seed: Seed = Field(0, description="Synthetic only: seed of the drawings.")
 
 
 class AlignConfig(Config):
@@ -99,12 +122,15 @@ class AlignConfig(Config):
         "template, which has no margin.",
     )
     margin: int = Field(
-        32, ge=0, description="Added to the box's width and height, half on each side, pixels."
+        32,
+        ge=0,
+        le=10_000,
+        description="Added to the box's width and height, half on each side, pixels.",
     )
     detect_multiple_faces: bool = Field(
         False, description="Crop every face; default: the large, central one."
     )
-    minsize: int = Field(20, ge=12, description="Smallest face looked for, pixels.")
+    minsize: int = Field(20, ge=12, le=100_000, description="Smallest face looked for, pixels.")
     thresholds: tuple[Probability, Probability, Probability] = Field(
         (0.6, 0.7, 0.7), description="Score thresholds of P-Net, R-Net and O-Net."
     )
@@ -116,11 +142,15 @@ class AlignConfig(Config):
         False, description="Take photographs that end early, with the missing part grey."
     )
     max_pixels: int = Field(
-        120_000_000, ge=1, description="Photographs with more pixels are rejects (`too_large`)."
+        120_000_000,
+        ge=1,
+        le=LARGEST_BYTES,
+        description="Photographs with more pixels are rejects (`too_large`).",
     )
     scale_above: int = Field(
         40_000_000,
         ge=10_000,
+        le=LARGEST_BYTES,
         description="Photographs with more pixels are scaled down to it, by a whole factor, "
         "before faces are looked for.",
     )
@@ -134,6 +164,7 @@ class AlignConfig(Config):
     progress_timeout: float = Field(
         300.0,
         gt=0,
+        le=LONGEST_WAIT,
         description="Seconds in which a worker must decode an image or detect a batch, or it is "
         "taken for hung and replaced.",
         json_schema_extra=WHERE,
@@ -155,11 +186,14 @@ class ValidateConfig(Config):
         "drawn.",
         json_schema_extra=PATH,
     )
-    lfw_nrof_folds: int = Field(10, ge=2, description="Folds of the cross-validation.")
+    lfw_nrof_folds: int = Field(10, ge=2, le=10_000, description="Folds of the cross-validation.")
     pairs_per_fold: int = Field(
-        50, ge=1, description="Generated pairs: as many of the same person as of two, in each fold."
+        50,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Generated pairs: as many of the same person as of two, in each fold.",
     )
-    pairs_seed: int = Field(0, ge=0, description="Seed of generated pairs.")
+    pairs_seed: Seed = Field(0, description="Seed of generated pairs.")
     missing: Literal["skip", "error", "centre-crop"] = Field(
         "skip",
         description="A pair whose image gave no crop: left out and counted, an error, or decided "
@@ -190,7 +224,7 @@ class ValidateConfig(Config):
         "the run; default: no gate, and no promotion.",
     )
     lfw_batch_size: int = Field(
-        100, ge=1, description="Images embedded at a time.", json_schema_extra=WHERE
+        100, ge=1, le=65_536, description="Images embedded at a time.", json_schema_extra=WHERE
     )
 
 
@@ -204,7 +238,9 @@ class HoldoutConfig(Config):
 class ClusterConfig(Config):
     """Where shards are worked on. Never changes what is made."""
 
-    workers: int | None = Field(None, ge=1, description="Local Dask workers; default: the cores.")
+    workers: int | None = Field(
+        None, ge=1, le=100_000, description="Local Dask workers; default: the cores."
+    )
     dask_address: Address | None = Field(
         None, description="An existing scheduler, tcp://host:8786."
     )
@@ -218,11 +254,15 @@ class ClusterConfig(Config):
     cluster_options: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments of cluster_class."
     )
-    adapt: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
-        None, description="Fewest and most workers of cluster_class, as the work demands."
-    )
+    adapt: (
+        tuple[Annotated[int, Field(ge=0, le=100_000)], Annotated[int, Field(ge=1, le=100_000)]]
+        | None
+    ) = Field(None, description="Fewest and most workers of cluster_class, as the work demands.")
     worker_timeout: float = Field(
-        600.0, gt=0, description="Seconds to wait for the first worker of a cluster."
+        600.0,
+        gt=0,
+        le=LONGEST_WAIT,
+        description="Seconds to wait for the first worker of a cluster.",
     )
 
     @field_validator("cluster_options")

@@ -6,7 +6,18 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from facenet_core.config.base import AUTO_PAIRS, PATH, WHERE, Address, Config, Name, Probability
+from facenet_core.config.base import (
+    AUTO_PAIRS,
+    LARGEST_COUNT,
+    LARGEST_FACTOR,
+    PATH,
+    WHERE,
+    Address,
+    Config,
+    Name,
+    Probability,
+    Seed,
+)
 
 
 class TrainConfig(Config):
@@ -32,49 +43,69 @@ class TrainConfig(Config):
         description="Network: squeezenet, inception_resnet_v1, inception_resnet_v2 or "
         "module:function.",
     )
-    embedding_size: int = Field(128, ge=2, description="Dimensions of the embedding.")
+    embedding_size: int = Field(128, ge=2, le=2**14, description="Dimensions of the embedding.")
     image_size: int = Field(
-        160, ge=32, description="Side of the network's input, pixels; larger crops are cropped."
+        160,
+        ge=32,
+        le=2048,
+        description="Side of the network's input, pixels; larger crops are cropped.",
     )
-    batch_size: int = Field(90, ge=2, description="Images in a batch.")
-    max_nrof_epochs: int = Field(500, ge=1, description="Epochs to train.")
+    batch_size: int = Field(90, ge=2, le=65_536, description="Images in a batch.")
+    max_nrof_epochs: int = Field(500, ge=1, le=LARGEST_COUNT, description="Epochs to train.")
     epoch_size: int | None = Field(
-        1000, ge=1, description="Batches an epoch; null: one pass over the data."
+        1000, ge=1, le=LARGEST_COUNT, description="Batches an epoch; null: one pass over the data."
     )
     sampler: Literal["shuffle", "balanced"] = Field(
         "shuffle", description="Each image equally often, or each person."
     )
     keep_probability: Probability = Field(1.0, description="Kept by dropout before the embedding.")
-    weight_decay: float = Field(0.0, ge=0, description="L2 weight regularisation of kernels.")
+    weight_decay: float = Field(
+        0.0, ge=0, le=LARGEST_FACTOR, description="L2 weight regularisation of kernels."
+    )
     loss: Literal["softmax", "triplet", "arcface", "cosface"] = Field(
         "softmax", description="What tells people apart."
     )
-    logit_scale: float = Field(64.0, gt=0, description="ArcFace, CosFace: s.")
+    logit_scale: float = Field(64.0, gt=0, le=LARGEST_FACTOR, description="ArcFace, CosFace: s.")
     logit_margin: float | None = Field(
         None, ge=0, lt=1.5, description="ArcFace, CosFace: m; default: 0.5 radians, 0.35."
     )
-    alpha: float = Field(0.2, gt=0, description="Triplet loss: margin between squared distances.")
-    people_per_batch: int = Field(
-        45, ge=2, description="Triplet loss: people among whom triplets are chosen."
+    alpha: float = Field(
+        0.2, gt=0, le=LARGEST_FACTOR, description="Triplet loss: margin between squared distances."
     )
-    images_per_person: int = Field(40, ge=2, description="Triplet loss: images of each, at most.")
+    people_per_batch: int = Field(
+        45,
+        ge=2,
+        le=LARGEST_COUNT,
+        description="Triplet loss: people among whom triplets are chosen.",
+    )
+    images_per_person: int = Field(
+        40, ge=2, le=LARGEST_COUNT, description="Triplet loss: images of each, at most."
+    )
     triplet_selection: Literal["violating", "semi_hard"] = Field(
         "violating",
         description="Triplet loss: a negative within the margin, or farther than the positive too.",
     )
-    center_loss_factor: float = Field(0.0, ge=0, description="λ: weight of the center loss.")
+    center_loss_factor: float = Field(
+        0.0, ge=0, le=LARGEST_FACTOR, description="λ: weight of the center loss."
+    )
     center_loss_alfa: float = Field(
         0.95, ge=0, le=1, description="Centers keep this share of their place at each batch."
     )
     prelogits_norm_loss_factor: float = Field(
-        0.0, ge=0, description="Weight of the mean p-norm of the embeddings before normalisation."
+        0.0,
+        ge=0,
+        le=LARGEST_FACTOR,
+        description="Weight of the mean p-norm of the embeddings before normalisation.",
     )
-    prelogits_norm_p: float = Field(1.0, gt=0, description="p of that norm.")
+    prelogits_norm_p: float = Field(1.0, gt=0, le=1000, description="p of that norm.")
     optimizer: Literal["adagrad", "adadelta", "adam", "rmsprop", "momentum", "adamw"] = Field(
         "adagrad", description="With the update rules and constants of the original."
     )
     learning_rate: float = Field(
-        0.1, description="Fixed learning rate; negative: take the schedule file."
+        0.1,
+        ge=-LARGEST_FACTOR,
+        le=LARGEST_FACTOR,
+        description="Fixed learning rate; negative: take the schedule file.",
     )
     learning_rate_schedule_file: Address | None = Field(
         None,
@@ -82,13 +113,18 @@ class TrainConfig(Config):
         json_schema_extra=PATH,
     )
     learning_rate_decay_epochs: int = Field(
-        100, ge=1, description="Epochs after which the rate is multiplied by the decay factor."
+        100,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Epochs after which the rate is multiplied by the decay factor.",
     )
     learning_rate_decay_factor: float = Field(1.0, gt=0, le=1, description="That factor.")
     learning_rate_cosine: bool = Field(
         False, description="Let the rate fall to zero along half a cosine."
     )
-    warmup_epochs: float = Field(0.0, ge=0, description="Epochs in which the rate rises from zero.")
+    warmup_epochs: float = Field(
+        0.0, ge=0, le=LARGEST_COUNT, description="Epochs in which the rate rises from zero."
+    )
     moving_average_decay: float = Field(
         0.0, ge=0, lt=1, description="Exponential moving average of weights; 0: off."
     )
@@ -104,12 +140,14 @@ class TrainConfig(Config):
     random_contrast: float = Field(
         0.0, ge=0, lt=1, description="Stretch pixels around their mean by up to this share."
     )
-    random_cutout: int = Field(0, ge=0, description="Side of a square that is blanked, pixels.")
+    random_cutout: int = Field(
+        0, ge=0, le=2048, description="Side of a square that is blanked, pixels."
+    )
     use_fixed_image_standardization: bool = Field(
         False, description="(x − 127.5)/128 instead of each image's own mean and deviation."
     )
     filter_min_nrof_images_per_class: int = Field(
-        0, ge=0, description="People with fewer images are left out."
+        0, ge=0, le=LARGEST_COUNT, description="People with fewer images are left out."
     )
     filter_model: Address | None = Field(
         None,
@@ -123,10 +161,13 @@ class TrainConfig(Config):
         0.0, ge=0, lt=1, description="Share of each person's images held out of training."
     )
     min_nrof_val_images_per_class: int = Field(
-        0, ge=0, description="Of people with fewer images none are held out."
+        0, ge=0, le=LARGEST_COUNT, description="Of people with fewer images none are held out."
     )
     validate_every_n_epochs: int = Field(
-        5, ge=1, description="Epochs between looks at what is held out; the last is one."
+        5,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Epochs between looks at what is held out; the last is one.",
     )
     lfw_dir: Address | None = Field(
         None,
@@ -136,14 +177,14 @@ class TrainConfig(Config):
     lfw_pairs: Address = Field(
         AUTO_PAIRS, description="Their pairs, as `validate.pairs`.", json_schema_extra=PATH
     )
-    lfw_nrof_folds: int = Field(10, ge=2, description="Folds, as for validate.")
+    lfw_nrof_folds: int = Field(10, ge=2, le=10_000, description="Folds, as for validate.")
     lfw_distance_metric: Literal["euclidean", "cosine"] = Field(
         "euclidean", description="Distance, as for validate."
     )
     lfw_use_flipped_images: bool = Field(False, description="Mirror images, as for validate.")
     lfw_subtract_mean: bool = Field(False, description="Subtract the mean, as for validate.")
     lfw_every_n_epochs: int = Field(
-        1, ge=1, description="Epochs between these measurements; the last is one."
+        1, ge=1, le=LARGEST_COUNT, description="Epochs between these measurements; the last is one."
     )
     monitor: Literal["lfw_accuracy", "validation_accuracy"] = Field(
         "lfw_accuracy", description="What early stop and keep_best go by."
@@ -152,7 +193,10 @@ class TrainConfig(Config):
         False, description="The model is that of the best epoch; default: of the last."
     )
     early_stop: int | None = Field(
-        None, ge=1, description="Stop after so many measurements without a better one."
+        None,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Stop after so many measurements without a better one.",
     )
     mixed_precision: Literal["off", "bfloat16", "float16"] = Field(
         "off", description="Compute in half precision; weights and losses stay float32."
@@ -162,18 +206,30 @@ class TrainConfig(Config):
         description="Share each batch between all GPUs of this host.",
         json_schema_extra=WHERE,
     )
-    seed: int = Field(666, ge=0, description="Seed of weights, order, crops and dropout.")
+    seed: Seed = Field(666, description="Seed of weights, order, crops and dropout.")
     checkpoint_every: int = Field(
-        200, ge=1, description="Steps between checkpoints.", json_schema_extra=WHERE
+        200,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Steps between checkpoints.",
+        json_schema_extra=WHERE,
     )
     checkpoints_kept: int = Field(
-        3, ge=1, description="Checkpoints kept, besides the best.", json_schema_extra=WHERE
+        3,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Checkpoints kept, besides the best.",
+        json_schema_extra=WHERE,
     )
     log_histograms: bool = Field(
         False, description="TensorBoard: histograms of all weights.", json_schema_extra=WHERE
     )
     nrof_preprocess_threads: int | None = Field(
-        None, ge=1, description="Decoding threads; default: the cores.", json_schema_extra=WHERE
+        None,
+        ge=1,
+        le=1024,
+        description="Decoding threads; default: the cores.",
+        json_schema_extra=WHERE,
     )
     read_crops: Literal["auto", "cache", "stream"] = Field(
         "auto",
@@ -183,6 +239,7 @@ class TrainConfig(Config):
     crop_cache_gib: float = Field(
         100.0,
         gt=0,
+        le=LARGEST_COUNT,
         description="The most that local copies of crops may take, GiB; the longest unused go.",
         json_schema_extra=WHERE,
     )

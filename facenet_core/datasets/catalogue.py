@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from facenet_core import config, storage, text_files
 from facenet_core.config import NOT_YAML, Config
+from facenet_core.config.base import LARGEST_BYTES
 from facenet_core.errors import ConfigError
 
 _FILE = "catalogue.yaml"
@@ -25,7 +26,7 @@ class CatalogueFile(Config):
 
     name: FileName = Field(description="Its name under `downloads/` of the storage root.")
     urls: tuple[str, ...] = Field(min_length=1, description="Where it can be had, in this order.")
-    bytes: int | None = Field(None, ge=1, description="Its size.")
+    bytes: int | None = Field(None, ge=1, le=LARGEST_BYTES, description="Its size.")
     sha256: Digits | None = Field(None, min_length=64, max_length=64, description="Its SHA-256.")
     md5: Digits | None = Field(None, min_length=32, max_length=32, description="Its MD5.")
 
@@ -34,8 +35,8 @@ class Entry(Config):
     """A data set."""
 
     title: str = Field(description="Its full name.")
-    people: int | None = Field(None, ge=1, description="Identities.")
-    images: int | None = Field(None, ge=1, description="Images.")
+    people: int | None = Field(None, ge=1, le=LARGEST_BYTES, description="Identities.")
+    images: int | None = Field(None, ge=1, le=LARGEST_BYTES, description="Images.")
     size: str = Field("", description="How large the download is, for people to read.")
     licence: str = Field("", description="What it may be used for, as its makers say.")
     home: str = Field("", description="The page of its makers.")

@@ -122,7 +122,9 @@ class Manifest:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def fingerprint(value: Any) -> str:
@@ -340,4 +342,5 @@ def made_by() -> dict[str, str]:
 
 
 def _pretty(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    return (text + "\n").encode()

@@ -17,7 +17,7 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
 from facenet_core.engine import keras_alone, quietly
-from facenet_core.errors import PairsError, TrainingError
+from facenet_core.errors import ConfigError, PairsError, TrainingError
 from facenet_core.models import registry
 from facenet_core.storage import Input, Manifest, Plan
 from facenet_core.training import inputs, parents, schedules
@@ -74,6 +74,12 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     rates = parents.inherited_schedule(config)
     if rates is None:
         rates = schedules.choose(config.learning_rate, config.learning_rate_schedule_file).text()
+    epochs = schedules.parse(rates, "learning_rate_schedule").epochs(config.max_nrof_epochs)
+    if config.warmup_epochs > epochs:
+        raise ConfigError(
+            f"warmup_epochs: training ends after {epochs} epochs, before a warm-up of "
+            f"{config.warmup_epochs:g}; the learning rate would never be reached"
+        )
     name = config.name or crops.name
     models = parents.inputs_of(config)
     determining = config.determining() | {

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pairs of one person, and again of two, in each fold [300]",
     )
     parser.add_argument(
-        "--seed", type=whole(ge=0), default=0, metavar="N", help="seed of the drawing [0]"
+        "--seed", type=whole(ge=0, le=2**32 - 1), default=0, metavar="N", help="seed [0]"
     )
     parser.add_argument(
         "--output",
