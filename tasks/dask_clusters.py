@@ -49,6 +49,7 @@ def start(config: ClusterConfig) -> Client:
     import dask
     from distributed import Client
 
+    config.warn_of_unused()
     dask.config.set(_DASK)
     # Dask read its own setting of this when it was imported.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -182,3 +182,33 @@ def test_addresses_that_differ_in_secret_parameters_only_are_no_two_data_sets() 
     values = {"ingest": {"source": sources[0]}, "holdout": {"ingest": {"source": sources[1]}}}
     with pytest.raises(ConfigError, match="cannot be told apart"):
         config.build(config.PipelineConfig, values, "test")
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
+def test_every_field_of_a_configuration_that_ships_has_an_effect(file: Path, caplog) -> None:
+    loaded = config.load(file)
+    for section in (loaded.ingest, loaded.align, loaded.train, loaded.validation):
+        section.warn_of_unused()
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "message"),
+    [
+        ("train", {"logit_scale": 30}, "logit_scale has no effect: loss is softmax"),
+        ("train", {"learning_rate_schedule_file": "x"}, "a negative one asks for the schedule"),
+        ("train", {"lfw_subtract_mean": True}, "lfw_dir is missing"),
+        ("train", {"filter_model": "m"}, "filter_percentile is 100"),
+        ("train", {"min_nrof_val_images_per_class": 5}, "validation_set_split_ratio is 0"),
+        ("ingest", {"source": "faces.tgz", "identities": 5}, "the source is not `synthetic`"),
+        ("ingest", {"identity_pattern": "(.)"}, "the source is `synthetic`"),
+        ("align", {"crop": "similarity", "margin": 44}, "crop: similarity has no margin"),
+        ("align", {"image_format": "png", "jpeg_quality": 80}, "the crops are PNG"),
+        ("cluster", {"dask_address": "tcp://a:1", "workers": 2}, "a cluster that has its own"),
+    ],
+)
+def test_a_field_without_effect_is_named(section: str, fields: dict, message: str, caplog) -> None:
+    loaded = config.build(config.PipelineConfig, {section: fields}, "test")
+    getattr(loaded, section).warn_of_unused()
+    assert len(caplog.messages) == 1
+    assert message in caplog.messages[0]

@@ -57,6 +57,7 @@ def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
         ArtifactError: `raw_uri` is not a finished raw artifact.
     """
     raw = storage.open_artifact(raw_uri, "ingest")
+    config.warn_of_unused()
     given = Input(raw_uri, raw.fingerprint)
     determining = config.determining() | {"detector_engine": faces.resolve_engine(config)}
     if missing := formats.not_read_here(raw.counts):  # with a package more, other crops come of it

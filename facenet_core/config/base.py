@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -20,6 +21,8 @@ from pydantic import (
 from facenet_core import addresses
 from facenet_core.errors import ConfigError
 from facenet_core.printable import shortened
+
+logger = logging.getLogger(__name__)
 
 # Words that stand where a path could.
 SYNTHETIC = "synthetic"
@@ -97,6 +100,24 @@ class Config(BaseModel):
             if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("where")
         }
         return self.model_dump(mode="json", exclude=where)
+
+    def unused(self) -> dict[str, str]:
+        """The fields that have no effect beside the others' values, and why."""
+        return {}
+
+    def warn_of_unused(
+        self, why: Mapping[str, str] | None = None, explicit: Collection[str] | None = None
+    ) -> None:
+        """Log each field that was given a value of its own, and has no effect.
+
+        Args:
+            why: fields without effect, and why; default: `unused`.
+            explicit: the fields that were given; default: those of this configuration.
+        """
+        explicit = self.model_fields_set if explicit is None else explicit
+        for name, reason in (self.unused() if why is None else why).items():
+            if name in explicit and getattr(self, name) != type(self).model_fields[name].default:
+                logger.warning("%s has no effect: %s", name, reason)
 
 
 def build(model: type[Model], values: Mapping[str, Any], origin: str) -> Model:

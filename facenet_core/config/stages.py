@@ -111,6 +111,13 @@ class IngestConfig(Config):
     )
     seed: Seed = Field(0, description="Synthetic only: seed of the drawings.")
 
+    def unused(self) -> dict[str, str]:
+        if self.source == SYNTHETIC:
+            names = ("identity_pattern", "image_column", "identity_column")
+            return dict.fromkeys(names, f"the source is `{SYNTHETIC}`")
+        names = ("identities", "images_per_identity", "first_identity", "seed")
+        return dict.fromkeys(names, f"the source is not `{SYNTHETIC}`")
+
 
 class AlignConfig(Config):
     """Raw shards into face crops."""
@@ -173,6 +180,14 @@ class AlignConfig(Config):
     def determining(self) -> dict[str, Any]:
         unused = {"margin"} if self.crop == "similarity" else set()
         return {name: v for name, v in super().determining().items() if name not in unused}
+
+    def unused(self) -> dict[str, str]:
+        names = {}
+        if self.crop == "similarity":
+            names["margin"] = "crop: similarity has no margin"
+        if self.image_format == "png":
+            names["jpeg_quality"] = "the crops are PNG"
+        return names
 
 
 class ValidateConfig(Config):
@@ -269,6 +284,12 @@ class ClusterConfig(Config):
     @classmethod
     def _strip_options(cls, options: dict[str, Any]) -> Any:
         return addresses.hide_all(options)
+
+    def unused(self) -> dict[str, str]:
+        if self.dask_address is None:
+            return {}
+        names = ("workers", "memory_limit")
+        return dict.fromkeys(names, "dask_address names a cluster that has its own")
 
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:

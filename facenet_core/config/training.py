@@ -19,6 +19,8 @@ from facenet_core.config.base import (
     Seed,
 )
 
+_OF_TRIPLETS = ("alpha", "people_per_batch", "images_per_person", "triplet_selection")
+
 
 class TrainConfig(Config):
     """Crops into a face-embedding model."""
@@ -289,13 +291,41 @@ class TrainConfig(Config):
         """Whether figures on the way decide what the model will be."""
         return self.keep_best or self.early_stop is not None
 
+    def unused(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        if self.loss not in ("arcface", "cosface"):
+            names |= dict.fromkeys(("logit_scale", "logit_margin"), f"loss is {self.loss}")
+        if self.loss != "triplet":
+            names |= dict.fromkeys(_OF_TRIPLETS, f"loss is {self.loss}")
+        if not self.center_loss_factor:
+            names["center_loss_alfa"] = "center_loss_factor is 0"
+        if not self.prelogits_norm_loss_factor:
+            names["prelogits_norm_p"] = "prelogits_norm_loss_factor is 0"
+        if self.learning_rate > 0:
+            names["learning_rate_schedule_file"] = (
+                f"learning_rate is {self.learning_rate:g}; a negative one asks for the schedule"
+            )
+        if self.learning_rate_decay_factor == 1:
+            names["learning_rate_decay_epochs"] = "learning_rate_decay_factor is 1"
+        if self.filter_percentile == 100:
+            names["filter_model"] = "filter_percentile is 100, which keeps all images"
+        if not self.validation_set_split_ratio:
+            held_out = ("min_nrof_val_images_per_class", "validate_every_n_epochs")
+            names |= dict.fromkeys(held_out, "validation_set_split_ratio is 0")
+        if self.lfw_dir is None:
+            pairs = (name for name in type(self).model_fields if name.startswith("lfw_"))
+            names |= dict.fromkeys(pairs, "lfw_dir is missing")
+        if not self.watches:
+            names["monitor"] = "neither early_stop nor keep_best is set"
+        return names
+
     def determining(self) -> dict[str, Any]:
         """Without what this loss does not use, and what only tells how training goes."""
         unused = set()
         if self.loss not in ("arcface", "cosface"):
             unused |= {"logit_scale", "logit_margin"}
         if self.loss != "triplet":
-            unused |= {"alpha", "people_per_batch", "images_per_person", "triplet_selection"}
+            unused |= set(_OF_TRIPLETS)
         watched = self.monitor if self.watches else None
         if watched is None:
             unused |= {"monitor", "keep_best", "early_stop"}

@@ -34,6 +34,7 @@ from facenet_core.datasets.rows import (
 )
 from facenet_core.datasets.sources import nested
 from facenet_core.datasets.sources.archive import Archive
+from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import AccountingError, SourceError
 from facenet_core.forgotten import REDACTED
@@ -71,6 +72,7 @@ def plan_ingest(root: str, config: IngestConfig) -> Plan:
 
 
 def _plan(root: str, config: IngestConfig) -> Plan:
+    config.warn_of_unused()
     if config.source == SYNTHETIC:
         images = config.identities * config.images_per_identity
         shards = _shards(config, images / 100)
@@ -82,7 +84,11 @@ def _plan(root: str, config: IngestConfig) -> Plan:
         compile_identity_pattern(config.identity_pattern)
         origin = locate(root, config)
         _require_outside(root, origin.uri)
-        found = _fingerprint(recognise(origin.uri, config), origin)
+        source = recognise(origin.uri, config)
+        if not isinstance(source, ParquetFiles):
+            columns = dict.fromkeys(("image_column", "identity_column"), "the source is no Parquet")
+            config.warn_of_unused(columns)
+        found = _fingerprint(source, origin)
         given = Input(origin.shown, found.sha256)
         name = origin.name
         shards = _shards(config, found.bytes / SHARD_BYTES)

@@ -202,8 +202,9 @@ def decode(crop: Crop) -> np.ndarray:
 
 def _require_finite(vectors: np.ndarray, batch: Sequence[Crop]) -> None:
     for vector, crop in zip(vectors, batch, strict=True):
-        if not np.isfinite(vector).all():
+        # Zeros are what is left of prelogits whose length is infinite.
+        if not (np.isfinite(vector).all() and vector.any()):
             raise ArtifactError(
-                f"the model gives numbers that are not finite for {crop.image_id}: its training "
-                "diverged; train again with a lower learning rate"
+                f"the model gives no finite embedding for {crop.image_id}: its training diverged; "
+                "train again with a lower learning rate"
             )

@@ -8,6 +8,7 @@ finish(plan, validated, run)
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from facenet_core.evaluation.verification import Verification, check_folds, veri
 from facenet_core.models.embedder import Embedder
 from facenet_core.promotion import judge
 from facenet_core.storage import Input, Manifest, Part, Plan
+
+logger = logging.getLogger(__name__)
 
 STAGE_FORMAT = 2
 
@@ -64,6 +67,10 @@ def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateCon
         resolved["lfw_nrof_folds"] = named.nrof_folds
         # They only say how pairs are drawn.
         del resolved["pairs_per_fold"], resolved["pairs_seed"]
+        drawn = dict.fromkeys(("pairs_per_fold", "pairs_seed"), "the pairs are not drawn")
+        config.warn_of_unused(drawn)
+        if config.lfw_nrof_folds != named.nrof_folds:
+            config.warn_of_unused({"lfw_nrof_folds": f"the pairs have {named.nrof_folds} folds"})
     if config.groups is not None:
         groups.read_attributes(config.groups)
         resolved["groups"] = f"sha256:{storage.sha256(config.groups)}"
@@ -125,6 +132,8 @@ def validate(
     identities = np.array(embeddings.identities, object)
     sampling = Sampling.of(identities[a], identities[b], same)
     identification = metrics.find_people(embeddings, config)
+    if config.identification and identification is None:
+        logger.warning("identification: nobody can be found, as no person has two images")
     model = storage.open_artifact(model_uri, "train")
     figures = {
         **metrics.describe(verification, trial, config),
@@ -134,6 +143,12 @@ def validate(
         **metrics.describe_groups(attributes, verification, embeddings, a, b, same, fold),
         **metrics.describe_quality(verification, embeddings, a, b, same, fold),
     }
+    if attributes is not None and not figures["groups"]:
+        logger.warning(
+            "groups: no pair lies within a group of %s; its column %s must hold those of the crops",
+            config.groups,
+            attributes.key,
+        )
     files = {"metrics.json": to_json(figures)}
     files |= report.files(plan, config, figures, verification, trial, embeddings)
     return _write(plan, files, figures, verification, trial, embeddings)

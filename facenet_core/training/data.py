@@ -101,4 +101,30 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
         raise TrainingError(f"{crops_uri}: {error}") from None
     if warning := divergence.center_warning(chosen, config):
         logger.warning(warning)
+    _require_held_out(chosen, config)
+    if config.random_crop and (height, width) == (config.image_size,) * 2:
+        logger.warning(
+            "random_crop has no effect: the crops are as large as image_size (%d); align them "
+            "larger, or train with a smaller image_size",
+            config.image_size,
+        )
     return Data(crops, chosen, (height, width))
+
+
+def _require_held_out(chosen: Selection, config: TrainConfig) -> None:
+    """Say where images were to be held out and there are none.
+
+    Raises:
+        TrainingError: training is to be stopped or chosen by them.
+    """
+    if not config.validation_set_split_ratio or len(chosen.validation):
+        return
+    least = max(config.min_nrof_val_images_per_class, 2)
+    message = (
+        f"validation_set_split_ratio: no image is held out, as none of {len(chosen.identities):,} "
+        f"people has {least:,} images (the last of a person is always trained on); measure on "
+        "other people with lfw_dir"
+    )
+    if config.watches and config.monitor == "validation_accuracy":
+        raise TrainingError(f"{message}. early_stop and keep_best would have nothing to go by")
+    logger.warning(message)

@@ -66,7 +66,9 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
         TrainingError: the crops are smaller than `image_size`.
     """
     crops = storage.open_artifact(crops_uri, "align")
+    explicit = config.model_fields_set
     config = parents.continued(config)
+    config.warn_of_unused(explicit=explicit)
     parents.require_same_crop(config, crops)
     registry.locate(config.model_def)
     if "image_size" in crops.config:

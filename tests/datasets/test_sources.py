@@ -164,6 +164,16 @@ def test_a_table_with_columns_of_other_names(root: str, tmp_path: Path) -> None:
         run(root, path, image_column="photo", identity_column="whom")
 
 
+def test_columns_of_what_is_no_table_are_said_to_have_no_effect(
+    root: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(root, folder, image_column="photo", identities=3)
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "identities has no effect",
+        "image_column has no effect",
+    ]
+
+
 def test_rows_without_a_picture_or_an_identity_are_skipped(root: str, tmp_path: Path) -> None:
     path = tmp_path / "faces.parquet"
     table = {"image": [None, jpeg(1), jpeg(2), jpeg(3)], "label": ["Ann", None, "Ann", ""]}

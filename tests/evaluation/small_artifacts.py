@@ -56,10 +56,8 @@ def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> s
     return plan.uri
 
 
-def publish_model(
-    root: str, name: str, *, labels: tuple[str, ...] = (), broken: bool = False
-) -> str:
-    config = {"labels": labels, "broken": broken}
+def publish_model(root: str, name: str, *, labels: tuple[str, ...] = (), bias: float = 0.2) -> str:
+    config = {"labels": labels, "bias": str(bias)}
     plan = storage.plan_stage(root, "train", name, config, [], 1)
     network = keras.Sequential(
         [
@@ -69,7 +67,7 @@ def publish_model(
             keras.layers.Dense(
                 DIMENSIONS,
                 kernel_initializer=keras.initializers.RandomNormal(seed=0),
-                bias_initializer=keras.initializers.Constant(np.nan if broken else 0.2),
+                bias_initializer=keras.initializers.Constant(bias),
             ),
         ]
     )

@@ -10,7 +10,7 @@ from small_artifacts import image_id, publish_model
 
 from facenet_core import records, storage
 from facenet_core.config import ValidateConfig
-from facenet_core.errors import ArtifactError, PairsError
+from facenet_core.errors import ArtifactError, ModelError, PairsError
 from facenet_core.evaluation.trial import choose_pairs
 from facenet_core.evaluation.validate import check_pairs, finish, plan_validate, validate
 from facenet_core.evaluation.verification import verify
@@ -115,6 +115,21 @@ def test_groups_are_those_of_a_file(root, tmp_path, crops_uri, model_uri):
     assert plan_validate(root, crops_uri, model_uri, config) != plan
     with pytest.raises(PairsError, match=r"groups.csv: changed since this run began"):
         validate(plan, config)
+
+
+def test_groups_of_nobody_and_pairs_that_are_not_drawn_are_said(
+    root, tmp_path, crops_uri, model_uri, pairs_file, caplog
+):
+    path = tmp_path / "groups.csv"
+    path.write_text("identity,half\nNobody,1\n")
+    fields = {"pairs": pairs_file, "pairs_per_fold": 7, "lfw_nrof_folds": 9}
+    config = ValidateConfig(groups=str(path), bootstrap_replicates=0, **fields)
+    validate(plan_validate(root, crops_uri, model_uri, config), config)
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "pairs_per_fold has no effect",
+        "lfw_nrof_folds has no effect",
+        "groups",
+    ]
 
 
 def test_skipped_pairs_have_no_distance_and_count_as_wrong_in_accuracy_all(report):
@@ -285,10 +300,18 @@ def test_pairs_of_other_people_are_an_error(root, tmp_path, crops_uri, model_uri
         validate(plan, config)
 
 
-def test_a_model_that_diverged_is_an_error(root, crops_uri):
+@pytest.mark.parametrize(
+    ("bias", "error", "message"),
+    [
+        (np.nan, ModelError, r"1 of 2 weights are not finite.*diverged"),
+        # The square is infinite, and what is divided by it zero.
+        (3e38, ArtifactError, r"no finite embedding for Person_\d+/.*diverged"),
+    ],
+)
+def test_a_model_that_diverged_is_an_error(root, crops_uri, bias, error, message):
     config = ValidateConfig(**GENERATED)
-    plan = plan_validate(root, crops_uri, publish_model(root, "diverged", broken=True), config)
-    with pytest.raises(ArtifactError, match=r"not finite for Person_\d+/.*diverged"):
+    plan = plan_validate(root, crops_uri, publish_model(root, "diverged", bias=bias), config)
+    with pytest.raises(error, match=message):
         validate(plan, config)
 
 

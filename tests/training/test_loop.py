@@ -18,6 +18,7 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError, ConfigError, ModelError, TrainingError
 from facenet_core.models.embedder import Embedder, load_network
 from facenet_core.training import checkpoints, loop
+from facenet_core.training.data import open_data
 
 SMALL = changed(training_runs.SMALL, validation_set_split_ratio=0.2, validate_every_n_epochs=1)
 EVERYTHING = SMALL.model_copy(
@@ -138,6 +139,7 @@ TRAIN_IN_A_PROCESS = """
 import sys
 from facenet_core.config import TrainConfig
 from facenet_core.training import checkpoints, loop
+from facenet_core.training.data import open_data
 config = TrainConfig.model_validate_json(sys.argv[3])
 plan = loop.plan_train(sys.argv[1], sys.argv[2], config)
 loop.train(plan, config, run_id="killed", progress=lambda now: print(now.step, flush=True))
@@ -305,6 +307,17 @@ def test_one_person_alone_is_an_error(root):
     crops = write_crops(root, {"Ann": 9})
     with pytest.raises(TrainingError, match="to tell people apart takes two"):
         run(root, crops, SMALL)
+
+
+def test_nobody_held_out_is_said(root, caplog):
+    crops = write_crops(root, dict.fromkeys(("Ann", "Bob", "Cy"), 1))
+    config = changed(SMALL, random_crop=True, image_size=36)
+    open_data(crops, config)
+    assert "no image is held out, as none of 3 people has 2 images" in caplog.messages[0]
+    assert "random_crop has no effect: the crops are as large" in caplog.messages[1]
+    stopping = changed(SMALL, early_stop=2, monitor="validation_accuracy")
+    with pytest.raises(TrainingError, match=r"no image is held out.*nothing to go by"):
+        open_data(crops, stopping)
 
 
 def test_crops_smaller_than_the_input_are_an_error_at_the_start(root, crops_uri):
