@@ -137,9 +137,10 @@ def train(
     config = parents.continued(config)
     # These import Keras and its engine, which planning does not wait for.
     with quietly(), keras_alone():
-        from facenet_core.training import devices, outcome
+        from facenet_core.training import devices, outcome, threads
         from facenet_core.training.trainer import Trainer
 
+        threads.settle(plan.uri, config.resume)
         devices.prepare(config.gpu_memory_fraction)
         devices.require_precision(config.mixed_precision)
     schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")

@@ -13,7 +13,7 @@ from facenet_core import storage
 from facenet_core.errors import TrainingError
 from facenet_core.models.embedder import MODEL_FILE
 from facenet_core.storage import Plan
-from facenet_core.training import checkpoints
+from facenet_core.training import checkpoints, threads
 from facenet_core.training.history import HISTORY_FILE, write_history
 from facenet_core.training.trained import LOGS, RAW_FILE, Trained
 from facenet_core.training.trainer import Trainer
@@ -66,6 +66,7 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
         "use_fixed_image_standardization": config.use_fixed_image_standardization,
         "parameters": network.count_params(),
         "loss": config.loss,
+        "threads": threads.current(),
         "best_step": best,
         "final": {key: kept[key] for key in kept if key != "images_per_second"},
         "labels": list(chosen.identities),
