@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from hypothesis import strategies as st
 
-from facenet_core import addresses, config
+from facenet_core import addresses, config, storage
 from facenet_core.datasets import catalogue
 from facenet_core.datasets.members import Member
 from facenet_core.datasets.rows import RowMaker, Rules
@@ -36,7 +36,7 @@ def read_configuration(data: bytes, folder: Path) -> None:
     (folder / "config.yaml").write_bytes(data)
     settings = config.load(folder / "config.yaml")
     for section in (settings.ingest, settings.align, settings.train, settings.validation):
-        section.determining()
+        storage.fingerprint(section.determining())  # JSON, whatever was read
 
 
 def yaml_files() -> st.SearchStrategy[bytes]:
