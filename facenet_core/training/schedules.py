@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 
 from facenet_core import text_files
-from facenet_core.config.base import LARGEST_FACTOR
 from facenet_core.errors import ConfigError, StorageError
 from facenet_core.storage import read_bytes
 
@@ -153,6 +152,6 @@ def _parse_line(content: str, where: str) -> tuple[int, float]:
         rate = _STOP if rate_text == "-" else float(rate_text)
     except ValueError:
         raise ConfigError(f"{where}: {_FORMAT}") from None
-    if epoch < 0 or not math.isfinite(rate) or rate > LARGEST_FACTOR:
+    if epoch < 0 or not math.isfinite(rate):
         raise ConfigError(f"{where}: {_FORMAT}")
     return epoch, rate if rate > 0 else _STOP
