@@ -32,5 +32,7 @@ def write_copies(crops_uri: str, copies: int, root: str) -> str:
                     ids = {name: f"{copy}/{row[name]}" for name in ("image_id", "identity")}
                     writer.write(row | ids)
     parts = [records.describe_part(plan.uri, name) for name in names]
-    storage.publish(plan, parts, {"crops": sum(part.rows for part in parts)}, {})
+    crops = sum(part.rows for part in parts)
+    counts = {"images": crops, "aligned": crops, "crops": crops, "rejects": 0}
+    storage.publish(plan, parts, counts, {})
     return plan.uri

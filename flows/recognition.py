@@ -7,11 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from flows.checks import check_path
 from flows.terminal import echo_error
 
 if TYPE_CHECKING:
@@ -74,6 +76,18 @@ def ending_in(*endings: str) -> Callable[[str], str]:
         return name
 
     return check
+
+
+def check(options: argparse.Namespace) -> None:
+    """What can be told of the model and its runtime without loading them.
+
+    Raises:
+        ConfigError: the model is a path where nothing lies, or the runtime is not installed.
+    """
+    if options.model and "/" in options.model:  # else it may be a name
+        check_path("--model", options.model)
+    if options.engine == "openvino" and not find_spec("openvino"):
+        raise ConfigError("--engine: openvino is not installed; pip install openvino")
 
 
 def table_of(options: argparse.Namespace) -> str | None:

@@ -40,7 +40,9 @@ def crop(person: int, image: int, face: int = 0) -> dict:
 
 def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> str:
     name = storage.fingerprint([len(shard) for shard in shards])
-    plan = storage.plan_stage(root, "align", "people", {"shards": name}, [], 1)
+    plan = storage.plan_stage(
+        root, "align", "people", {"shards": name}, [storage.Input("raw", "0" * 16)], 1
+    )
     parts = []
     for number, rows in enumerate(shards):
         for folder, schema, content in (
@@ -52,7 +54,9 @@ def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> s
                 for row in content:
                     file.write(row)
             parts.append(records.describe_part(plan.uri, part))
-    storage.publish(plan, parts, {"images": sum(map(len, shards)) + len(rejects)}, {})
+    crops = sum(map(len, shards))
+    counts = {"images": crops + len(rejects), "aligned": crops, "crops": crops}
+    storage.publish(plan, parts, {**counts, "rejects": len(rejects)}, {})
     return plan.uri
 
 

@@ -58,7 +58,9 @@ def publish(root: str, rejects: dict[str, str]) -> tuple[str, str]:
                 elif folder == "rejects" and reason is not None:
                     file.write({**key, "reason": reason, "detail": ""})
         parts.append(records.describe_part(crops.uri, part))
-    storage.publish(crops, parts, {"images": 16}, {})
+    aligned = 16 - len(rejects)
+    counts = {"images": 16, "aligned": aligned, "crops": aligned, "rejects": len(rejects)}
+    storage.publish(crops, parts, counts, {})
     return crops.uri, raw.uri
 
 

@@ -74,7 +74,8 @@ def write_crops(
                         }
                     )
         described.append(records.describe_part(plan.uri, part))
-    storage.publish(plan, described, {"crops": len(images) * 2}, {})
+    counts = {"images": len(images), "aligned": len(images), "crops": len(images) * 2}
+    storage.publish(plan, described, {**counts, "rejects": 0}, {})
     return plan.uri
 
 

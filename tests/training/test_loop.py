@@ -47,7 +47,7 @@ def small_uri(tmp_path_factory, crops_uri):
 
 
 def test_learns_to_tell_people_apart(root, crops_uri):
-    config = SMALL.model_copy(update={"model_def": "squeezenet", "max_nrof_epochs": 8})
+    config = SMALL.model_copy(update={"model_def": "squeezenet", "max_nrof_epochs": 12})
     uri = run(root, crops_uri, config)
     rows = history(uri)
     assert rows[-1]["cross_entropy"] < rows[0]["cross_entropy"] / 3
