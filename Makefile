@@ -44,10 +44,10 @@ s3: install ## an S3 server for development, its buckets in ./facenet-s3, until 
 	$(BIN)/python deployments/local_s3.py
 
 fuzz: install ## 100,000 hostile inputs for every parser (INPUTS=… for another number)
-	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),100000)
+	$(BIN)/python -m qa.fuzz --inputs $(or $(INPUTS),100000)
 
 faults: install ## a small pipeline under 200 seeded faults, compared with an undisturbed run (RUNS=… SEED=…)
-	PYTHONPATH=tests:deployments $(BIN)/python tests/integration/faults/faults.py \
+	$(BIN)/python -m qa.faults.campaign \
 	  --runs $(or $(RUNS),200) --seed $(or $(SEED),1)
 
 clean: ## remove what was installed and built here, not what was stored

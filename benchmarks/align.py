@@ -31,9 +31,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from facenet_core import records, storage
-from facenet_core.alignment import faces, shard
+from facenet_core import storage
+from facenet_core.alignment import faces, stage
 from facenet_core.config import AlignConfig
+from facenet_core.storage import parquet
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"mtcnn": (1, 16, 32), "facenet-pytorch": (1, 16)}
@@ -96,8 +97,8 @@ def raw_shards(source: str, images: int, root: str, shards: int) -> list[str]:
     uris = []
     rows = _rows(source)
     for number in range(shards):
-        uri = storage.join(root, records.part_name(number))
-        with records.PartWriter(uri, records.RAW, "benchmark") as part:
+        uri = storage.join(root, parquet.part_name(number))
+        with parquet.PartWriter(uri, parquet.RAW, "benchmark") as part:
             for _ in range(number, images, shards):
                 part.write(next(rows))
         uris.append(uri)
@@ -106,8 +107,8 @@ def raw_shards(source: str, images: int, root: str, shards: int) -> list[str]:
 
 def _rows(raw: str) -> Iterator[dict]:
     for turn in count():
-        for part in shard.raw_parts(raw):
-            for group in records.read_row_groups(part):
+        for part in stage.raw_parts(raw):
+            for group in parquet.read_row_groups(part):
                 for row in group.to_pylist():
                     yield {**row, "image_id": f"{turn}/{row['image_id']}"}
 
@@ -115,7 +116,7 @@ def _rows(raw: str) -> Iterator[dict]:
 def write_photographs(shards: Sequence[str], folder: Path) -> None:
     """The shards' images as files, for the peers."""
     for uri in shards:
-        for group in records.read_row_groups(uri, ["image_id", "image"]):
+        for group in parquet.read_row_groups(uri, ["image_id", "image"]):
             for row in group.to_pylist():
                 file = folder / row["image_id"]
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +132,7 @@ def work(shards: Sequence[str], engine: str) -> None:
         with tempfile.TemporaryDirectory() as root:
             plan = storage.plan_stage(root, "align", "benchmark", determining, [], 1)
             for number, uri in enumerate(shards):
-                shard.align_shard(plan, uri, number, config)
+                stage.align_shard(plan, uri, number, config)
 
     align()
     print("ready", flush=True)

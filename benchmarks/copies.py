@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from itertools import chain, cycle
 
-from facenet_core import records, storage
+from facenet_core import storage
+from facenet_core.storage import parquet
 
 PARTS = 40
 
@@ -15,23 +16,23 @@ def write_copies(crops_uri: str, copies: int, root: str) -> str:
     manifest = storage.open_artifact(crops_uri, "align")
     given = [storage.Input(crops_uri, manifest.fingerprint)]
     plan = storage.plan_stage(root, "align", "copies", dict(manifest.config), given, copies)
-    names = [f"crops/{records.part_name(number)}" for number in range(PARTS)]
-    sources = records.part_uris(crops_uri, "crops", manifest.parts)
+    names = [f"crops/{parquet.part_name(number)}" for number in range(PARTS)]
+    sources = parquet.part_uris(crops_uri, "crops", manifest.parts)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                records.PartWriter(storage.join(plan.uri, name), records.CROPS, plan.fingerprint)
+                parquet.PartWriter(storage.join(plan.uri, name), parquet.CROPS, plan.fingerprint)
             )
             for name in names
         ]
         in_turn = cycle(writers)
         for copy in range(copies):
-            for group in chain.from_iterable(map(records.read_row_groups, sources)):
+            for group in chain.from_iterable(map(parquet.read_row_groups, sources)):
                 writer = next(in_turn)
                 for row in group.to_pylist():
                     ids = {name: f"{copy}/{row[name]}" for name in ("image_id", "identity")}
                     writer.write(row | ids)
-    parts = [records.describe_part(plan.uri, name) for name in names]
+    parts = [parquet.describe_part(plan.uri, name) for name in names]
     crops = sum(part.rows for part in parts)
     counts = {"images": crops, "aligned": crops, "crops": crops, "rejects": 0}
     storage.publish(plan, parts, counts, {})

@@ -27,8 +27,8 @@ SIZE, DIMENSIONS, MARGIN, BATCH = 160, 512, 32, 16
 def ours(files: Sequence[str], engine: str) -> Callable[[], int]:
     from facenet_core import FaceEmbedder
     from facenet_core.config import AlignConfig
-    from facenet_core.models import registry
-    from facenet_core.models.embedder import Embedder
+    from facenet_core.models.face_model import Embedder
+    from facenet_core.models.networks import registry
     from facenet_core.recognition import tables
     from facenet_core.recognition.photographs import read_rows
     from facenet_core.recognition.stream import embed_rows

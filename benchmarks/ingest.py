@@ -28,7 +28,7 @@ OURS = """
 import json, resource, sys, time
 from facenet_core import storage
 from facenet_core.config import IngestConfig
-from facenet_core.datasets import ingest
+from facenet_core.datasets import stage as ingest
 source, root = sys.argv[1:]
 config = IngestConfig(source=source)
 import pyarrow.parquet

@@ -40,7 +40,7 @@ GOALS = {"local copy": 0.8, "local stream": 0.8, "S3, copied first": 0.5, "S3 st
 def open_feed(uri: str, read_crops: str, threads: int) -> tuple[Callable[[int], int], int]:
     """A function that goes through pass n as the trainer would, and the images of a pass."""
     from facenet_core.config import TrainConfig
-    from facenet_core.training import data, feeds
+    from facenet_core.training.input import batches, data
 
     config = TrainConfig(
         image_size=96,
@@ -51,7 +51,7 @@ def open_feed(uri: str, read_crops: str, threads: int) -> tuple[Callable[[int], 
         nrof_preprocess_threads=threads,
     )
     opened = data.open_data(uri, config)
-    feed = feeds.build(opened, config, None)
+    feed = batches.build(opened, config, None)
     steps = len(opened.selection.training) // BATCH
 
     def go_through(number: int) -> int:
@@ -67,7 +67,7 @@ def bare_decode(uri: str, threads: int) -> Callable[[int], int]:
     import numpy as np
 
     from facenet_core import storage
-    from facenet_core.training.crop_file import open_copy
+    from facenet_core.training.input.crop_file import open_copy
 
     crops = open_copy(uri, storage.open_artifact(uri, "align"))
     encoded = [picture.tobytes() for picture in crops.encoded(range(len(crops)))]
@@ -92,7 +92,7 @@ def first_pass(uri: str, read_crops: str, threads: int) -> Callable[[int], int]:
 def forget_copy(uri: str) -> None:
     """So that the next pass is a first one."""
     from facenet_core import storage
-    from facenet_core.training.crop_file import path_of
+    from facenet_core.training.input.crop_file import path_of
 
     path_of(storage.open_artifact(uri, "align")).unlink(missing_ok=True)
 

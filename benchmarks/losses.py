@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from facenet_core import config, records, storage
+from facenet_core import config, storage
 from facenet_core.config import TrainConfig
-from facenet_core.training import loop
+from facenet_core.storage import parquet
+from facenet_core.training import stage
 
 REAL = Path(__file__).parents[1] / "configs" / "real.yaml"
 LOSSES: dict[str, dict[str, Any]] = {
@@ -64,13 +65,15 @@ def _print(what: str, figures: dict[str, float]) -> None:
 
 
 def _train(settings: TrainConfig, given: argparse.Namespace) -> dict[str, float]:
-    plan = loop.plan_train(storage.absolute(given.storage), storage.absolute(given.crops), settings)
+    plan = stage.plan_train(
+        storage.absolute(given.storage), storage.absolute(given.crops), settings
+    )
 
-    def progress(now: loop.Step) -> None:
+    def progress(now: stage.Step) -> None:
         print(f"\r{now.step}/{now.steps} loss {now.loss or 0:.3f}  ", end="", file=sys.stderr)
 
-    loop.finish(plan, loop.train(plan, settings, run_id="benchmark", progress=progress), {})
-    last = records.read_table(storage.join(plan.uri, "history.parquet")).to_pylist()[-1]
+    stage.finish(plan, stage.train(plan, settings, run_id="benchmark", progress=progress), {})
+    last = parquet.read_table(storage.join(plan.uri, "history.parquet")).to_pylist()[-1]
     return {name: last[name] for name in FIGURES}
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from facenet_core import storage
-from facenet_core.evaluation import bootstrap
-from facenet_core.evaluation.bootstrap import Sampling
 from facenet_core.evaluation.embeddings import decode, embed_crops, read_crops
-from facenet_core.evaluation.identification import identify
-from facenet_core.evaluation.trial import faces
-from facenet_core.evaluation.verification import verify
+from facenet_core.evaluation.evaluated_pairs import faces
+from facenet_core.evaluation.protocol import bootstrap
+from facenet_core.evaluation.protocol.bootstrap import Sampling
+from facenet_core.evaluation.protocol.identification import identify
+from facenet_core.evaluation.protocol.verification import verify
 
 PAIRS, FOLDS, PEOPLE, DIMENSIONS = 6000, 10, 4281, 512
 ROUNDS = 3
@@ -71,7 +71,7 @@ def figures() -> None:
 
 def embedding(crops_uri: str, model_uri: str) -> None:
     """Time embedding from shards against embedding from memory, in turn."""
-    from facenet_core.models.embedder import Embedder
+    from facenet_core.models.face_model import Embedder
 
     manifest = storage.open_artifact(crops_uri, "align")
     ids = [image_id for image_id, _ in faces(crops_uri, manifest)]

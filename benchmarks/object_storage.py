@@ -25,9 +25,10 @@ from bucket import bucket
 from copies import write_copies
 
 from facenet_core import storage
-from facenet_core.alignment import shard
+from facenet_core.alignment import stage
 from facenet_core.config import AlignConfig
-from facenet_core.training import crop_file, inputs
+from facenet_core.training.input import crop_file
+from facenet_core.training.input import crops as inputs
 
 SHARDS, COPIES = 2, 4
 BATCH = 64
@@ -36,10 +37,10 @@ BATCH = 64
 def align(root: str, raw: str) -> tuple[float, str]:
     """Photographs a second through the first shards, and where their crops are."""
     config = AlignConfig(image_size=160, margin=32)
-    plan = shard.plan_align(root, raw, config)
+    plan = stage.plan_align(root, raw, config)
     begun = time.perf_counter()
-    parts = shard.raw_parts(raw)[:SHARDS]
-    summaries = [shard.align_shard(plan, part, n, config) for n, part in enumerate(parts)]
+    parts = stage.raw_parts(raw)[:SHARDS]
+    summaries = [stage.align_shard(plan, part, n, config) for n, part in enumerate(parts)]
     seconds = time.perf_counter() - begun
     return sum(summary.images for summary in summaries) / seconds, plan.uri
 

@@ -36,10 +36,10 @@ def run(root: str, shards: int, seed: int) -> tuple[str, float]:
 
     from facenet_core import storage
     from facenet_core.config import ClusterConfig
-    from tasks.caching import REMEMBERED, shard_key
-    from tasks.cluster import Cluster, cluster
-    from tasks.retrying import SHARD_RETRIES, retry_can_help
-    from tasks.shards import run_shards, shard_name
+    from tasks.dask.cluster import Cluster, cluster
+    from tasks.prefect.caching import REMEMBERED, shard_key
+    from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
+    from tasks.prefect.shards import run_shards, shard_name
 
     @task(
         task_run_name=shard_name("idle"),

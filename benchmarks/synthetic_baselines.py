@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from facenet_core.datasets import pairs as pairs_files
-from facenet_core.evaluation.verification import Verification, verify
+from facenet_core.datasets.pairs import resolve as pairs_files
+from facenet_core.evaluation.protocol.verification import Verification, verify
 
 RAW_SIDE = 96
 """Crops are compared pixel by pixel at this side length, whatever size they were stored at."""

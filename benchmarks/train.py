@@ -72,7 +72,7 @@ def answer_turns(stream: TextIO) -> Turn:
 
 def train_ours(work: Work, answers: TextIO) -> None:
     from facenet_core.config import TrainConfig
-    from facenet_core.training import loop
+    from facenet_core.training import stage
 
     config = TrainConfig(
         model_def=NETWORK,
@@ -91,7 +91,7 @@ def train_ours(work: Work, answers: TextIO) -> None:
     )
     next_turn: Turn | None = None
 
-    def progress(now: loop.Step) -> None:
+    def progress(now: stage.Step) -> None:
         # Not earlier, as training chooses what Keras is imported with.
         from facenet_core.training.trainer import WINDOW
 
@@ -103,29 +103,31 @@ def train_ours(work: Work, answers: TextIO) -> None:
             next_turn()
 
     root = tempfile.mkdtemp(prefix="facenet-bench-")
-    plan = loop.plan_train(root, work.crops, config)
-    loop.train(plan, config, run_id="benchmark", progress=progress)
+    plan = stage.plan_train(root, work.crops, config)
+    stage.train(plan, config, run_id="benchmark", progress=progress)
 
 
 def embed_ours(work: Work, answers: TextIO) -> None:
     import cv2
     import numpy as np
 
-    from facenet_core import records, storage
-    from facenet_core.models import openvino_engine, registry
-    from facenet_core.models.embedder import Embedder
+    from facenet_core import storage
+    from facenet_core.models.face_model import Embedder
+    from facenet_core.models.networks import registry
+    from facenet_core.models.runtimes import openvino
+    from facenet_core.storage import parquet
 
     manifest = storage.open_artifact(work.crops, "align")
     part = next(part for part in manifest.parts if part.name.startswith("crops/"))
-    table = records.read_table(storage.join(work.crops, part.name)).slice(0, work.batch)
+    table = parquet.read_table(storage.join(work.crops, part.name)).slice(0, work.batch)
     encoded = [row["bytes"] for row in table["image"].to_pylist()]
     pixels = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]
     images = np.stack([pixels[i % len(pixels)][:SIZE, :SIZE] for i in range(work.batch)])
     network = registry.build(NETWORK, image_size=SIZE, embedding_size=DIMENSIONS)
     embedder = Embedder(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
     embed = embedder.embed
-    if openvino_engine.available():
-        embed = openvino_engine.compile_embedder(embedder, precision=work.precision)
+    if openvino.available():
+        embed = openvino.compile_embedder(embedder, precision=work.precision)
         cosine = np.sum(embed(images) * embedder.embed(images), axis=1).min()
         print(f"{work.precision}: cosine to Keras in float32 ≥ {cosine:.6f}", file=sys.stderr)
     embed(images)

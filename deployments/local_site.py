@@ -95,7 +95,7 @@ class Site:
 
     def register_blocks(self) -> None:
         """Let the UI show the form of storage credentials."""
-        self._prefect("block", "register", "--module", "tasks.credentials")
+        self._prefect("block", "register", "--module", "tasks.prefect.credentials")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the server's API; returns the decoded answer.

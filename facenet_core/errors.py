@@ -6,7 +6,7 @@ addresses in them when an error is made, so that nobody who passes one on has to
 
 from __future__ import annotations
 
-from facenet_core.addresses import scrub
+from facenet_core.privacy.url_secrets import scrub
 
 
 class FacenetError(Exception):

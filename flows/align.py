@@ -7,21 +7,21 @@ import time
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
-from facenet_core.alignment import shard as core
+from facenet_core.alignment import stage as core
 from facenet_core.alignment.export import check_folder
 from facenet_core.config import AlignConfig, ClusterConfig, IngestConfig, Uri
-from facenet_core.promotion import resolve
+from facenet_core.housekeeping.promotion import resolve
 from facenet_core.storage import Plan
 from flows.ingest import ingest
-from tasks import names
 from tasks.align import align_shard, export_crops, show_outcome
-from tasks.artifacts import show_summary
-from tasks.cluster import cluster
-from tasks.credentials import open_root
-from tasks.progress import progress
-from tasks.recorded import flow
-from tasks.shards import run_shards
-from tasks.summary import Run, StageSummary, already_made
+from tasks.dask.cluster import cluster
+from tasks.prefect import names
+from tasks.prefect.artifacts import show_summary
+from tasks.prefect.credentials import open_root
+from tasks.prefect.progress import progress
+from tasks.prefect.recorded import flow
+from tasks.prefect.shards import run_shards
+from tasks.prefect.summary import Run, StageSummary, already_made
 
 
 @flow(

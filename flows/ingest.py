@@ -6,17 +6,17 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
 from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig, Uri
-from facenet_core.datasets import ingest as core
-from facenet_core.datasets.landing import Stored, remove
-from tasks import names
-from tasks.artifacts import show_summary
-from tasks.cluster import cluster
-from tasks.credentials import open_root
+from facenet_core.datasets import stage as core
+from facenet_core.datasets.fetch.partial_file import Stored, remove
+from tasks.dask.cluster import cluster
 from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
-from tasks.progress import progress
-from tasks.recorded import flow
-from tasks.shards import run_shards
-from tasks.summary import Run, StageSummary, already_made
+from tasks.prefect import names
+from tasks.prefect.artifacts import show_summary
+from tasks.prefect.credentials import open_root
+from tasks.prefect.progress import progress
+from tasks.prefect.recorded import flow
+from tasks.prefect.shards import run_shards
+from tasks.prefect.summary import Run, StageSummary, already_made
 
 
 @flow(

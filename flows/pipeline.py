@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig, holdout_of
-from facenet_core.evaluation.validate import check_pairs
+from facenet_core.evaluation.stage import check_pairs
 from flows.align import align
 from flows.ingest import ingest
 from flows.train import train
 from flows.validate import validate
-from tasks import names
-from tasks.cluster import cluster
-from tasks.credentials import open_root
-from tasks.recorded import flow
-from tasks.summary import PipelineSummary
+from tasks.dask.cluster import cluster
+from tasks.prefect import names
+from tasks.prefect.credentials import open_root
+from tasks.prefect.recorded import flow
+from tasks.prefect.summary import PipelineSummary
 
 
 @flow(name="pipeline", flow_run_name=names.pipeline, persist_result=False)
@@ -52,6 +52,6 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
 if __name__ == "__main__":
     import sys
 
-    from flows.cli import main
+    from flows.cli.main import main
 
     sys.exit(main(["run", *sys.argv[1:]]))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from facenet_core import storage
 from facenet_core.config import TrainConfig, Uri
-from facenet_core.models.foreign import bring_in
-from facenet_core.promotion import resolve
-from facenet_core.training import loop as core
-from tasks import names
-from tasks.artifacts import show_summary
-from tasks.credentials import open_root
-from tasks.recorded import flow
-from tasks.summary import Run, StageSummary, already_made
+from facenet_core.housekeeping.promotion import resolve
+from facenet_core.models.import_model import bring_in
+from facenet_core.training import stage as core
+from tasks.prefect import names
+from tasks.prefect.artifacts import show_summary
+from tasks.prefect.credentials import open_root
+from tasks.prefect.recorded import flow
+from tasks.prefect.summary import Run, StageSummary, already_made
 from tasks.train import show_curves, train_model
 
 

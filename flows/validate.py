@@ -6,15 +6,15 @@ from facenet_core import storage
 from facenet_core.config import Uri, ValidateConfig
 from facenet_core.datasets import import_bin
 from facenet_core.evaluation import compare_reports
-from facenet_core.evaluation import validate as core
-from facenet_core.models.foreign import bring_in
-from facenet_core.promotion import enforce, resolve
+from facenet_core.evaluation import stage as core
+from facenet_core.housekeeping.promotion import enforce, resolve
+from facenet_core.models.import_model import bring_in
 from facenet_core.storage import Plan
-from tasks import names
-from tasks.artifacts import show_folds, show_picture, show_summary
-from tasks.credentials import open_root
-from tasks.recorded import flow
-from tasks.summary import Run, StageSummary, already_made
+from tasks.prefect import names
+from tasks.prefect.artifacts import show_folds, show_picture, show_summary
+from tasks.prefect.credentials import open_root
+from tasks.prefect.recorded import flow
+from tasks.prefect.summary import Run, StageSummary, already_made
 from tasks.validate import compare_models, import_set, validate_model
 
 

@@ -7,18 +7,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
 from facenet_core import storage
-from facenet_core.alignment import shard as core
-from facenet_core.alignment import sheets
+from facenet_core.alignment import stage as core
 from facenet_core.config import AlignConfig
+from facenet_core.imaging import contact_sheet
 from facenet_core.storage import Plan
-from tasks.artifacts import show_picture, show_table
-from tasks.caching import REMEMBERED, shard_key
-from tasks.cluster import Cluster, WorkerLost
-from tasks.progress import progress
-from tasks.recorded import task
-from tasks.retrying import SHARD_RETRIES, retry_can_help
-from tasks.shards import shard_name
-from tasks.summary import StageSummary
+from tasks.dask.cluster import Cluster, WorkerLost
+from tasks.prefect.artifacts import show_picture, show_table
+from tasks.prefect.caching import REMEMBERED, shard_key
+from tasks.prefect.progress import progress
+from tasks.prefect.recorded import task
+from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
+from tasks.prefect.shards import shard_name
+from tasks.prefect.summary import StageSummary
 
 
 @task(
@@ -74,7 +74,7 @@ def show_outcome(summary: StageSummary, name: str) -> None:
         for outcome, count in outcomes.items()
     ]
     show_table(rows, f"align {name} outcome")
-    for sheet in (sheets.CROPS_SHEET, sheets.REJECTS_SHEET):
+    for sheet in (contact_sheet.CROPS_SHEET, contact_sheet.REJECTS_SHEET):
         uri = storage.join(summary.uri, sheet)
         if storage.exists(uri):
             show_picture(uri, f"align {name} {sheet.removesuffix('.png')}")

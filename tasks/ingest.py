@@ -8,19 +8,19 @@ from threading import Event, Lock
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core.config import IngestConfig
-from facenet_core.datasets import ingest as core
-from facenet_core.datasets.download import fetch
-from facenet_core.datasets.landing import Stored
-from facenet_core.datasets.origin import Wanted
+from facenet_core.datasets import stage as core
+from facenet_core.datasets.fetch.download import fetch
+from facenet_core.datasets.fetch.locate import Wanted
+from facenet_core.datasets.fetch.partial_file import Stored
 from facenet_core.errors import FacenetError
 from facenet_core.progress import Progress
 from facenet_core.storage import Part, Plan
-from tasks.caching import REMEMBERED, shard_key
-from tasks.cluster import Cluster
-from tasks.progress import Report, progress
-from tasks.recorded import task
-from tasks.retrying import SHARD_RETRIES, retry_can_help
-from tasks.shards import shard_name
+from tasks.dask.cluster import Cluster
+from tasks.prefect.caching import REMEMBERED, shard_key
+from tasks.prefect.progress import Report, progress
+from tasks.prefect.recorded import task
+from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
+from tasks.prefect.shards import shard_name
 
 _MB = 10**6
 _SECONDS_BETWEEN = 0.2  # two reports; more only cost time

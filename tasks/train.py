@@ -6,15 +6,15 @@ import math
 
 from prefect.cache_policies import NO_CACHE
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.config import TrainConfig
-from facenet_core.storage import Plan
-from facenet_core.training import loop as core
+from facenet_core.storage import Plan, parquet
+from facenet_core.training import stage as core
 from facenet_core.training.history import HISTORY_FILE
-from tasks.artifacts import show_png
-from tasks.progress import progress
-from tasks.recorded import task
-from tasks.retrying import retry_can_help
+from tasks.prefect.artifacts import show_png
+from tasks.prefect.progress import progress
+from tasks.prefect.recorded import task
+from tasks.prefect.retries import retry_can_help
 
 _CURVES = {
     "loss": {"loss": "in all", "cross_entropy": "cross-entropy", "validation_loss": "held out"},
@@ -46,10 +46,10 @@ def train_model(plan: Plan, config: TrainConfig, run_id: str) -> core.Trained:
 
 def show_curves(plan: Plan) -> None:
     """Loss and accuracy over the epochs, as pictures."""
-    from facenet_core.evaluation import plots
+    from facenet_core.evaluation.report import plots
 
     uri = storage.join(plan.uri, HISTORY_FILE)
-    history = records.read_table(uri).to_pydict()
+    history = parquet.read_table(uri).to_pydict()
     for subject, columns in _CURVES.items():
         curves = {
             label: [math.nan if value is None else value for value in history[name]]

@@ -10,11 +10,11 @@ from prefect.cache_policies import NO_CACHE
 from facenet_core.config import ValidateConfig
 from facenet_core.datasets import import_bin
 from facenet_core.evaluation import compare_reports
-from facenet_core.evaluation import validate as core
+from facenet_core.evaluation import stage as core
 from facenet_core.storage import Manifest, Plan
-from tasks.progress import progress
-from tasks.recorded import task
-from tasks.retrying import retry_can_help
+from tasks.prefect.progress import progress
+from tasks.prefect.recorded import task
+from tasks.prefect.retries import retry_can_help
 
 
 @task(

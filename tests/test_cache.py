@@ -12,7 +12,7 @@ from facenet_core import cache
 from facenet_core.cache import cache_folder
 from facenet_core.datasets.memo import MEMO, file_sha256
 from facenet_core.errors import StorageError
-from facenet_core.housekeeping import remains
+from facenet_core.privacy import find_person
 
 
 @pytest.fixture
@@ -56,4 +56,4 @@ def test_a_memo_that_cannot_be_opened_is_done_without_except_for_forgetting(
     photograph.write_bytes(b"pixels")
     assert file_sha256(photograph) == hashlib.sha256(b"pixels").hexdigest()
     with pytest.raises(StorageError, match=f"{MEMO}: cannot be changed"):
-        remains.forget_paths("Ann")
+        find_person.forget_paths("Ann")

@@ -64,7 +64,7 @@ def test_stage_packages_keep_to_themselves(package: str) -> None:
 def test_help_loads_neither_tensorflow_nor_prefect_nor_dask() -> None:
     script = (
         "import sys\n"
-        "from flows.cli import main\n"
+        "from flows.cli.main import main\n"
         "try: main(['train', '--help'])\n"
         "except SystemExit: pass\n"
         "print('loaded:', {'tensorflow', 'keras', 'prefect', 'distributed'} & set(sys.modules))"
@@ -118,7 +118,7 @@ WRONG = [
 def test_wrong_options_are_refused_before_a_server_starts_or_anything_heavy_is_loaded() -> None:
     script = (
         "import contextlib, io, json, sys\n"
-        "from flows.cli import main\n"
+        "from flows.cli.main import main\n"
         "for words in json.load(sys.stdin):\n"
         "    said = io.StringIO()\n"
         "    with contextlib.redirect_stderr(said):\n"

@@ -17,11 +17,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from facenet_core import records, storage
-from facenet_core.alignment import crops, images
+from facenet_core import storage
+from facenet_core.alignment import crops
 from facenet_core.config import AlignConfig, build
 from facenet_core.errors import ArtifactError, StorageError
+from facenet_core.imaging import decode
 from facenet_core.progress import Progress, silent
+from facenet_core.storage import parquet
 
 _EXTENSIONS = {"jpeg": ".jpg", "png": ".png"}
 
@@ -55,9 +57,9 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
     known = {name: value for name, value in manifest.config.items() if name in fields}
     config = build(AlignConfig, known, uri)
     parts = zip(
-        records.part_uris(raw_uri, "images", raw.parts),
-        records.part_uris(uri, "crops", manifest.parts),
-        records.part_uris(uri, "rejects", manifest.parts),
+        parquet.part_uris(raw_uri, "images", raw.parts),
+        parquet.part_uris(uri, "crops", manifest.parts),
+        parquet.part_uris(uri, "rejects", manifest.parts),
         strict=True,
     )
     unfinished = folder.absolute().with_name(f".{folder.name}.{manifest.fingerprint}.unfinished")
@@ -101,7 +103,7 @@ def _photographs(
     raw_part: str, crops_part: str, rejects_part: str
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Raw rows with the crops made of each. Raw and crop parts have the same order."""
-    rejected = set(records.read_table(rejects_part, ["image_id"])["image_id"].to_pylist())
+    rejected = set(parquet.read_table(rejects_part, ["image_id"])["image_id"].to_pylist())
     cropped = groupby(
         _rows(crops_part, ["image_id", "face_index", "image", "box"]),
         key=lambda row: row["image_id"],
@@ -120,7 +122,7 @@ def _photographs(
 
 
 def _rows(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
-    for group in records.read_row_groups(uri, columns):
+    for group in parquet.read_row_groups(uri, columns):
         yield from group.to_pylist()
 
 
@@ -138,7 +140,7 @@ def _write(
     if not faces:
         text.write(f"{folder / storage.safe_path(stem, extension)}\n")
         return
-    width, height = images.full_size(photograph["image"]["bytes"], config.exif)
+    width, height = decode.full_size(photograph["image"]["bytes"], config.exif)
     margin = 0 if config.crop == "similarity" else config.margin
     for face in faces:
         number = f"_{face['face_index']}" if config.detect_multiple_faces else ""

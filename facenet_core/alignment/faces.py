@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from facenet_core.alignment import crops, images
-from facenet_core.alignment.images import Photograph, UndecodableImage
-from facenet_core.alignment.mtcnn import MTCNN, Detections
-from facenet_core.alignment.mtcnn_networks import EngineName, default_engine
+from facenet_core.alignment import crops
+from facenet_core.alignment.mtcnn.detector import MTCNN, Detections
+from facenet_core.alignment.mtcnn.weights import EngineName, default_engine
 from facenet_core.alignment.similarity import crop_similar
 from facenet_core.alignment.watchdog import Watchdog
 from facenet_core.config import AlignConfig
+from facenet_core.imaging import decode as images
+from facenet_core.imaging.decode import Photograph, UndecodableImage
 
 _BATCH_PIXELS = 16_000_000  # decoded images wait for the detector in so many pixels at most
 

@@ -16,12 +16,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from facenet_core import child_process, records
+from facenet_core import child_process
 from facenet_core.alignment import faces
-from facenet_core.alignment.images import UndecodableImage
 from facenet_core.alignment.watchdog import HUNG, Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import FacenetError
+from facenet_core.imaging.decode import UndecodableImage
+from facenet_core.storage import parquet
 
 Step = Literal["decode", "align"]
 _FAILED = 3  # exit status of a child that met a Python error
@@ -98,7 +99,7 @@ def _child(raw_part: str, step: str, start: int, config: AlignConfig, skip: set[
         faces.load_detector(config)
     with Watchdog(config.progress_timeout) as watchdog:
         row_number = -1
-        for group in records.read_row_groups(raw_part, ["image_id", "identity", "image"]):
+        for group in parquet.read_row_groups(raw_part, ["image_id", "identity", "image"]):
             for row in group.to_pylist():
                 row_number += 1
                 if row_number < start or row["image_id"] in skip:

@@ -18,9 +18,9 @@ from pydantic import (
     field_validator,
 )
 
-from facenet_core import addresses
 from facenet_core.errors import ConfigError
-from facenet_core.printable import shortened
+from facenet_core.privacy import url_secrets
+from facenet_core.text.printable import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ WHERE = {"where": True}  # marks a field that says where or how fast something r
 # Patterns of JSON schemas have no flag for letters of either case.
 _SECRET_WORDS = "|".join(
     "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in word)
-    for word in addresses.SECRET_WORDS
+    for word in url_secrets.SECRET_WORDS
 )
 # In a JSON schema: an address without secrets. Prefect's server holds it against the parameters of
 # a deployment's run, and refuses them before it records anything. `null` is for others to judge.
@@ -51,7 +51,7 @@ NO_CREDENTIALS: dict[str, Any] = {
 PATH: dict[str, Any] = {"path": True, **NO_CREDENTIALS}
 
 # A path, URI or reference. What is secret in it is kept in this process's memory alone.
-Address = Annotated[str, AfterValidator(addresses.hide)]
+Address = Annotated[str, AfterValidator(url_secrets.hide)]
 # One that is a parameter of a flow.
 Uri = Annotated[Address, Field(json_schema_extra=NO_CREDENTIALS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -67,8 +67,8 @@ Model = TypeVar("Model", bound="Config")
 class Config(BaseModel):
     """Base of all configuration: immutable, and unknown fields are errors.
 
-    Numbers are finite, and no truth values; each field says its bounds (tests/test_config.py sees
-    to that).
+    Numbers are finite, and no truth values; each field says its bounds
+    (tests/config/test_config.py sees to that).
     """
 
     model_config = ConfigDict(

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from facenet_core import text_files
 from facenet_core.config.base import (
     AUTO_PAIRS,
     GENERATED_PAIRS,
@@ -21,6 +20,7 @@ from facenet_core.config.base import (
 )
 from facenet_core.config.stages import PipelineConfig
 from facenet_core.errors import ConfigError
+from facenet_core.text import files
 
 # In a checkout and where the wheel is installed alike: `demo`, `casia`, `real`.
 SHIPPED = Path(__file__).parents[2] / "configs"
@@ -62,7 +62,7 @@ def _shipped(path: str | Path) -> Path | None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text_files.decode(path.read_bytes(), str(path), ConfigError))
+        values = yaml.safe_load(files.decode(path.read_bytes(), str(path), ConfigError))
     except FileNotFoundError:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         hint = f"; those of the package are {names}" if names else ""

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from facenet_core import addresses
 from facenet_core.config.base import (
     AUTO_PAIRS,
     LARGEST_BYTES,
@@ -23,6 +22,7 @@ from facenet_core.config.base import (
 )
 from facenet_core.config.training import TrainConfig
 from facenet_core.errors import ConfigError
+from facenet_core.privacy import url_secrets
 
 LONGEST_WAIT = 1e7  # seconds: four months
 
@@ -283,7 +283,7 @@ class ClusterConfig(Config):
     @field_validator("cluster_options")
     @classmethod
     def _strip_options(cls, options: dict[str, Any]) -> Any:
-        return addresses.hide_all(options)
+        return url_secrets.hide_all(options)
 
     def unused(self) -> dict[str, str]:
         if self.dask_address is None:
@@ -330,7 +330,7 @@ class PipelineConfig(Config):
     @model_validator(mode="after")
     def _two_addresses(self) -> Self:
         source = self.ingest.source
-        hidden = addresses.whole(source) != source
+        hidden = url_secrets.whole(source) != source
         if hidden and self.holdout is not None and self.holdout.ingest.source == source:
             raise ValueError(
                 f"the addresses of ingest and holdout are both {source} but for parameters that "

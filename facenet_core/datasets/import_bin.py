@@ -19,11 +19,11 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from facenet_core import records, storage
-from facenet_core.datasets import verification_bin
-from facenet_core.datasets.verification_bin import VerificationSet
+from facenet_core import storage
+from facenet_core.datasets.pairs import verification_bin
+from facenet_core.datasets.pairs.verification_bin import VerificationSet
 from facenet_core.imaging.formats import openable
-from facenet_core.storage import Input, Manifest, Part, Plan
+from facenet_core.storage import Input, Manifest, Part, Plan, parquet
 
 _MOST_PIXELS = 2**22  # of an image: these are aligned faces
 
@@ -74,23 +74,23 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
     parts: list[Part] = []
     rejects = []
     for shard in range(0, len(firsts), _IMAGES_A_SHARD):
-        name = f"crops/{records.part_name(len(parts))}"
+        name = f"crops/{parquet.part_name(len(parts))}"
         place = storage.join(plan.uri, name)
-        with records.PartWriter(place, records.CROPS, plan.fingerprint) as writer:
+        with parquet.PartWriter(place, parquet.CROPS, plan.fingerprint) as writer:
             for number in firsts[shard : shard + _IMAGES_A_SHARD]:
                 row = _row(name_of[number], given.images[number])
                 if "reason" in row:
                     rejects.append(row)
                 else:
                     writer.write(row)
-        parts.append(records.describe_part(plan.uri, name))
-    name = f"rejects/{records.part_name(0)}"
-    with records.PartWriter(
-        storage.join(plan.uri, name), records.REJECTS, plan.fingerprint
+        parts.append(parquet.describe_part(plan.uri, name))
+    name = f"rejects/{parquet.part_name(0)}"
+    with parquet.PartWriter(
+        storage.join(plan.uri, name), parquet.REJECTS, plan.fingerprint
     ) as writer:
         for row in rejects:
             writer.write(row)
-    parts.append(records.describe_part(plan.uri, name))
+    parts.append(parquet.describe_part(plan.uri, name))
     parts.append(_write_pairs(plan, given, name_of))
     counts = {
         "images": len(firsts),
@@ -128,5 +128,5 @@ def _write_pairs(plan: Plan, given: VerificationSet, name_of: list[str]) -> Part
     table = pa.table(
         {"image_id_a": name_of[::2], "image_id_b": name_of[1::2], "same": pa.array(given.same)}
     )
-    records.write_table(storage.join(plan.uri, "pairs.parquet"), table, plan.fingerprint)
+    parquet.write_table(storage.join(plan.uri, "pairs.parquet"), table, plan.fingerprint)
     return storage.describe_file(plan.uri, "pairs.parquet", rows=table.num_rows)

@@ -12,12 +12,13 @@ from typing import Any
 
 import regex
 
-from facenet_core import addresses, storage
+from facenet_core import storage
+from facenet_core.datasets.digest_set import Seen
 from facenet_core.datasets.members import Item, Member, Nested, Unreadable
-from facenet_core.datasets.picture_header import picture_size
-from facenet_core.datasets.seen import Seen
 from facenet_core.errors import ConfigError
 from facenet_core.imaging import formats
+from facenet_core.imaging.header import picture_size
+from facenet_core.privacy import url_secrets
 
 NOT_AN_IMAGE, SYSTEM_FILE = "not_an_image", "system_file"
 DUPLICATE_CONTENT = "duplicate_content"
@@ -251,7 +252,7 @@ def clean_path(path: str) -> tuple[str, str]:
     """
     if _PLAIN.fullmatch(path):
         return path, ""
-    path = _text(addresses.public(path).replace("\\", "/"))
+    path = _text(url_secrets.public(path).replace("\\", "/"))
     if len(path) > LONGEST_NAME:
         return path[:LONGEST_NAME], f"longer than {LONGEST_NAME} characters"
     if path.startswith("/") or re.match("[A-Za-z]:/", path):

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import PairsError
-from facenet_core.evaluation.bootstrap import Sampling
-from facenet_core.evaluation.comparison import compare
-from facenet_core.evaluation.validate import Validated, to_json
-from facenet_core.evaluation.verification import Verification, verify
-from facenet_core.storage import Input, Manifest, Plan
+from facenet_core.evaluation.protocol.bootstrap import Sampling
+from facenet_core.evaluation.protocol.comparison import compare
+from facenet_core.evaluation.protocol.verification import Verification, verify
+from facenet_core.evaluation.stage import Validated, to_json
+from facenet_core.storage import Input, Manifest, Plan, parquet
 
 STAGE_FORMAT = 1
-_SCHEMA = pa.schema([field for field in records.PAIRS if field.name != "distance"])
+_SCHEMA = pa.schema([field for field in parquet.PAIRS if field.name != "distance"])
 
 
 def plan_compare(root: str, report_a: str, report_b: str, config: ValidateConfig) -> Plan:
@@ -48,11 +48,11 @@ def compare_reports(plan: Plan, config: ValidateConfig) -> Validated:
     Raises:
         PairsError: the reports are not about the same pairs.
     """
-    from facenet_core.evaluation import comparison_report
+    from facenet_core.evaluation.report import comparison_page
 
     uri_a, uri_b = (given.uri for given in plan.inputs)
-    table = records.read_table(storage.join(uri_a, "pairs.parquet"))
-    other = records.read_table(storage.join(uri_b, "pairs.parquet"))
+    table = parquet.read_table(storage.join(uri_a, "pairs.parquet"))
+    other = parquet.read_table(storage.join(uri_b, "pairs.parquet"))
     evaluated = table["distance"].is_valid()
     columns = [field.name for field in _SCHEMA]
     if not table.select(columns).equals(other.select(columns)) or not evaluated.equals(
@@ -89,7 +89,7 @@ def compare_reports(plan: Plan, config: ValidateConfig) -> Validated:
     }
     files = {
         "comparison.json": to_json(figures),
-        "report.html": comparison_report.render(plan, figures, first, second, same).encode(),
+        "report.html": comparison_page.render(plan, figures, first, second, same).encode(),
     }
     parts = []
     for name, content in files.items():
@@ -110,7 +110,7 @@ def _verification(
     uri: str, ids: list[np.ndarray], same: np.ndarray, fold: np.ndarray, config: ValidateConfig
 ) -> tuple[Verification, list[np.ndarray]]:
     """What the report's embeddings give on the pairs, and who is on both sides of each."""
-    table = records.read_table(storage.join(uri, "embeddings.parquet"))
+    table = parquet.read_table(storage.join(uri, "embeddings.parquet"))
     row_of = {image_id: row for row, image_id in enumerate(table["image_id"].to_pylist())}
     a, b = (np.array([row_of[image_id] for image_id in side]) for side in ids)
     lists = table["embedding"].combine_chunks()

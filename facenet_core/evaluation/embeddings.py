@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.imaging.formats import openable
-from facenet_core.models.embedder import Embedder, fit
-from facenet_core.plural import plural
+from facenet_core.models.face_model import Embedder, fit
+from facenet_core.storage import parquet
+from facenet_core.text.plural import plural
 
 _DECODING_THREADS = 4
 _COLUMNS = ("image_id", "identity", "face_index", "image", "box", "score")
@@ -71,7 +72,7 @@ class Embeddings:
         offsets = np.arange(len(self.image_ids) + 1, dtype=np.int32) * width
         lists = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.ravel()))
         columns = [list(self.image_ids), list(self.identities), lists]
-        return pa.table(columns, schema=records.EMBEDDINGS)
+        return pa.table(columns, schema=parquet.EMBEDDINGS)
 
 
 def read_crops(uri: str, manifest: storage.Manifest, wanted: Collection[str]) -> Iterator[Crop]:
@@ -80,11 +81,11 @@ def read_crops(uri: str, manifest: storage.Manifest, wanted: Collection[str]) ->
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    for part in records.part_uris(uri, "crops", manifest.parts):
-        ids = records.read_table(part, ["image_id"])["image_id"]
+    for part in parquet.part_uris(uri, "crops", manifest.parts):
+        ids = parquet.read_table(part, ["image_id"])["image_id"]
         if not any(image_id in wanted for image_id in ids.to_pylist()):
             continue
-        for group in records.read_row_groups(part, _COLUMNS):
+        for group in parquet.read_row_groups(part, _COLUMNS):
             for row in _rows_of_first_faces(group, wanted):
                 yield _crop(row)
 

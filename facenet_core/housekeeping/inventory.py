@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from facenet_core import promotion, storage
+from facenet_core import storage
 from facenet_core.errors import ArtifactError, FacenetError, StorageError
-from facenet_core.forgotten import FORGOTTEN
-from facenet_core.housekeeping import objects
+from facenet_core.housekeeping import objects, promotion
 from facenet_core.housekeeping.objects import Object
-from facenet_core.promotion import LATEST
+from facenet_core.housekeeping.promotion import LATEST
+from facenet_core.privacy.deny_list import FORGOTTEN
 from facenet_core.storage import Input, Manifest
 from facenet_core.training.checkpoints import ATTEMPTS
 

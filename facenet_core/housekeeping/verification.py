@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.config import AlignConfig, Config, IngestConfig, TrainConfig, ValidateConfig
 from facenet_core.errors import ArtifactError
-from facenet_core.forgotten import REDACTED
 from facenet_core.housekeeping import objects
 from facenet_core.housekeeping.inventory import Artifact
-from facenet_core.storage import Manifest, Part
+from facenet_core.privacy.deny_list import REDACTED
+from facenet_core.storage import Manifest, Part, parquet
 
 _THREADS = 8
 _TABLES = ("images", "skipped", "crops", "rejects")
@@ -151,12 +151,12 @@ def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], N
     if not part.name.endswith(".parquet"):
         return ""
     try:
-        rows = records.count_rows(place)
+        rows = parquet.count_rows(place)
     except ArtifactError as error:
         return str(error)
     if part.rows and rows != part.rows:
         return f"{rows:,} rows, expected {part.rows:,}"
-    if part.folder in _TABLES and not records.part_is_current(place, manifest.fingerprint):
+    if part.folder in _TABLES and not parquet.part_is_current(place, manifest.fingerprint):
         return "its footer names another artifact"
     return ""
 

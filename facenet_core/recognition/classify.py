@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.errors import ArtifactError, ConfigError
 from facenet_core.recognition.tables import Faces
+from facenet_core.storage import parquet
 
 UNKNOWN = "unknown"
 _SETTINGS = b"facenet:classifier"
@@ -110,7 +111,7 @@ class FaceClassifier:
         offsets = np.arange(len(self.vectors) + 1, dtype=np.int32) * self.vectors.shape[1]
         lists = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.ravel()))
         table = pa.table([pa.array(list(self.identities), pa.string()), lists], schema=schema)
-        records.write_table(uri, table, self.settings.model)
+        parquet.write_table(uri, table, self.settings.model)
 
     @classmethod
     def load(cls, uri: str) -> FaceClassifier:
@@ -121,7 +122,7 @@ class FaceClassifier:
         """
         if storage.size(uri) is None:
             raise ArtifactError(f"{uri}: no such classifier; `facenet classify train` makes one")
-        table = records.read_table(uri)
+        table = parquet.read_table(uri)
         try:
             settings = json.loads((table.schema.metadata or {})[_SETTINGS])
             if settings.pop("format") != _FORMAT:

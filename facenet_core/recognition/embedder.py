@@ -14,19 +14,15 @@ from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from facenet_core import storage
-from facenet_core.alignment.images import (
-    Photograph,
-    UndecodableImage,
-    decode_photograph,
-    to_rgb,
-)
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError
-from facenet_core.evaluation.distances import distance
+from facenet_core.evaluation.protocol.distances import distance
 from facenet_core.imaging import formats
-from facenet_core.models import foreign, openvino_engine
-from facenet_core.models.embedder import Embedder
-from facenet_core.pixels import require_rgb
+from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, to_rgb
+from facenet_core.imaging.pixels import require_rgb
+from facenet_core.models import import_model
+from facenet_core.models.face_model import Embedder
+from facenet_core.models.runtimes import openvino
 from facenet_core.recognition.faces import Face, alignment_of, find_faces
 from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
@@ -206,7 +202,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
     @property
     def artifact(self) -> str:
         """The absolute URI of the model."""
-        return foreign.artifact_of(self.model)
+        return import_model.artifact_of(self.model)
 
     @cached_property
     def reports(self) -> list[tuple[str, Manifest]]:
@@ -215,10 +211,10 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return find_reports(storage.absolute(root), self.network.fingerprint)
 
     @cached_property
-    def _run(self) -> openvino_engine.Embed:
+    def _run(self) -> openvino.Embed:
         if self.engine not in ("auto", "keras", "openvino"):
             raise ConfigError(f"engine: {self.engine!r}; expected auto, keras or openvino")
-        if self.engine == "keras" or not openvino_engine.available():
+        if self.engine == "keras" or not openvino.available():
             if self.engine == "openvino":
                 raise ConfigError(
                     "engine: openvino needs the package of that name (pip install openvino) and "
@@ -228,7 +224,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         with _LOADING:
             return _compiled(self.network)
 
-    def _embed(self, images: Sequence[Photo], embed: openvino_engine.Embed) -> np.ndarray:
+    def _embed(self, images: Sequence[Photo], embed: openvino.Embed) -> np.ndarray:
         if self.missing not in ("error", "nan"):
             raise ConfigError(f"missing: {self.missing!r}; expected error or nan")
         images = _several(images)
@@ -282,17 +278,17 @@ def load_once(uri: str) -> Embedder:
         ModelError, ArtifactError: as `foreign.load`.
     """
     with _LOADING:
-        return _loaded(uri, foreign.fingerprint_of(uri))
+        return _loaded(uri, import_model.fingerprint_of(uri))
 
 
 @lru_cache(_MODELS)
 def _loaded(uri: str, fingerprint: str) -> Embedder:
-    return foreign.load(uri)
+    return import_model.load(uri)
 
 
 @lru_cache(_MODELS)
-def _compiled(network: Embedder) -> openvino_engine.Embed:
-    return openvino_engine.compile_embedder(network)
+def _compiled(network: Embedder) -> openvino.Embed:
+    return openvino.compile_embedder(network)
 
 
 def _several(images: Sequence[Photo]) -> Sequence[Photo]:

@@ -10,10 +10,10 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.alignment import crops, similarity
 from facenet_core.alignment.faces import load_detector
-from facenet_core.alignment.images import Photograph
-from facenet_core.alignment.mtcnn import Detections
+from facenet_core.alignment.mtcnn.detector import Detections
 from facenet_core.config import AlignConfig
-from facenet_core.models import foreign
+from facenet_core.imaging.decode import Photograph
+from facenet_core.models import import_model
 from facenet_core.storage import Manifest
 
 # Fields that say what a crop looks like; what ran the detector may not be installed here.
@@ -59,7 +59,7 @@ def alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) -
     Args:
         reports: of its validations, the last one first.
     """
-    model = storage.read_manifest(foreign.artifact_of(model_uri))
+    model = storage.read_manifest(import_model.artifact_of(model_uri))
     made_of = [given.uri for report in reports for given in report.inputs[:1]]
     made_of += [given.uri for given in model.inputs[:1]] if model is not None else []
     for uri in made_of:

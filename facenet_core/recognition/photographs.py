@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.config import IngestConfig
+from facenet_core.datasets.fetch.locate import locate
 from facenet_core.datasets.members import Limits
-from facenet_core.datasets.origin import locate
 from facenet_core.datasets.rows import HARMLESS, RowMaker, Rules, Skip
 from facenet_core.datasets.sources import nested
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import SourceError
 from facenet_core.imaging import formats
+from facenet_core.storage import parquet
 
 # A source may be a bucket of any size; what one member unpacks to is bounded by the others.
 _NO_TOTAL = 2**62
@@ -74,8 +75,8 @@ def _artifact(uri: str, manifest: storage.Manifest) -> Iterator[Row]:
             f"{uri}: made by `{manifest.stage}`; expected photographs, or an output of `ingest` or "
             "`align`"
         )
-    for part in records.part_uris(uri, folder, manifest.parts):
-        for group in records.read_row_groups(part):
+    for part in parquet.part_uris(uri, folder, manifest.parts):
+        for group in parquet.read_row_groups(part):
             yield from group.to_pylist()
 
 

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from facenet_core.alignment.images import Photograph, UndecodableImage, decode, decode_photograph
 from facenet_core.config import AlignConfig
-from facenet_core.models.embedder import fit, padded
+from facenet_core.imaging.decode import Photograph, UndecodableImage, decode, decode_photograph
+from facenet_core.models.face_model import fit, padded
 from facenet_core.recognition.embedder import FaceEmbedder
 from facenet_core.recognition.faces import Face, find_faces
 from facenet_core.recognition.photographs import Row

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.progress import Progress, silent
 from facenet_core.recognition.stream import Embedded, Rejected
+from facenet_core.storage import parquet
 
 _GROUP_ROWS = 1024
 _MODEL = b"facenet:model"
@@ -64,7 +65,7 @@ def is_table(uri: str) -> bool:
     with storage.open_input(uri) as file:
         try:
             return "embedding" in pq.read_schema(file).names
-        except records.DAMAGED as error:
+        except parquet.DAMAGED as error:
             raise ArtifactError(f"{uri}: not a Parquet file that can be read: {error}") from None
 
 
@@ -88,9 +89,9 @@ def write(
     schema = FACES.with_metadata({_MODEL: model.encode()})
     previous: str | None = None
     with ExitStack() as stack:
-        table = stack.enter_context(records.PartWriter(uri, schema, model, _GROUP_ROWS))
+        table = stack.enter_context(parquet.PartWriter(uri, schema, model, _GROUP_ROWS))
         rejects = stack.enter_context(
-            records.PartWriter(rejects_of(uri), records.REJECTS, model, _GROUP_ROWS)
+            parquet.PartWriter(rejects_of(uri), parquet.REJECTS, model, _GROUP_ROWS)
         )
         for face in faces:
             if isinstance(face, Rejected):
@@ -122,7 +123,7 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
     Raises:
         ArtifactError: it is damaged, or no such table.
     """
-    table = records.read_table(uri)
+    table = parquet.read_table(uri)
     missing = {"image_id", "identity", "embedding"} - set(table.column_names)
     if missing or table["embedding"].null_count:
         what = f"no column {', '.join(sorted(missing))}" if missing else "rows without an embedding"

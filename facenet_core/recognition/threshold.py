@@ -16,7 +16,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.evaluation.distances import Metric
+from facenet_core.evaluation.protocol.distances import Metric
 from facenet_core.storage import Manifest
 
 METRIC = "Euclidean, of embeddings of unit length"  # as JSON says it

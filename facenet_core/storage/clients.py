@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from facenet_core import addresses
 from facenet_core.errors import StorageError
+from facenet_core.privacy import url_secrets
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 30.0  # of silence
@@ -35,8 +35,8 @@ def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         ConfigError: credentials stand in the URI.
         StorageError: the protocol is unknown or its package is not installed.
     """
-    addresses.refuse_credentials(uri)
-    uri = addresses.whole(uri)
+    url_secrets.refuse_credentials(uri)
+    uri = url_secrets.whole(uri)
     if (path := local_path(uri)) is not None:
         return LocalFileSystem(), path
     try:

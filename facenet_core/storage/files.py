@@ -21,7 +21,6 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from facenet_core import text_files
 from facenet_core.errors import ConfigError, StorageError, TooLarge
 from facenet_core.storage.clients import file_system, local_path
 from facenet_core.storage.listing import remove
@@ -42,6 +41,7 @@ from facenet_core.storage.temporary import (
     temporary_folder,
     unfinished_file,
 )
+from facenet_core.text import files
 
 _UPLOAD_PART = 16 * 2**20
 _UPLOADS = 4  # side by side; each part is in memory
@@ -231,7 +231,7 @@ def absolute(uri: str) -> str:
     """
     path = local_path(uri)
     plain = uri.rstrip("/") if path is None else str(Path(path))
-    text_files.require_utf8(plain)
+    files.require_utf8(plain)
     return plain
 
 

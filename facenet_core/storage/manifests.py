@@ -16,8 +16,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from facenet_core.addresses import public
 from facenet_core.errors import ArtifactError
+from facenet_core.privacy.url_secrets import public
 from facenet_core.storage.dataset_card import CARD, dataset_card
 from facenet_core.storage.files import (
     join,

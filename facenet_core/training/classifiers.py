@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from facenet_core.config import TrainConfig
-from facenet_core.models.layers import l2_decay, layer_seed
+from facenet_core.models.networks.layers import l2_decay, layer_seed
 from facenet_core.training import losses, optimizers
 
 # Radians and a cosine, the authors' choices.

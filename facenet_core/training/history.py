@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from tensorboardX import SummaryWriter
 
-from facenet_core import records, storage
+from facenet_core import storage
+from facenet_core.storage import parquet
 
 HISTORY_FILE = "history.parquet"
 
@@ -47,7 +48,7 @@ HISTORY = pa.schema(
 def write_history(model_uri: str, rows: Sequence[Mapping[str, Any]], fingerprint: str) -> None:
     """Write `history.parquet`: a row an epoch, columns as in `HISTORY`."""
     table = pa.Table.from_pylist(list(rows), schema=HISTORY)
-    records.write_table(storage.join(model_uri, HISTORY_FILE), table, fingerprint)
+    parquet.write_table(storage.join(model_uri, HISTORY_FILE), table, fingerprint)
 
 
 class EventLog:

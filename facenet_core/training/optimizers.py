@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from facenet_core.training import replicas
-from facenet_core.training.weight_decay import half_squares
+from facenet_core.training.engine import distribution
+from facenet_core.training.engine.weight_decay import half_squares
 
 
 class Summed:
@@ -25,7 +25,7 @@ class Summed:
     """
 
     def apply_gradients(self: Any, grads_and_vars: Any) -> Any:
-        return super().apply_gradients(replicas.total_gradients(grads_and_vars))
+        return super().apply_gradients(distribution.total_gradients(grads_and_vars))
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars

@@ -11,9 +11,10 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import TrainingError
-from facenet_core.models.embedder import MODEL_FILE
+from facenet_core.models.face_model import MODEL_FILE
 from facenet_core.storage import Plan
-from facenet_core.training import checkpoints, threads
+from facenet_core.training import checkpoints
+from facenet_core.training.engine import threads
 from facenet_core.training.history import HISTORY_FILE, write_history
 from facenet_core.training.trained import LOGS, RAW_FILE, Trained
 from facenet_core.training.trainer import Trainer

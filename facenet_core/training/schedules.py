@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from facenet_core import text_files
 from facenet_core.errors import ConfigError, StorageError
 from facenet_core.storage import read_bytes
+from facenet_core.text import files
 
 _STOP = -1.0
 _FORMAT = "expected lines `epoch: rate`, such as `60: 0.005`, and -1 or - as the rate that stops"
@@ -113,7 +113,7 @@ def read(path: str) -> Schedule:
         data = read_bytes(path)
     except (FileNotFoundError, StorageError) as error:
         raise ConfigError(f"{path}: cannot be read as a learning rate schedule: {error}") from None
-    return parse(text_files.decode(data, path, ConfigError), path)
+    return parse(files.decode(data, path, ConfigError), path)
 
 
 def parse(text: str, origin: str) -> Schedule:

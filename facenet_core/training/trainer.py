@@ -13,28 +13,26 @@ import numpy as np
 
 from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
-from facenet_core.models import registry
 from facenet_core.models.finite import not_finite
+from facenet_core.models.networks import registry
 from facenet_core.training import (
     augmentation,
     checkpoints,
     classifiers,
-    devices,
-    feeds,
     figures,
-    inputs,
     optimizers,
-    parents,
-    samplers,
+    resume,
     stopping,
 )
 from facenet_core.training.checkpoints import Checkpoint
-from facenet_core.training.divergence import advice
-from facenet_core.training.feeds import Data
+from facenet_core.training.diagnostics import advice
+from facenet_core.training.engine import devices
 from facenet_core.training.figures import Figures
-from facenet_core.training.learner import Batch, Learner
-from facenet_core.training.monitor import Monitor
+from facenet_core.training.input import batches, crops, order
+from facenet_core.training.input.batches import Data
+from facenet_core.training.pairs_callback import Monitor
 from facenet_core.training.schedules import Rates, Schedule
+from facenet_core.training.step import Batch, Learner
 
 # Steps between two looks at the figures: looking makes the host wait for the device.
 WINDOW = 10
@@ -64,7 +62,7 @@ class Trainer:
     ) -> None:
         self.data, self.config = data, config
         nrof_rows = len(data.selection.training)
-        self.epoch_steps = samplers.steps_per_epoch(config.epoch_size, config.batch_size, nrof_rows)
+        self.epoch_steps = order.steps_per_epoch(config.epoch_size, config.batch_size, nrof_rows)
         self.epochs = schedule.epochs(config.max_nrof_epochs)
         self.steps = self.epochs * self.epoch_steps
         self.rates = Rates(
@@ -84,7 +82,7 @@ class Trainer:
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
         self.learner.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
         self.variables = [*self.learner.variables, *self.optimizer.variables]
-        self.feed = feeds.build(data, config, self.learner)
+        self.feed = batches.build(data, config, self.learner)
         self.monitor = Monitor(config, network) if config.lfw_dir is not None else None
         # Unless somebody uses it, its weights would only lie beside the learner's until the end.
         self._network = network if self.monitor is not None else None
@@ -333,9 +331,9 @@ class Trainer:
             weight = (places < len(rows)).astype(np.float32)
             return *self.data.batch(rows[places % len(rows)], drawn), weight
 
-        threads = inputs.decoding_threads(self.config.nrof_preprocess_threads)
+        threads = crops.decoding_threads(self.config.nrof_preprocess_threads)
         sums = Figures()
-        for batch, labels, weight in inputs.ahead(load, range(0, len(rows), size), threads):
+        for batch, labels, weight in crops.ahead(load, range(0, len(rows), size), threads):
             self.learner.test_on_batch(batch, labels, weight, return_dict=True)
             sums += self.learner.take_figures()
         return sums.means()
@@ -358,8 +356,8 @@ def _build_network(config: TrainConfig, start: bool = True) -> keras.Model:
         seed=config.seed,
     )
     if start and config.pretrained_model is not None:
-        parents.copy_weights(network, config.pretrained_model)
-    parents.freeze(network, config.freeze)
+        resume.copy_weights(network, config.pretrained_model)
+    resume.freeze(network, config.freeze)
     return network
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facenet_core.alignment.images import decode
-from facenet_core.alignment.mtcnn import MTCNN
+from facenet_core.alignment.mtcnn.detector import MTCNN
+from facenet_core.imaging.decode import decode
 
 
 @dataclass(frozen=True)

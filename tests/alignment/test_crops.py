@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facenet_core.alignment.crops import choose_face, crop, crop_box
-from facenet_core.alignment.images import decode, encode
+from facenet_core.imaging.decode import decode, encode
 
 HEIGHT, WIDTH = 120, 90
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

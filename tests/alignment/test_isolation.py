@@ -4,12 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from poison import CRASH, HANG, install
-from raw_shards import aligned, face, raw_artifact, rows
 
-from facenet_core.alignment import isolation, shard
+from facenet_core.alignment import isolation, stage
 from facenet_core.alignment.isolation import IsolationFailed, find_crashing
 from facenet_core.config import AlignConfig
+from tests.support.poison import CRASH, HANG, install
+from tests.support.raw_shards import aligned, face, raw_artifact, rows
 
 SOUND = {f"P{n}/P{n}_0001.jpg": face(n) for n in range(4)}
 POISONED = {
@@ -61,7 +61,7 @@ def test_a_process_that_was_killed_once_does_not_make_its_image_a_reject(
         return done
 
     monkeypatch.setattr(isolation.subprocess, "run", killed_the_first_time)
-    assert find_crashing(shard.raw_parts(raw)[0], AlignConfig()) == {}
+    assert find_crashing(stage.raw_parts(raw)[0], AlignConfig()) == {}
     assert len(runs) == 3
     assert len(runs[1].stdout.splitlines()) == 3, "goes on with the image of the one killed"
 

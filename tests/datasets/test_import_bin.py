@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facenet_core import records, storage
-from facenet_core.datasets import pairs_files
+from facenet_core import storage
 from facenet_core.datasets.import_bin import import_set, is_set, plan_import
+from facenet_core.datasets.pairs import files
+from facenet_core.storage import parquet
 
 
 def image(shade: int) -> bytes:
@@ -33,21 +34,21 @@ def test_a_set_becomes_crops_that_bring_their_pairs(root, bin_file):
     assert manifest == storage.open_artifact(plan.uri, "align")
     counts = {"images": 7, "crops": 6, "aligned": 6, "rejects": 1, "pairs": 4}
     assert manifest.counts == counts
-    (part,) = records.part_uris(plan.uri, "crops", manifest.parts)
-    table = records.read_table(part)
+    (part,) = parquet.part_uris(plan.uri, "crops", manifest.parts)
+    table = parquet.read_table(part)
     assert table["image_id"].to_pylist() == [f"00000{n}.jpg" for n in (0, 1, 3, 4, 5, 6)]
     assert table["image"][2].as_py()["bytes"] == image(40)
     assert table["box"][0].as_py() == [0, 0, 112, 112]
     assert table["score"].null_count == 6
-    (rejects,) = records.part_uris(plan.uri, "rejects", manifest.parts)
-    assert records.read_table(rejects)["reason"].to_pylist() == ["undecodable"]
+    (rejects,) = parquet.part_uris(plan.uri, "rejects", manifest.parts)
+    assert parquet.read_table(rejects)["reason"].to_pylist() == ["undecodable"]
 
 
 def test_its_pairs_have_as_many_folds_as_are_wanted(root, bin_file):
     plan = plan_import(root, bin_file)
     import_set(plan, bin_file, {})
     place = storage.join(plan.uri, "pairs.parquet")
-    read = pairs_files.read(place, nrof_folds=2)
+    read = files.read(place, nrof_folds=2)
     assert read.fold.tolist() == [0, 0, 1, 1]
     assert read.folding == "position"
     # The third image is the first again.

@@ -1,7 +1,15 @@
 """Artifacts to validate, small enough for tests."""
 
 import pytest
-from small_artifacts import IMAGES, PEOPLE, crop, image_id, publish_crops, publish_model
+
+from tests.support.small_artifacts import (
+    IMAGES,
+    PEOPLE,
+    crop,
+    image_id,
+    publish_crops,
+    publish_model,
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,14 @@
 import json
 
 import pytest
-from small_artifacts import publish_model
 
 from facenet_core import storage
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.compare_reports import compare_reports, finish, plan_compare
-from facenet_core.evaluation.validate import finish as finish_report
-from facenet_core.evaluation.validate import plan_validate, validate
+from facenet_core.evaluation.stage import finish as finish_report
+from facenet_core.evaluation.stage import plan_validate, validate
+from tests.support.small_artifacts import publish_model
 
 
 def made(root, crops_uri, model_uri, **options):

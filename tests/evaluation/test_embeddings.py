@@ -3,12 +3,12 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from small_artifacts import DIMENSIONS, SIZE, crop, image_id, publish_crops
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.evaluation.embeddings import Crop, decode, embed_crops, read_crops
-from facenet_core.models.embedder import Embedder
+from facenet_core.models.face_model import Embedder
+from tests.support.small_artifacts import DIMENSIONS, SIZE, crop, image_id, publish_crops
 
 WANTED = [image_id(3, 2), image_id(0, 1), image_id(5, 6), image_id(0, 1), image_id(9, 4)]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from stored import Site, aligned, ingested, write_archive
 
 from facenet_core import storage
+from tests.support.stored import Site, aligned, ingested, write_archive
 
 
 @pytest.fixture(scope="session")

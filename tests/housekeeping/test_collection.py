@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from stored import age, promote, published, unfinished
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import inventory
 from facenet_core.housekeeping.collection import Rules, Verdict, carry_out, judge
+from tests.support.stored import age, promote, published, unfinished
 
 HALF = "crops/faces/0123456789abcdef"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import published
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from flows import housekeeping
-from flows.cli import main
+from flows.cli import storage_tables
+from flows.cli.main import main
+from tests.support.stored import published
 
 OTHERS = (None, True, -1, 2**70, 1.5, float("nan"), "seven", "", [], ["x"], {}, {"x": "y"})
 FIELDS = [
@@ -84,9 +84,9 @@ def test_a_manifest_with_another_value_anywhere_crashes_no_command(
         (Path(crops) / storage.MANIFEST).write_text(whole)
         change(crops, path, value)
         for as_json in (False, True):  # nothing but errors that name the file is raised
-            housekeeping.show_artifacts(root, [], None, not as_json, as_json)
+            storage_tables.show_artifacts(root, [], None, not as_json, as_json)
         with suppress(ArtifactError):
-            housekeeping.verify(root, [], None, False, True)
+            storage_tables.verify(root, [], None, False, True)
 
 
 @pytest.mark.parametrize("count", ["7", None, 1.5, True, -1, 2**64])

@@ -7,15 +7,24 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from stored import CONFIG, Site, aligned, ingested, promote, published, tree, unfinished
 
 from facenet_core import storage
 from facenet_core.errors import ConfigError
 from facenet_core.housekeeping import inventory
 from facenet_core.housekeeping.verification import remake, set_aside, verify
-from flows.cli import main
-from flows.commands.storage import age_of
-from flows.housekeeping import human
+from flows.cli.commands.storage import age_of
+from flows.cli.main import main
+from flows.cli.storage_tables import human
+from tests.support.stored import (
+    CONFIG,
+    Site,
+    aligned,
+    ingested,
+    promote,
+    published,
+    tree,
+    unfinished,
+)
 
 PART = "crops/part-00001.parquet"
 

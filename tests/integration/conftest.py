@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from local_site import Site, free_port
-from tiny import TINY, facenet
+
+from deployments.local_site import Site, free_port
+from tests.support.tiny import TINY, facenet
 
 
 @pytest.fixture(scope="session")

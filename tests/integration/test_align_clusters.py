@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from facenet_core import storage
-from facenet_core.alignment import shard
+from facenet_core.alignment import stage
 from facenet_core.config import AlignConfig, ClusterConfig, PipelineConfig, build
 from facenet_core.errors import ConfigError, FacenetError
-from tasks.cluster import Cluster, UnfitWorker, WorkerLost
+from tasks.dask.cluster import Cluster, UnfitWorker, WorkerLost
 
 ONE_THREAD = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
 
@@ -69,14 +69,14 @@ def test_a_scheduler_and_worker_over_tcp_make_the_same_crops_as_local_workers(
     (raw,) = map(str, undisturbed.glob("raw/tiny/*"))
     (crops,) = map(str, undisturbed.glob("crops/tiny/*"))
     config = AlignConfig(image_size=72, margin=16)
-    plan = shard.plan_align(str(tmp_path / "store"), raw, config)
+    plan = stage.plan_align(str(tmp_path / "store"), raw, config)
     with closing(Cluster(ClusterConfig(dask_address=worker))) as cluster:
         made = [
-            cluster.call(shard.align_shard, plan, part, number, config, True)
-            for number, part in enumerate(shard.raw_parts(raw))
+            cluster.call(stage.align_shard, plan, part, number, config, True)
+            for number, part in enumerate(stage.raw_parts(raw))
         ]
         assert (
-            shard.finish(plan, raw, made, {}).parts == storage.open_artifact(crops, "align").parts
+            stage.finish(plan, raw, made, {}).parts == storage.open_artifact(crops, "align").parts
         )
         before = cluster.call(os.getpid)
         with pytest.raises(WorkerLost, match="_exit died"):

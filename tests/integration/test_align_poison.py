@@ -6,25 +6,26 @@ import os
 from pathlib import Path
 
 import pytest
-from photographs import write_folder
-from poison import CRASH, HANG, install
-from tiny import facenet
 
-from facenet_core import records, storage
+from facenet_core import storage
+from facenet_core.storage import parquet
+from tests.support.photographs import write_folder
+from tests.support.poison import CRASH, HANG, install
+from tests.support.tiny import facenet
 
 OPTIONS = ["--image-size", 72, "--margin", 16, "--workers", 2]
 
 
 def rows(uri: str, folder: str) -> list[dict]:
-    parts = records.part_uris(uri, folder, storage.open_artifact(uri, "align").parts)
-    return [row for part in parts for row in records.read_table(part).to_pylist()]
+    parts = parquet.part_uris(uri, folder, storage.open_artifact(uri, "align").parts)
+    return [row for part in parts for row in parquet.read_table(part).to_pylist()]
 
 
 @pytest.fixture
 def photographs(undisturbed: Path, tmp_path: Path) -> Path:
     """A folder of faces and of files of which no decoder makes anything."""
     (raw,) = undisturbed.glob("raw/tiny/*")
-    drawn = records.read_table(str(raw / "images" / records.part_name(0))).to_pylist()
+    drawn = parquet.read_table(str(raw / "images" / parquet.part_name(0))).to_pylist()
     files = {row["image_id"]: row["image"]["bytes"] for row in drawn}
     first, *_ = files.values()
     broken = {"Z/text.jpg": b"not an image", "Z/cut.jpg": first[:3000], "Z/head.png": b"\x89PNG"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from photographs import files, write_folder, write_tar
 
-from facenet_core import records, storage
+from facenet_core import storage
 from facenet_core.errors import ConfigError
-from flows.cli import main
+from facenet_core.storage import parquet
+from flows.cli.main import main
+from tests.support.photographs import files, write_folder, write_tar
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -49,7 +50,7 @@ def test_a_text_file_named_jpg_among_good_images_is_a_reject(
     capsys, store: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     (raw,) = undisturbed.glob("raw/tiny/*")
-    rows = records.read_table(str(raw / "images" / records.part_name(0))).to_pylist()[:4]
+    rows = parquet.read_table(str(raw / "images" / parquet.part_name(0))).to_pylist()[:4]
     source = write_folder(
         tmp_path / "faces", {row["image_id"]: row["image"]["bytes"] for row in rows}
     )

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from local_site import Site
-from photographs import files, jpeg, write_tar
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from test_secrets import everything_recorded
@@ -27,8 +26,9 @@ from test_secrets import everything_recorded
 from facenet_core import config
 from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.storage import clients, retrying
-from flows import commands
-from flows.cli import STAGES, main
+from flows.cli import commands
+from flows.cli.main import STAGES, main
+from tests.support.photographs import files, jpeg, write_tar
 
 CANARY = "canary-5d1f6e7a90b2"
 AWAY = "AWAY"  # in words of a command: an address that refuses, and repeats what it was asked

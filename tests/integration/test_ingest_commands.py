@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from photographs import files, write_folder, write_tar
 from PIL import Image
-from scripted_server import Served, serving
 
 from facenet_core import storage
-from facenet_core.datasets.download import fetch
-from facenet_core.datasets.origin import Wanted
-from flows.cli import main
+from facenet_core.datasets.fetch.download import fetch
+from facenet_core.datasets.fetch.locate import Wanted
+from flows.cli.main import main
 from tasks.ingest import Stopped, Transfers
+from tests.support.photographs import files, write_folder, write_tar
+from tests.support.scripted_server import Served, serving
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from compare import Verdict, compare
-from tiny import command, facenet
+
+from qa.faults.compare import Verdict, compare
+from tests.support.tiny import command, facenet
 
 
 def start(config: Path, root: Path) -> subprocess.Popen[bytes]:

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import fsspec
 import pytest
-from local_site import ENDED, Site
-from tiny import TINY, facenet
 
+from deployments.local_site import ENDED, Site
 from facenet_core import storage
+from tests.support.tiny import TINY, facenet
 
 SHARDS = 12
 BROKEN = (3, 8)  # numbers of the shards that fail at first
@@ -110,7 +110,7 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
     roots = {"local": str(Path(raw).parents[2]), "s3": bucket}
     raws = {"local": raw, "s3": remote_raw}
 
-    from facenet_core.alignment.shard import plan_align, raw_parts
+    from facenet_core.alignment.stage import plan_align, raw_parts
     from facenet_core.config import AlignConfig
 
     config = AlignConfig(image_size=64)
@@ -228,7 +228,7 @@ def test_parts_that_were_deleted_behind_prefects_back_are_made_again(
 
 def test_another_configuration_is_another_result(stories: dict[str, Story], site: Site) -> None:
     """What Prefect remembers of one crop size is not taken for another."""
-    from facenet_core.alignment.shard import plan_align
+    from facenet_core.alignment.stage import plan_align
     from facenet_core.config import AlignConfig
 
     story = stories["local"]

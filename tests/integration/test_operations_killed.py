@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from local_site import Site
 
+from deployments.local_site import Site
 from facenet_core import storage
 
 SHARDS = 24

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import prefect
 import pytest
-from tiny import facenet
 
-from facenet_core import records, storage
-from flows.cli import main
+from facenet_core import storage
+from facenet_core.storage import parquet
+from flows.cli.main import main
+from tests.support.tiny import facenet
 
 
 def manifests(root: Path) -> dict[str, storage.Manifest]:
@@ -44,13 +45,13 @@ def test_every_image_is_a_crop_or_a_reject(undisturbed: Path) -> None:
             continue
         ids = []
         for folder in ("crops", "rejects"):
-            for uri in records.part_uris(str(undisturbed / place), folder, manifest.parts):
-                ids += records.read_table(uri, ["image_id"])["image_id"].to_pylist()
+            for uri in parquet.part_uris(str(undisturbed / place), folder, manifest.parts):
+                ids += parquet.read_table(uri, ["image_id"])["image_id"].to_pylist()
         raw_uri = manifest.inputs[0].uri
         raw = storage.open_artifact(raw_uri, "ingest")
         expected = []
-        for uri in records.part_uris(raw_uri, "images", raw.parts):
-            expected += records.read_table(uri, ["image_id"])["image_id"].to_pylist()
+        for uri in parquet.part_uris(raw_uri, "images", raw.parts):
+            expected += parquet.read_table(uri, ["image_id"])["image_id"].to_pylist()
         assert sorted(ids) == sorted(expected)
         assert len(ids) == manifest.counts["images"]
         assert manifest.counts["aligned"] + manifest.counts["rejects"] == len(ids)

@@ -13,19 +13,20 @@ from typing import Any
 from urllib.error import HTTPError
 
 import fsspec
-import local_s3
 import pytest
-from local_site import Site, free_port
-from photographs import files, write_folder
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import ValidationError
-from tiny import facenet
 
+from deployments import local_s3
+from deployments.local_site import Site, free_port
 from facenet_core import storage
 from facenet_core.config import ClusterConfig
 from facenet_core.errors import AccessError, ConfigError, FacenetError
-from flows.cli import main
-from tasks import credentials, dask_clusters
+from flows.cli.main import main
+from tasks.dask import start
+from tasks.prefect import credentials
+from tests.support.photographs import files, write_folder
+from tests.support.tiny import facenet
 
 SECRET = "unmistakable-secret-0123456789"
 USER = f"the-key:half/{SECRET}"  # nearly half of all secret keys have a slash in them
@@ -285,7 +286,7 @@ def test_workers_of_the_runs_own_cluster_are_given_the_credentials(
     where = ClusterConfig(
         workers=1, cluster_class="distributed.LocalCluster", cluster_options=options
     )
-    client = dask_clusters.start(where)
+    client = start.start(where)
     try:
         client.wait_for_workers(1, timeout=60)
         names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]

@@ -7,11 +7,12 @@ import pickle
 from pathlib import Path
 
 import pytest
-from tiny import facenet
 
-from facenet_core import records, storage
-from facenet_core.datasets import pairs_files
-from flows.cli import main
+from facenet_core import storage
+from facenet_core.datasets.pairs import files
+from facenet_core.storage import parquet
+from flows.cli.main import main
+from tests.support.tiny import facenet
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_pairs_are_drawn_and_written_in_lfws_format(crops, tmp_path, capsys) -> 
     output = str(tmp_path / "pairs.txt")
     assert main(["pairs", crops, "--folds", "2", "--per-fold", "8", "--output", output]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == output
-    assert len(pairs_files.read(output, nrof_folds=10)) == 2 * 2 * 8
+    assert len(files.read(output, nrof_folds=10)) == 2 * 2 * 8
     assert main(["pairs", crops, "--folds", "2", "--per-fold", "900", "--output", output]) == 1
     assert "900 + 900 pairs in each of 2 folds" in capsys.readouterr().err
     assert main(["pairs", crops, "--folds", "1"]) == 2
@@ -45,8 +46,8 @@ def test_three_models_are_too_many(crops, model, capsys) -> None:
 def test_a_verification_set_measures_and_compares_models(crops, model, tmp_path) -> None:
     """The set's images are crops of 4 people: the first two of one, then one of each of two."""
     images: dict[str, list[bytes]] = {}
-    for part in records.part_uris(crops, "crops", storage.open_artifact(crops, "align").parts):
-        for row in records.read_table(part, ["identity", "image"]).to_pylist():
+    for part in parquet.part_uris(crops, "crops", storage.open_artifact(crops, "align").parts):
+        for row in parquet.read_table(part, ["identity", "image"]).to_pylist():
             images.setdefault(row["identity"], []).append(row["image"]["bytes"])
     first, second, third, fourth = list(images.values())[:4]
     content = [*first[:2], first[0], second[0], *third[:2], third[0], fourth[0]]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_network import small_network
 
 from facenet_core import storage
-from facenet_core.datasets import synthetic
-from facenet_core.models.embedder import MODEL_FILE
+from facenet_core.models.face_model import MODEL_FILE
 from facenet_core.recognition.embedder import FaceEmbedder
+from facenet_core.synthetic_faces import generate
+from tests.support.small_network import small_network
 
 SIZE, DIMENSIONS = 32, 16
 THRESHOLD = 0.5
@@ -21,7 +21,7 @@ THRESHOLD = 0.5
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three photographs of each of two people."""
     folder = tmp_path_factory.mktemp("photographs")
-    for image_id, _, data in synthetic.members(0, 2, 3, first_identity=0, start=0, stop=6):
+    for image_id, _, data in generate.members(0, 2, 3, first_identity=0, start=0, stop=6):
         (folder / image_id).parent.mkdir(exist_ok=True)
         (folder / image_id).write_bytes(data)
     return folder

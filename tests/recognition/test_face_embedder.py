@@ -12,18 +12,19 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from small_network import small_network
 
 from facenet_core import FaceEmbedder
 from facenet_core.alignment.faces import load_detector
-from facenet_core.alignment.images import UndecodableImage, decode
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError, StorageError
-from facenet_core.models import export, openvino_engine
-from facenet_core.models.embedder import Embedder
+from facenet_core.imaging.decode import UndecodableImage, decode
+from facenet_core.models.face_model import Embedder
+from facenet_core.models.formats import export
+from facenet_core.models.runtimes import openvino
 from facenet_core.recognition.embedder import NoFace
 from facenet_core.recognition.threshold import as_euclidean
 from facenet_core.storage import retrying
+from tests.support.small_network import small_network
 
 
 def save_exported(network, file):
@@ -202,7 +203,7 @@ def test_crops_as_it_is_told(model, files):
 def test_openvino_gives_the_embeddings_of_keras(embedder):
     pytest.importorskip("openvino")
     crops = np.random.default_rng(0).integers(0, 256, (35, 40, 40, 3), np.uint8)
-    fast = openvino_engine.compile_embedder(embedder.network)(crops)
+    fast = openvino.compile_embedder(embedder.network)(crops)
     assert export.least_cosine(fast, embedder.network.embed(crops)) >= 0.999
 
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ArtifactError, SourceError
-from facenet_core.models.embedder import fit
+from facenet_core.models.face_model import fit
 from facenet_core.recognition import tables
 from facenet_core.recognition.photographs import read_rows
 from facenet_core.recognition.stream import embed_rows
-from flows import recognition
-from flows.cli import main
+from flows.cli import options as recognition
+from flows.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_the_rows_are_those_that_the_embedder_gives(photographs, files, embedder
 
 
 def test_crops_are_embedded_as_they_are(embedder, files, root, tmp_path):
-    from facenet_core.alignment.images import encode
+    from facenet_core.imaging.decode import encode
 
     crop = embedder.detect(files[0])[0].pixels
     (tmp_path / "Ann").mkdir()

@@ -1,7 +1,8 @@
 """Fixtures of the training tests."""
 
 import pytest
-from small_crops import write_crops
+
+from tests.support.small_crops import write_crops
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from engines import (
+
+from tests.support.engines import (
     TENSORFLOW,
     TRAIN_AND_RESUME,
     assert_close,
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="needs an
 MEMORY = """
 import jax
 
-from facenet_core.training import devices
+from facenet_core.training.engine import devices
 
 devices.prepare(0.25)
 statistics = jax.devices()[0].memory_stats()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from small_crops import draw, write_crops
-from training_runs import SMALL, Killed, changed, history, kill_at, run, weights
 
 from facenet_core.errors import TrainingError
-from facenet_core.models.embedder import Embedder
+from facenet_core.models.face_model import Embedder
+from tests.support.small_crops import draw, write_crops
+from tests.support.training_runs import SMALL, Killed, changed, history, kill_at, run, weights
 
 TRIPLETS = changed(
     SMALL,

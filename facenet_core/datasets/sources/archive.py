@@ -15,13 +15,13 @@ from typing import BinaryIO, cast
 from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits
 from facenet_core.datasets.sources import tar, zipped
+from facenet_core.datasets.sources.fingerprints import file_fingerprint
 from facenet_core.datasets.sources.streams import (
     Counted,
     Reported,
     compression,
     decompressed,
 )
-from facenet_core.datasets.sources.whole_file import file_fingerprint
 from facenet_core.errors import SourceError
 
 EXTENSIONS = (".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".zip")

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Nested, Unreadable
 from facenet_core.datasets.sources.archive import is_nested
-from facenet_core.datasets.sources.whole_file import listing_fingerprint
+from facenet_core.datasets.sources.fingerprints import listing_fingerprint
 from facenet_core.errors import SourceError
 
 _TOGETHER = 64  # files that are fetched at the same time

@@ -13,7 +13,7 @@ from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Nested, Unreadable
 from facenet_core.datasets.memo import Memo
 from facenet_core.datasets.sources.archive import is_nested
-from facenet_core.datasets.sources.whole_file import listing_fingerprint
+from facenet_core.datasets.sources.fingerprints import listing_fingerprint
 from facenet_core.errors import SourceError
 
 

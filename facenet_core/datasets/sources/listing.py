@@ -14,11 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from facenet_core import addresses, storage, text_files
+from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.memo import Memo
-from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
+from facenet_core.datasets.sources.fingerprints import file_fingerprint, listing_fingerprint
 from facenet_core.errors import NotAFile, SourceError, StorageError, TooLarge
+from facenet_core.privacy import url_secrets
+from facenet_core.text import files
 
 _UPWARDS = re.compile(r"^(?:\.\.)?/+(?:\.\./)*")
 # Characters; in pieces of this size a longer one is read, which the CSV reader refuses.
@@ -49,7 +51,7 @@ class Listed:
                 file = Path(place)
                 with self._named():
                     if "://" in place:
-                        entries.append((addresses.public(path), storage.size(place) or 0, ""))
+                        entries.append((url_secrets.public(path), storage.size(place) or 0, ""))
                     elif storage.exists(place) and file.is_file():
                         entries.append((path, file.stat().st_size, memo.sha256(file)))
         return listing_fingerprint(entries)
@@ -57,7 +59,7 @@ class Listed:
     def items(self, limits: Limits) -> Iterator[Item]:
         total = 0
         for path, identity in self._lines():
-            name = _UPWARDS.sub("", posixpath.normpath(addresses.public(path).split("://")[-1]))
+            name = _UPWARDS.sub("", posixpath.normpath(url_secrets.public(path).split("://")[-1]))
             place = self._place(path)
             with self._named():
                 try:
@@ -91,13 +93,13 @@ class Listed:
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Path and identity of every line."""
         with storage.open_input(self.uri) as file:
-            encoding = text_files.encoding(file.read(2))
+            encoding = files.encoding(file.read(2))
             file.seek(0)
             text = io.TextIOWrapper(cast(BinaryIO, file), encoding=encoding, newline="")
             try:
                 first = text.readline(_LONGEST_LINE)
                 tabs = self.uri.lower().endswith(".tsv")
-                delimiter = "\t" if tabs else text_files.delimiter(first)
+                delimiter = "\t" if tabs else files.delimiter(first)
                 lines = chain([first], iter(partial(text.readline, _LONGEST_LINE), ""))
                 reader = csv.reader(lines, delimiter=delimiter, strict=True)
                 columns: tuple[int, int] | None = None
@@ -117,10 +119,10 @@ class Listed:
                         )
                     who = cells[identity].strip() if len(cells) > 1 else ""
                     address = cells[path].strip()
-                    addresses.learn(address)
+                    url_secrets.learn(address)
                     yield address, who
             except UnicodeDecodeError as error:
-                raise SourceError(f"{self.uri}: {text_files.not_text(error)}") from None
+                raise SourceError(f"{self.uri}: {files.not_text(error)}") from None
             except csv.Error as error:
                 raise SourceError(
                     f"{self.uri}: not a list of path{'⇥' if tabs else delimiter}identity: {error}"

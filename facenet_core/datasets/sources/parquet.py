@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.rows import LONGEST_NAME, clean_path, extension
-from facenet_core.datasets.sources import apart
-from facenet_core.datasets.sources.whole_file import file_fingerprint, listing_fingerprint
+from facenet_core.datasets.sources import in_child_process
+from facenet_core.datasets.sources.fingerprints import file_fingerprint, listing_fingerprint
 from facenet_core.errors import ConfigError, SourceError
-from facenet_core.records import DAMAGED
+from facenet_core.storage.parquet import DAMAGED
 
 _IDENTITY_COLUMNS = ("identity", "label", "labels", "person", "celebrity", "name", "target")
 _ROWS = 64
@@ -48,7 +48,7 @@ class ParquetFiles:
         )
 
     def items(self, limits: Limits) -> Iterator[Item]:
-        return apart.iterate(partial(self.read, limits), self.uri)
+        return in_child_process.iterate(partial(self.read, limits), self.uri)
 
     def read(self, limits: Limits) -> Iterator[Item | str]:
         """The same in this process, and the name of each file before what is in it."""

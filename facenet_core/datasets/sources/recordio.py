@@ -19,8 +19,8 @@ from typing import BinaryIO, cast
 from facenet_core import storage
 from facenet_core.datasets.members import Fingerprint, Item, Limits, Member, Unreadable
 from facenet_core.datasets.rows import extension
+from facenet_core.datasets.sources.fingerprints import file_fingerprint
 from facenet_core.datasets.sources.streams import Blocks
-from facenet_core.datasets.sources.whole_file import file_fingerprint
 from facenet_core.errors import SourceError
 
 MAGIC = 0xCED7230A

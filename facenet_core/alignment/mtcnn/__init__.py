@@ -1,0 +1,1 @@
+"""MTCNN, the face detector: pyramid, proposals, suppression, refinement and its runtimes."""

@@ -1,0 +1,1 @@
+"""What runs MTCNN's networks: one module a runtime."""

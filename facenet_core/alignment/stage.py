@@ -1,0 +1,218 @@
+"""Align: raw shards become crop shards, one for one.
+
+plan = plan_align(root, raw_uri, config)
+parts = enumerate(raw_parts(raw_uri))
+summaries = [align_shard(plan, part, number, config) for number, part in parts]
+finish(plan, raw_uri, summaries, run)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from facenet_core import storage
+from facenet_core.alignment import faces, isolation
+from facenet_core.alignment.watchdog import Watchdog
+from facenet_core.config import AlignConfig
+from facenet_core.errors import AccountingError, FacenetError, ShardError
+from facenet_core.imaging import contact_sheet, formats
+from facenet_core.privacy import deny_list
+from facenet_core.privacy.deny_list import CONFIG_KEY, REDACTED
+from facenet_core.storage import Input, Manifest, Part, Plan, parquet
+
+_log = logging.getLogger(__name__)
+
+STAGE_FORMAT = 3
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What became of one raw shard.
+
+    Attributes:
+        images: those that were not left out.
+        rejected: images by reason.
+        redacted: images of people who were forgotten.
+    """
+
+    number: int
+    images: int
+    faces: int
+    rejected: Mapping[str, int]
+    parts: tuple[Part, Part]
+    redacted: int = 0
+
+
+def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
+    """Where the crops of a raw artifact belong.
+
+    Raises:
+        ArtifactError: `raw_uri` is not a finished raw artifact.
+    """
+    raw = storage.open_artifact(raw_uri, "ingest")
+    config.warn_of_unused()
+    given = Input(raw_uri, raw.fingerprint)
+    determining = config.determining() | {"detector_engine": faces.resolve_engine(config)}
+    if missing := formats.not_read_here(raw.counts):  # with a package more, other crops come of it
+        determining["formats_not_read"] = missing
+    return deny_list.plan_stage(root, "align", raw.name, determining, [given], STAGE_FORMAT)
+
+
+def raw_parts(raw_uri: str) -> list[str]:
+    """URIs of the raw shards, in order; crop shard i is made of the i-th."""
+    manifest = storage.open_artifact(raw_uri, "ingest")
+    return parquet.part_uris(raw_uri, "images", manifest.parts)
+
+
+def align_shard(
+    plan: Plan,
+    raw_part: str,
+    number: int,
+    config: AlignConfig,
+    supervised: bool = False,
+    isolate: bool = False,
+) -> ShardSummary:
+    """Detect and crop the faces of one raw shard, unless that was done before.
+
+    The rejects are written first; the crops commit the shard. One row group of images is in memory
+    at a time, and batches of the detector are formed within it: the result depends on nothing but
+    the shard.
+
+    Args:
+        supervised: somebody replaces this process when it dies; so let it, if it hangs.
+        isolate: first find the images that crash or hang a process, in child processes; they
+            become rejects, and the others are aligned as if these were not decodable.
+
+    Raises:
+        AccountingError: images went in that came out neither as crops nor as rejects.
+    """
+    # `auto` is what it was where the plan was made, on every worker.
+    config = config.model_copy(update={"detector_engine": plan.config["detector_engine"]})
+    crops_uri, rejects_uri = (storage.join(plan.uri, name) for name in _part_names(number))
+    if not all(parquet.part_is_current(u, plan.fingerprint) for u in (crops_uri, rejects_uri)):
+        crashed = isolation.find_crashing(raw_part, config) if isolate else {}
+        left_out = deny_list.of_plan(plan).covers
+        with (
+            Watchdog(config.progress_timeout if supervised else None) as watchdog,
+            parquet.PartWriter(crops_uri, parquet.CROPS, plan.fingerprint) as crop_rows,
+            parquet.PartWriter(rejects_uri, parquet.REJECTS, plan.fingerprint) as reject_rows,
+        ):
+            columns = ["image_id", "identity", "image"]
+            for group in _read_ahead(parquet.read_row_groups(raw_part, columns)):
+                rows = [row for row in group.to_pylist() if not left_out(row["identity"])]
+                if not rows:
+                    continue
+                with _naming(rows):
+                    for row in faces.align(rows, config, watchdog, crashed):
+                        (reject_rows if "reason" in row else crop_rows).write(row)
+    return _summarise(plan, raw_part, number)
+
+
+def finish(
+    plan: Plan, raw_uri: str, summaries: Sequence[ShardSummary], run: Mapping[str, Any]
+) -> Manifest:
+    """Check that the sum closes over all shards, draw contact sheets, publish the manifest.
+
+    Raises:
+        AccountingError: it does not close.
+        ArtifactError: somebody was forgotten meanwhile, or a part is gone.
+    """
+    deny_list.of_plan(plan)
+    redacted = sum(summary.redacted for summary in summaries)
+    images = storage.open_artifact(raw_uri, "ingest").counts["images"] - redacted
+    reasons: Counter[str] = Counter()
+    for summary in summaries:
+        reasons.update(summary.rejected)
+    counts = {
+        "images": images,
+        "crops": sum(summary.faces for summary in summaries),
+        "aligned": sum(s.images - sum(s.rejected.values()) for s in summaries),
+        "rejects": sum(reasons.values()),
+        **{f"rejects.{reason}": count for reason, count in reasons.items()},
+    }
+    if redacted:
+        counts[REDACTED] = redacted
+    _close(plan.uri, images, counts["aligned"], counts["rejects"])
+    parts = [part for summary in summaries for part in summary.parts]
+    parts += contact_sheet.draw(plan.uri, parts, raw_parts(raw_uri))
+    return storage.publish(plan, parts, counts, run)
+
+
+def warn_of_formats(plan: Plan, counts: Mapping[str, int]) -> None:
+    """Say how many photographs were rejected for their format, which a package may read."""
+    if count := counts.get("rejects.unsupported_format"):
+        _log.warning(
+            "%s: photographs in formats that are not read here: %s; %s says which, and what to do",
+            *(plan.inputs[0].uri, f"{count:,}", storage.join(plan.uri, "rejects")),
+        )
+
+
+@contextmanager
+def _naming(rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    """Let an error say which images the shard was at."""
+    try:
+        yield
+    except Exception as error:
+        place = f"(at images {rows[0]['image_id']} to {rows[-1]['image_id']})"
+        if isinstance(error, FacenetError):
+            error.args = (f"{error} {place}",)
+            raise
+        raise ShardError(f"{type(error).__name__}: {error} {place}") from error
+
+
+def _read_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same, each read while the one before is worked on: storage may be far away."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, groups, None)
+        while (group := coming.result()) is not None:
+            coming = reader.submit(next, groups, None)
+            yield group
+
+
+def _part_names(number: int) -> tuple[str, str]:
+    return f"crops/{parquet.part_name(number)}", f"rejects/{parquet.part_name(number)}"
+
+
+def _summarise(plan: Plan, raw_part: str, number: int) -> ShardSummary:
+    """Count what is in the shard's parts, whoever wrote them."""
+    crops_name, rejects_name = _part_names(number)
+    cropped = parquet.read_table(storage.join(plan.uri, crops_name), ["image_id"])["image_id"]
+    reasons = parquet.read_table(storage.join(plan.uri, rejects_name), ["reason"])["reason"]
+    rejected = Counter(reasons.to_pylist())
+    redacted = _redacted(plan, raw_part)
+    count = parquet.count_rows(raw_part) - redacted
+    _close(raw_part, count, len(cropped.unique()), sum(rejected.values()))
+    parts = (
+        parquet.describe_part(plan.uri, crops_name),
+        parquet.describe_part(plan.uri, rejects_name),
+    )
+    reasons_counted = dict(sorted(rejected.items()))
+    return ShardSummary(number, count, len(cropped), reasons_counted, parts, redacted)
+
+
+def _redacted(plan: Plan, raw_part: str) -> int:
+    """How many photographs of a raw shard are of people who were forgotten."""
+    if CONFIG_KEY not in plan.config:
+        return 0
+    left_out = deny_list.of_plan(plan).covers
+    return sum(
+        row["counts"]
+        for row in parquet.read_table(raw_part, ["identity"])["identity"].value_counts().to_pylist()
+        if left_out(row["values"])
+    )
+
+
+def _close(place: str, images_in: int, aligned: int, rejected: int) -> None:
+    if images_in != aligned + rejected:
+        raise AccountingError(
+            f"{place}: {images_in} images went in, {aligned} came out as crops and {rejected} as "
+            "rejects; please report this with the shard"
+        )

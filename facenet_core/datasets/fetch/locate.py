@@ -1,0 +1,114 @@
+"""Where a data set comes from: a name of the catalogue, a URL, or what is there already."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from facenet_core import storage
+from facenet_core.config import IngestConfig
+from facenet_core.datasets.fetch.catalogue import Entry, read_catalogue
+from facenet_core.datasets.sources.archive import EXTENSIONS
+from facenet_core.errors import SourceError
+from facenet_core.privacy import url_secrets
+
+DOWNLOADS = "downloads"
+_FETCHED = ("http", "https", "ftp", "ftps")
+_DATA_EXTENSIONS = (".parquet", ".rec", ".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to fetch into storage.
+
+    Attributes:
+        uri: where it belongs.
+        urls: where it can be had, the first before its mirrors; without credentials.
+        sha256, md5, bytes: what is known of it.
+    """
+
+    uri: str
+    urls: tuple[str, ...]
+    sha256: str | None = None
+    md5: str | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a source is read, once `files` are fetched, and what a manifest calls it."""
+
+    uri: str
+    shown: str
+    name: str
+    files: tuple[Wanted, ...] = ()
+    identity_pattern: str | None = None
+
+
+def locate(root: str, config: IngestConfig) -> Origin:
+    """Where the source of a configuration is or will be. Reads nothing but the catalogue.
+
+    What exists under a name goes before the catalogue's data set of that name.
+
+    Raises:
+        SourceError: a data set that cannot be fetched; the message says how it is obtained.
+    """
+    source = config.source
+    if source.lower().startswith("file://"):
+        source = storage.absolute(source)
+    if storage.is_local(source):
+        if not storage.exists(source):
+            catalogue = read_catalogue(config.catalogue)
+            if source in catalogue:
+                return _catalogued(root, config, source, catalogue[source])
+            if nearest := difflib.get_close_matches(source, catalogue, n=1, cutoff=0.75):
+                raise SourceError(
+                    f"{source}: no such folder or archive, and no data set of that name; did you "
+                    f"mean `{nearest[0]}`?"
+                )
+    elif urlsplit(source).scheme in _FETCHED:
+        return _fetched(root, config, source)
+    name = config.name or name_of(source)
+    place = storage.absolute(url_secrets.whole(source))
+    return Origin(place, url_secrets.public(place), name, identity_pattern=config.identity_pattern)
+
+
+def _catalogued(root: str, config: IngestConfig, name: str, entry: Entry) -> Origin:
+    if entry.archive is None:
+        raise SourceError(f"{name}: {entry.title} has no open download. {entry.obtain}".rstrip())
+    folder = storage.join(root, DOWNLOADS, name)
+    files = tuple(
+        Wanted(
+            storage.join(folder, file.name),
+            tuple(url_secrets.hide(url) for url in file.urls),
+            file.sha256,
+            file.md5,
+            file.bytes,
+        )
+        for file in (entry.archive, *entry.files)
+    )
+    pattern = config.identity_pattern or entry.identity_pattern
+    return Origin(files[0].uri, files[0].urls[0], config.name or name, files, pattern)
+
+
+def _fetched(root: str, config: IngestConfig, url: str) -> Origin:
+    file = posixpath.basename(unquote(urlsplit(url).path)) or "download"
+    name = config.name or name_of(file)
+    digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+    wanted = Wanted(storage.join(root, DOWNLOADS, f"{name_of(file)}-{digest}", file), (url,))
+    return Origin(wanted.uri, url, name, (wanted,), config.identity_pattern)
+
+
+def name_of(source: str) -> str:
+    """A data set's name from its source: `/data/lfw.tar.gz` is `lfw`."""
+    name = posixpath.basename(source.rstrip("/")) or Path(source).absolute().name
+    for extension in sorted((*EXTENSIONS, *_DATA_EXTENSIONS), key=len, reverse=True):
+        if name.lower().endswith(extension):
+            name = name[: -len(extension)]
+            break
+    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
+    return clean.strip(".-_") or "photographs"

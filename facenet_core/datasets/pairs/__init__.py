@@ -1,0 +1,1 @@
+"""Pairs of images for verification: generating, reading and resolving them."""

@@ -1,0 +1,394 @@
+"""Ingest: a source of photographs becomes raw shards.
+
+origin = locate(root, config)         # what has to be fetched first; see download.py
+plan = plan_ingest(root, config)      # looks at the source, writes nothing
+parts = stream(root, plan, config)    # anything but synthetic faces, in one pass; or
+part = draw_shard(plan, number)       # synthetic faces, any shard on its own
+finish(plan, ...)                     # the manifest: now it is there
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facenet_core import storage
+from facenet_core.config import SYNTHETIC, IngestConfig
+from facenet_core.datasets.fetch.locate import Origin, locate
+from facenet_core.datasets.fetch.partial_file import Stored, stored
+from facenet_core.datasets.members import Fingerprint, Limits, Member, Source
+from facenet_core.datasets.rows import (
+    DUPLICATE_CONTENT,
+    HARMLESS,
+    Redacted,
+    RowMaker,
+    Rules,
+    Skip,
+    compile_identity_pattern,
+)
+from facenet_core.datasets.sources import nested
+from facenet_core.datasets.sources.archive import Archive
+from facenet_core.datasets.sources.parquet import ParquetFiles
+from facenet_core.datasets.sources.recognise import recognise
+from facenet_core.errors import AccountingError, SourceError
+from facenet_core.imaging.formats import EXTENSIONS
+from facenet_core.privacy import deny_list as forgotten
+from facenet_core.privacy import url_secrets
+from facenet_core.privacy.deny_list import REDACTED
+from facenet_core.progress import Progress, silent
+from facenet_core.storage import Input, Manifest, Part, Plan, parquet
+
+_log = logging.getLogger(__name__)
+
+STAGE_FORMAT = 2
+SHARD_BYTES = 32 * 2**20
+FEWEST_SHARDS, MOST_SHARDS = 16, 256
+_SYNTHETIC_FIELDS = ("identities", "images_per_identity", "first_identity", "seed")
+_DETERMINING = ("max_image_bytes", "max_image_pixels", "max_ratio", "drop_duplicates")
+_TOTAL_BASE, _TOTAL_FACTOR = 16 * 2**30, 20
+SKIPPED_ROWS = 4096  # of a row group; they hold no pictures
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a pass over a source made."""
+
+    parts: tuple[Part, ...]
+    counts: Mapping[str, int]
+
+
+def plan_ingest(root: str, config: IngestConfig) -> Plan:
+    """Where the raw shards of a source belong. Reads the whole source once, to fingerprint it.
+
+    Raises:
+        SourceError: there is no such source, or it is of no kind that is known.
+    """
+    with url_secrets.without_secrets():
+        return _plan(root, config)
+
+
+def _plan(root: str, config: IngestConfig) -> Plan:
+    config.warn_of_unused()
+    if config.source == SYNTHETIC:
+        images = config.identities * config.images_per_identity
+        shards = _shards(config, images / 100)
+        resolved = {key: getattr(config, key) for key in _SYNTHETIC_FIELDS}
+        given = Input(SYNTHETIC, SYNTHETIC)
+        name = config.name or SYNTHETIC
+        resolved["shards"] = min(shards, images)
+    else:
+        compile_identity_pattern(config.identity_pattern)
+        origin = locate(root, config)
+        _require_outside(root, origin.uri)
+        source = recognise(origin.uri, config)
+        if not isinstance(source, ParquetFiles):
+            columns = dict.fromkeys(("image_column", "identity_column"), "the source is no Parquet")
+            config.warn_of_unused(columns)
+        found = _fingerprint(source, origin)
+        given = Input(origin.shown, found.sha256)
+        name = origin.name
+        shards = _shards(config, found.bytes / SHARD_BYTES)
+        resolved = {
+            "name": name,
+            "shards": shards,
+            "shard_bytes": math.ceil(found.bytes / shards) or 1,
+            **{key: getattr(config, key) for key in _DETERMINING},
+        }
+        for key in ("image_column", "identity_column"):
+            if getattr(config, key) is not None:
+                resolved[key] = getattr(config, key)
+        if origin.identity_pattern is not None:
+            resolved["identity_pattern"] = origin.identity_pattern
+    return forgotten.plan_stage(root, "ingest", name, resolved, [given], STAGE_FORMAT)
+
+
+def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = silent) -> Written:
+    """Write the raw shards of a source in one pass over it.
+
+    A shard ends with the image that fills it, so shards depend on the source alone; those that an
+    earlier, interrupted pass has written stay as they are.
+
+    Args:
+        progress: called with the number of images taken.
+
+    Raises:
+        SourceError: the source is damaged, over a limit, or holds no image; with `strict`, also
+            where anything but a file that is no image would be skipped.
+    """
+    with url_secrets.without_secrets():
+        return _stream(root, plan, config, progress)
+
+
+def check_accepted(source: str, counts: Mapping[str, int], config: IngestConfig) -> None:
+    """Hold what was ingested before against limits that do not determine what is made.
+
+    Raises:
+        SourceError: `strict`, and members were skipped; or there are more than `max_members`.
+    """
+    if counts["seen"] > config.max_members:
+        raise _too_many(source, config)
+    reasons = [
+        name.removeprefix("skipped.")
+        for name, count in counts.items()
+        if count and name.startswith("skipped.") and name.partition(".")[2] not in HARMLESS
+    ]
+    if config.strict and reasons:
+        raise SourceError(
+            f"{source}: refused: members were skipped when it was ingested "
+            f"({', '.join(sorted(reasons))}); without --strict the rest is taken"
+        )
+
+
+def warn_of_skipped(plan: Plan, counts: Mapping[str, int]) -> None:
+    """Say how many files are no raw rows though they may be pictures, and why."""
+    reasons = {
+        reason: count
+        for name, count in counts.items()
+        if count and name.startswith("skipped.")
+        if (reason := name.removeprefix("skipped.")) not in {*HARMLESS, DUPLICATE_CONTENT}
+    }
+    if reasons:
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+        place = storage.join(plan.uri, "skipped")
+        _log.warning(
+            "%s: %s of %s files were left out (%s); %s lists them",
+            *(plan.inputs[0].uri, f"{sum(reasons.values()):,}", f"{counts['seen']:,}"),
+            *(listed, place),
+        )
+
+
+def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> Written:
+    origin = locate(root, config)
+    source = recognise(origin.uri, config)
+    before = _fingerprint(source, origin)
+    _require_same(before, plan, origin)
+    maker = RowMaker(
+        Rules(
+            plan.name,
+            source.wrapped,
+            config.max_image_pixels,
+            config.drop_duplicates,
+            plan.config.get("identity_pattern"),
+            forgotten.of_plan(plan).covers,
+        )
+    )
+    counts: Counter[str] = Counter(seen=0, images=0, bytes=0, skipped=0)
+    skipped = f"skipped/{parquet.part_name(0)}"
+
+    def taken(table: parquet.PartWriter) -> Iterator[dict[str, Any] | Redacted]:
+        for row in maker.rows(nested.items(source, origin.shown, _limits(config, before))):
+            counts["seen"] += 1
+            if counts["seen"] > config.max_members:
+                raise _too_many(origin.shown, config)
+            if isinstance(row, Redacted):
+                counts[REDACTED] += 1
+                yield row
+                continue
+            if isinstance(row, Skip):
+                counts["skipped"] += 1
+                counts[f"skipped.{row.reason}"] += 1
+                _refuse_if_strict(config, origin.shown, row)
+                table.write({"path": row.path, "reason": row.reason, "detail": row.detail})
+                continue
+            counts["images"] += 1
+            counts["bytes"] += len(row["image"]["bytes"])
+            progress(counts["images"], None)
+            yield row
+
+    uri = storage.join(plan.uri, skipped)
+    with (
+        parquet.PartWriter(uri, parquet.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table,
+        closing(taken(table)) as rows,  # or a source's child process would outlive an error here
+    ):
+        names = _write_shards(plan, rows)
+    if not counts["images"] and not counts.get(REDACTED):
+        raise SourceError(
+            f"{origin.shown}: no images among {counts['seen']} files; expected a layout such as "
+            f"Name/Name_0001.jpg, with one of {' '.join(sorted(EXTENSIONS))}"
+        )
+    _require_same(_fingerprint(source, origin), plan, origin)
+    counts["identities"] = maker.identities
+    counts["duplicates"] = maker.duplicates
+    counts.update(maker.formats)
+    parts = tuple(parquet.describe_part(plan.uri, name) for name in (*names, skipped))
+    if counts["seen"] != sum(part.rows for part in parts) + counts.get(REDACTED, 0):
+        raise AccountingError(f"{plan.uri}: {counts['seen']} files were seen, and not all are here")
+    return Written(parts, dict(counts))
+
+
+def draw_shard(plan: Plan, number: int) -> Part:
+    """Draw one shard of synthetic faces, unless it is there already."""
+    from facenet_core.synthetic_faces import generate
+
+    name = f"images/{parquet.part_name(number)}"
+    uri = storage.join(plan.uri, name)
+    if not parquet.part_is_current(uri, plan.fingerprint):
+        config = plan.config
+        images = config["identities"] * config["images_per_identity"]
+        faces = generate.members(
+            config["seed"],
+            config["identities"],
+            config["images_per_identity"],
+            first_identity=config["first_identity"],
+            start=images * number // config["shards"],
+            stop=images * (number + 1) // config["shards"],
+        )
+        left_out = forgotten.of_plan(plan).covers
+        rules = Rules(plan.name, wrapped=False, max_pixels=2**62, forgotten=left_out)
+        maker = RowMaker(rules)
+        with parquet.PartWriter(uri, parquet.RAW, plan.fingerprint) as writer:
+            for row in maker.rows(Member(image_id, data) for image_id, _, data in faces):
+                if isinstance(row, dict):
+                    writer.write(row)
+    return parquet.describe_part(plan.uri, name)
+
+
+def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
+    """All shards of synthetic faces, once each is drawn."""
+    from facenet_core.synthetic_faces.generate import identity_name
+
+    name = f"skipped/{parquet.part_name(0)}"
+    with parquet.PartWriter(storage.join(plan.uri, name), parquet.SKIPPED, plan.fingerprint):
+        pass
+    images = sum(part.rows for part in parts)
+    first, people = plan.config["first_identity"], plan.config["identities"]
+    left_out = forgotten.of_plan(plan).covers
+    people -= sum(left_out(identity_name(first + number)) for number in range(people))
+    seen = plan.config["identities"] * plan.config["images_per_identity"]
+    expected = people * plan.config["images_per_identity"]
+    if images != expected:
+        raise AccountingError(f"{plan.uri}: {images} faces were drawn of {expected}")
+    counts = {
+        "seen": seen,
+        "images": images,
+        "bytes": sum(part.bytes for part in parts),
+        "identities": people,
+        "skipped": 0,
+    }
+    if seen != images:
+        counts[REDACTED] = seen - images
+    return Written((*parts, parquet.describe_part(plan.uri, name)), counts)
+
+
+def finish(
+    plan: Plan, written: Written, run: Mapping[str, Any], files: Sequence[Stored] = ()
+) -> Manifest:
+    """Publish the manifest: the artifact is there.
+
+    Args:
+        files: what was downloaded for it; the manifest says from where.
+
+    Raises:
+        ArtifactError: somebody was forgotten meanwhile, or a part is gone.
+    """
+    forgotten.of_plan(plan)
+    shown = [
+        {"url": file.url, "bytes": file.bytes, "sha256": file.sha256, "uri": file.uri}
+        for file in files
+    ]
+    details = {"files": shown} if files else {}
+    return storage.publish(plan, written.parts, written.counts, run, details)
+
+
+def _fingerprint(source: Source, origin: Origin) -> Fingerprint:
+    """Of a download in object storage, the digest noted when it came: reading it again is slow."""
+    if origin.files and isinstance(source, Archive) and not storage.is_local(origin.uri):
+        note = stored(origin.files[0])
+        if note is not None:
+            return Fingerprint(note.sha256, note.bytes)
+    return source.fingerprint()
+
+
+def _require_same(found: Fingerprint, plan: Plan, origin: Origin) -> None:
+    if found.sha256 != plan.inputs[0].fingerprint:
+        raise SourceError(f"{origin.shown}: changed while it was read; run again when it is whole")
+
+
+def _write_shards(plan: Plan, rows: Iterable[dict[str, Any] | Redacted]) -> list[str]:
+    """Write rows to `images/part-…`, a new part whenever one is full.
+
+    What is redacted fills parts as if it were there: they are cut where they were before.
+    """
+    names: list[str] = []
+    filled = 0
+    writer: parquet.PartWriter | None = None
+    with ExitStack() as current:
+        for row in rows:
+            size = row.bytes if isinstance(row, Redacted) else len(row["image"]["bytes"])
+            if not size:
+                continue  # of a file that would not become a row
+            if not filled:
+                names.append(f"images/{parquet.part_name(len(names))}")
+                uri = storage.join(plan.uri, names[-1])
+                writer = None
+                if not parquet.part_is_current(uri, plan.fingerprint):
+                    part = parquet.PartWriter(uri, parquet.RAW, plan.fingerprint)
+                    writer = current.enter_context(part)
+            if writer is not None and not isinstance(row, Redacted):
+                writer.write(row)
+            filled += size
+            if filled >= _capacity(plan.config, len(names)):
+                current.close()  # publishes the part
+                filled = 0
+    return names
+
+
+def _capacity(config: Mapping[str, Any], number: int) -> int:
+    """Bytes of images after which shard `number`, from 1, is full.
+
+    A source that unpacks to more than its size would give more shards than were aimed at; those
+    beyond hold more and more, so that they stay few.
+    """
+    beyond = max(0, number - config["shards"])
+    doublings = math.ceil(beyond / max(1, config["shards"] // 4))
+    return int(config["shard_bytes"] * 2 ** min(doublings, 40))
+
+
+def _limits(config: IngestConfig, found: Fingerprint) -> Limits:
+    total = config.max_total_bytes
+    if total == "auto":
+        total = _TOTAL_BASE + _TOTAL_FACTOR * found.bytes
+    return Limits(config.max_image_bytes, total, config.max_ratio)
+
+
+def _too_many(source: str, config: IngestConfig) -> SourceError:
+    return SourceError(
+        f"{source}: more than {config.max_members:,} files; if that is right, allow more with "
+        "--max-members"
+    )
+
+
+def _refuse_if_strict(config: IngestConfig, source: str, skip: Skip) -> None:
+    if config.strict and skip.reason not in HARMLESS:
+        raise SourceError(
+            f"{source}: refused for {skip.path!r}: {skip.reason}, {skip.detail}; without --strict "
+            "it is skipped, and the rest taken"
+        )
+
+
+def _shards(config: IngestConfig, wanted: float) -> int:
+    if config.shards != "auto":
+        return config.shards
+    return min(max(math.ceil(wanted), FEWEST_SHARDS), MOST_SHARDS)
+
+
+def _require_outside(root: str, source: str) -> None:
+    """A root inside the source would be ingested with it, and change it."""
+    if "://" in source and "://" in root:
+        inside = f"{storage.absolute(root)}/".startswith(f"{storage.absolute(source)}/")
+    else:
+        inside = (
+            Path(source).is_dir()
+            and storage.is_local(root)
+            and Path(storage.file_system(root)[1]).resolve().is_relative_to(Path(source).resolve())
+        )
+    if inside:
+        raise SourceError(
+            f"{source}: the storage root {root} lies inside it; choose another with --storage"
+        )

@@ -1,0 +1,85 @@
+"""Crops for photographs in which no face was found: their middle.
+
+davidsandberg/facenet's older aligner had this as `--use_center_crop`. It is a guess, useful where
+every pair must be decided: in sets like LFW the face is in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from facenet_core import storage
+from facenet_core.alignment import crops as cropping
+from facenet_core.errors import PairsError
+from facenet_core.evaluation.embeddings import Crop
+from facenet_core.imaging import decode
+from facenet_core.storage import parquet
+
+# Of LFW's faces, found in 250×250 pixels, the box is about this share of the side.
+_SHARE = 0.5
+
+
+def centre_crops(
+    crops_uri: str, manifest: storage.Manifest, wanted: Collection[str]
+) -> Iterator[Crop]:
+    """Centre crops of photographs, as the artifact's own crops are made of faces.
+
+    Half of the photograph's shorter side is taken for the face; the margin is added, and the result
+    scaled and encoded as the artifact's settings say. A photograph that cannot be decoded is left
+    out.
+
+    Args:
+        crops_uri: artifact of crops, with its `manifest`.
+        wanted: images to crop, rejects of the artifact.
+
+    Raises:
+        PairsError: the photographs that the crops were made of are not there any more.
+    """
+    settings = manifest.config
+    for image_id, identity, data in _photographs(crops_uri, manifest, wanted):
+        try:
+            pixels = decode.decode(
+                data,
+                exif=settings["exif"],
+                max_pixels=settings["max_pixels"],
+                tolerate_truncated=settings["tolerate_truncated"],
+            )
+        except decode.UndecodableImage:
+            continue
+        face = centre_crop(pixels, settings["image_size"], settings["margin"])
+        encoded = decode.encode(face, settings["image_format"], settings["jpeg_quality"])
+        yield Crop(image_id, identity, encoded)
+
+
+def centre_crop(pixels: np.ndarray, image_size: int, margin: float) -> np.ndarray:
+    """The middle of a photograph uint8 [h, w, 3] as a crop uint8 [image_size, image_size, 3]."""
+    height, width = pixels.shape[:2]
+    half = _SHARE * min(height, width) / 2
+    middle = np.array([width / 2, height / 2])
+    return cropping.crop(pixels, np.concatenate([middle - half, middle + half]), image_size, margin)
+
+
+def _photographs(
+    crops_uri: str, manifest: storage.Manifest, wanted: Collection[str]
+) -> Iterator[tuple[str, str, bytes]]:
+    """Image id, identity and bytes of photographs, in the order of the raw shards."""
+    source = manifest.inputs[0].uri if manifest.inputs else ""
+    raw = storage.read_manifest(source) if source else None
+    if raw is None:
+        raise PairsError(
+            f"missing: centre-crop needs the photographs that {crops_uri} was made of, and there "
+            f"is no finished artifact in {source or 'its manifest'}; ingest them again, or set "
+            "missing: skip"
+        )
+    for part in parquet.part_uris(source, "images", raw.parts):
+        ids = parquet.read_table(part, ["image_id"])["image_id"].to_pylist()
+        if not any(image_id in wanted for image_id in ids):
+            continue
+        for group in parquet.read_row_groups(part, ["image_id", "identity", "image"]):
+            names = group["image_id"].to_pylist()
+            chosen = [row for row, image_id in enumerate(names) if image_id in wanted]
+            for row in group.take(pa.array(chosen, pa.int64())).to_pylist():
+                yield row["image_id"], row["identity"], row["image"]["bytes"]

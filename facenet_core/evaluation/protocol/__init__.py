@@ -1,0 +1,1 @@
+"""The verification protocol: distances, folds, curves, intervals. Arrays in, numbers out."""

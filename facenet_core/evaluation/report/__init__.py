@@ -1,0 +1,1 @@
+"""The validation report: its metrics, plots, pictures and page."""

@@ -1,0 +1,160 @@
+"""What a finished artifact holds: counts, people, and the artifacts that it was made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError
+from facenet_core.storage import Manifest, parquet
+
+TABLES = {"ingest": "images", "align": "crops"}  # folders of parts with pictures, by stage
+_EDGES = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001)
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """Something that an artifact was made from.
+
+    Attributes:
+        depth: 1 for its inputs, 2 for theirs.
+        state: `whole`, `damaged`, `changed` (another content lies there now), `gone`, or `source`
+            for what is no artifact.
+    """
+
+    depth: int
+    uri: str
+    fingerprint: str
+    stage: str
+    state: str
+
+
+@dataclass(frozen=True)
+class People:
+    """Images per identity."""
+
+    identities: int
+    images: int
+    fewest: int
+    median: float
+    most: int
+    histogram: tuple[tuple[str, int], ...]
+    largest: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An artifact at a glance."""
+
+    uri: str
+    manifest: Manifest
+    bytes: int
+    damaged: tuple[str, ...]
+    lineage: tuple[Ancestor, ...]
+    people: People | None
+
+
+def overview(uri: str) -> Overview:
+    """Look at an artifact.
+
+    Raises:
+        ArtifactError: no finished artifact lies there.
+    """
+    manifest = storage.read_manifest(uri)
+    if manifest is None:
+        raise ArtifactError(
+            f"{uri}: no finished artifact here (no {storage.MANIFEST}); expected the folder that a "
+            "stage printed"
+        )
+    damaged = tuple(storage.damaged_parts(uri, manifest))
+    return Overview(
+        uri,
+        manifest,
+        sum(part.bytes for part in manifest.parts),
+        damaged,
+        tuple(_ancestors(manifest, 1)),
+        _people(uri, manifest) if manifest.stage in TABLES and not damaged else None,
+    )
+
+
+def figures(manifest: Manifest) -> Mapping[str, float]:
+    """The numbers among a manifest's details, as a model or a report has them."""
+    found: dict[str, float] = {}
+
+    def collect(values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                collect(value)
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                found[name] = value
+
+    collect(manifest.details)
+    return found
+
+
+def _ancestors(manifest: Manifest, depth: int) -> list[Ancestor]:
+    found = []
+    for given in manifest.inputs:
+        above = _artifact(given.uri)
+        if above is None:
+            named = any(f"/{folder}/" in given.uri for folder in storage.STAGE_FOLDERS.values())
+            state = "gone" if given.uri.endswith(given.fingerprint) and named else "source"
+            found.append(Ancestor(depth, given.uri, given.fingerprint, "", state))
+            continue
+        if above.fingerprint != given.fingerprint:
+            state = "changed"
+        else:
+            state = "damaged" if storage.damaged_parts(given.uri, above) else "whole"
+        found.append(Ancestor(depth, given.uri, given.fingerprint, above.stage, state))
+        found += _ancestors(above, depth + 1)
+    return found
+
+
+def _artifact(uri: str) -> Manifest | None:
+    try:
+        return storage.read_manifest(uri)
+    except Exception:  # a source may be of any protocol, or name none
+        return None
+
+
+def _people(uri: str, manifest: Manifest) -> People:
+    """Count images, of crops only the first face of each."""
+    folder = TABLES[manifest.stage]
+    columns = ["identity"] if folder == "images" else ["identity", "face_index"]
+    counts: Counter[str] = Counter()
+    for part in parquet.part_uris(uri, folder, manifest.parts):
+        for group in parquet.read_row_groups(part, columns):
+            if folder == "crops":
+                group = group.filter(pc.equal(group["face_index"], 0))
+            for entry in pc.value_counts(group["identity"].combine_chunks()).to_pylist():
+                counts[entry["values"]] += entry["counts"]
+    numbers = sorted(counts.values())
+    middle = len(numbers) // 2
+    return People(
+        len(numbers),
+        sum(numbers),
+        numbers[0] if numbers else 0,
+        (numbers[middle] + numbers[~middle]) / 2 if numbers else 0.0,
+        numbers[-1] if numbers else 0,
+        _histogram(numbers),
+        tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]),
+    )
+
+
+def _histogram(numbers: list[int]) -> tuple[tuple[str, int], ...]:
+    """How many people have 1, 2, 3 to 5 … images, up to the most that anyone has."""
+    rows = []
+    for low, above in zip(_EDGES, (*_EDGES[1:], None), strict=True):
+        if numbers and low > numbers[-1]:
+            break
+        label = (
+            f"{low}+" if above is None else f"{low}–{above - 1}" if above - low > 1 else f"{low}"
+        )
+        within = sum(low <= number and (above is None or number < above) for number in numbers)
+        rows.append((label, within))
+    return tuple(rows)

@@ -1,0 +1,182 @@
+"""A trained model, ready to turn face crops into embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import cv2
+import numpy as np
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError, FacenetError
+from facenet_core.imaging.pixels import require_rgb
+from facenet_core.models.finite import require_finite
+from facenet_core.models.formats import keras_file
+from facenet_core.runtime import quietly
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL_FILE = "model.keras"
+INPUT, OUTPUT = "image", "embedding"  # the names in exported models
+# Batches are padded to a power of two up to this: engines compile once for each size they see.
+# Under JAX, which is there for GPUs, launching many small ones takes longer than computing them.
+_LARGEST_BATCH, _LARGEST_BATCH_UNDER_JAX = 32, 256
+# TensorFlow's `l2_normalize` in the original: the squared norm is at least this.
+_EPSILON = 1e-10
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A network with what it takes to feed it.
+
+    Attributes:
+        network: standardised images [n, s, s, 3] float32 -> prelogits [n, d] float32.
+        image_size: s, pixels.
+        embedding_size: d.
+        use_fixed_image_standardization: see `preprocessing.standardize`.
+        name, fingerprint: of the model's artifact.
+    """
+
+    network: keras.Model
+    image_size: int
+    embedding_size: int
+    use_fixed_image_standardization: bool
+    name: str
+    fingerprint: str
+
+    @classmethod
+    def load(cls, model_uri: str) -> Self:
+        """The model of a finished training.
+
+        Raises:
+            ArtifactError: the folder holds no finished model, or one that cannot be read.
+        """
+        manifest = storage.open_artifact(model_uri, "train")
+        with quietly():
+            network = load_network(storage.join(model_uri, MODEL_FILE))
+        try:
+            return cls(
+                network,
+                manifest.details["image_size"],
+                manifest.details["embedding_size"],
+                manifest.details["use_fixed_image_standardization"],
+                manifest.name,
+                manifest.fingerprint,
+            )
+        except KeyError as error:
+            raise ArtifactError(
+                f"{model_uri}: its manifest does not say {error}; train the model again"
+            ) from None
+
+    def embed(self, images: np.ndarray, flipped: bool = False) -> np.ndarray:
+        """Embeddings [n, d] float32 of unit length, of face crops [n, h, w, 3] uint8 RGB.
+
+        Crops larger than `image_size` are cut to their centre; crops with a shorter side are
+        resized to it.
+
+        Args:
+            flipped: embed the mirror images.
+
+        Raises:
+            ValueError: `images` is not uint8 [n, h, w, 3].
+        """
+        images = fit(images, self.image_size)
+        if flipped:
+            images = images[:, :, ::-1]
+        import keras
+
+        jax = keras.backend.backend() == "jax"
+        largest = _LARGEST_BATCH_UNDER_JAX if jax else _LARGEST_BATCH
+        found = []
+        for start in range(0, len(images), largest):
+            batch = images[start : start + largest]
+            padding = (1 << (len(batch) - 1).bit_length()) - len(batch)
+            padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
+            found.append((self._run(padded), len(batch)))
+        none = np.empty((0, self.embedding_size), np.float32)
+        return np.concatenate([none, *(np.asarray(rows)[:count] for rows, count in found)])
+
+    @cached_property
+    def _run(self) -> Callable[[np.ndarray], Any]:
+        import keras
+
+        if keras.backend.backend() == "jax":
+            from facenet_core.models.runtimes import jax as jax_engine
+
+            return jax_engine.compile_network(self.pixels_to_embeddings)
+        return self.pixels_to_embeddings.predict_on_batch
+
+    @cached_property
+    def pixels_to_embeddings(self) -> keras.Model:
+        """`image` [n, s, s, 3] uint8 -> `embedding` [n, d] float32, as one network."""
+        import keras
+        from keras import ops
+
+        from facenet_core.models.preprocessing import standardize
+
+        if self.network.inputs[0].dtype == "uint8":  # exported so
+            return self.network
+        images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8", name=INPUT)
+        prelogits = self.network(standardize(images, self.use_fixed_image_standardization))
+        squared = ops.sum(ops.square(prelogits), axis=1, keepdims=True)
+        embeddings = prelogits * ops.rsqrt(ops.maximum(squared, _EPSILON))
+        return keras.Model(images, keras.layers.Identity(name=OUTPUT)(embeddings))
+
+
+def fit(images: np.ndarray, size: int) -> np.ndarray:
+    """Crops [n, h, w, 3] as [n, size, size, 3]: the centre of larger ones, smaller ones resized.
+
+    Smaller ones that are no squares get black margins first, so that no face is stretched. The
+    original demanded equal sizes.
+
+    Raises:
+        ValueError: the crops are not uint8.
+    """
+    require_rgb(images, "crops", batch=True)
+    height, width = images.shape[1:3]
+    if padded(height, width, size):
+        rows, columns = max(0, width - height), max(0, height - width)
+        margins = [(rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)]
+        images = np.pad(images, [(0, 0), *margins, (0, 0)])
+    if min(height, width) < size:
+        resized = [
+            cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) for image in images
+        ]
+        return np.stack(resized) if resized else np.empty((0, size, size, 3), images.dtype)
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[:, top : top + size, left : left + size]
+
+
+def padded(height: int, width: int, size: int) -> bool:
+    """Whether `fit` gives a crop margins."""
+    return min(height, width) < size and height != width
+
+
+def load_network(uri: str) -> keras.Model:
+    """The network in a `.keras` file. Files that carry code are refused.
+
+    Raises:
+        ArtifactError: it is missing or cannot be read.
+        ModelError: it is no such file, or its weights are not finite.
+    """
+    import keras
+
+    try:
+        with storage.temporary_folder() as folder:
+            local = folder / MODEL_FILE
+            storage.fetch_file(uri, local, keras_file.LARGEST)
+            keras_file.check(local, uri)
+            keras_file.check_values(local, uri)
+            network = keras.saving.load_model(local, compile=False, safe_mode=True)
+            require_finite(network, uri)
+            return network
+    except FileNotFoundError:
+        raise ArtifactError(f"{uri}: no such model; train it again") from None
+    except FacenetError:
+        raise
+    except Exception as error:  # Keras, zipfile and h5py raise nearly anything on broken files
+        raise ArtifactError(f"{uri}: not a Keras model that can be read: {error}") from error

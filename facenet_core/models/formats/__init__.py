@@ -1,0 +1,1 @@
+"""Models in the forms people have them: reading, importing, exporting."""

@@ -1,0 +1,148 @@
+"""Models as people have them: beside the train stage's, `.keras` files and those of TensorFlow 1.
+
+Every command that takes a model takes each of these. `load` makes any of them ready to embed;
+`bring_in` makes an artifact of it under the storage root, where reports need its fingerprint.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from facenet_core import storage
+from facenet_core.errors import ModelError
+from facenet_core.models.face_model import MODEL_FILE, Embedder, load_network
+from facenet_core.models.formats import keras_file, tf1, tf1_files
+from facenet_core.runtime import quietly
+from facenet_core.storage import Input, Plan
+
+if TYPE_CHECKING:
+    import keras
+
+STAGE_FORMAT = 1
+
+
+def load(uri: str) -> Embedder:
+    """A model ready to embed: an artifact, a `.keras` file, or one from TensorFlow 1.
+
+    Raises:
+        ModelError: a file is missing, damaged, or of a kind that is not known.
+        ArtifactError: there is an artifact, and it is damaged.
+    """
+    uri = artifact_of(uri)
+    if storage.exists(storage.join(uri, storage.MANIFEST)):
+        return Embedder.load(uri)
+    if uri.endswith(".keras"):
+        network = _load_exported(uri)
+        plan = _plan_keras("", uri)
+        size, dimensions = network.input_shape[1], network.output_shape[1]
+        return Embedder(network, size, dimensions, False, plan.name, plan.fingerprint)
+    return tf1.load_embedder(_require_tf1(uri))
+
+
+def fingerprint_of(uri: str) -> str:
+    """The fingerprint of the model at `uri`, which is not loaded: that of an artifact, else one
+    over the files' content.
+
+    Raises:
+        ModelError, ArtifactError: as `load`.
+    """
+    uri = artifact_of(uri)
+    manifest = storage.read_manifest(uri)
+    if manifest is not None:
+        return manifest.fingerprint
+    if uri.endswith(".keras"):
+        _require_file(uri)
+        return _plan_keras("", uri).fingerprint
+    return tf1.plan_import("", _require_tf1(uri), tf1.Tf1Options()).fingerprint
+
+
+def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
+    """The URI of an artifact of the model at `uri`; made under `root` unless it is one already.
+
+    Raises:
+        ModelError: as `load`.
+    """
+    uri = artifact_of(uri)
+    if storage.exists(storage.join(uri, storage.MANIFEST)):
+        return uri
+    if uri.endswith(".keras"):
+        return _bring_in_keras(root, uri, run)
+    options = tf1.Tf1Options()
+    plan = tf1.plan_import(root, _require_tf1(uri), options)
+    if storage.finished(plan) is None:
+        tf1.import_model(plan, uri, options, run)
+    return plan.uri
+
+
+def artifact_of(uri: str) -> str:
+    """The absolute URI; of an artifact's own `model.keras` that of the artifact."""
+    uri = storage.absolute(uri)
+    folder, name = posixpath.split(uri)
+    if name == MODEL_FILE and storage.exists(storage.join(folder, storage.MANIFEST)):
+        return folder
+    return uri
+
+
+def _require_tf1(uri: str) -> str:
+    if not tf1_files.is_tf1(uri):
+        there = "no such file or folder" if not storage.exists(uri) else "no model"
+        raise ModelError(
+            f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras file, or "
+            "a TensorFlow 1 model: a folder with model-….ckpt-N.index, or a frozen graph (.pb)"
+        )
+    return uri
+
+
+def _require_file(uri: str) -> None:
+    if not storage.exists(uri):
+        raise ModelError(f"{uri}: no such file")
+
+
+def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
+    network = _load_exported(uri)
+    plan = _plan_keras(root, uri)
+    if storage.finished(plan) is not None:
+        return plan.uri
+    with storage.new_file(storage.join(plan.uri, MODEL_FILE)) as copy:
+        storage.fetch_file(uri, copy, keras_file.LARGEST)
+    details = {
+        "model_def": network.name,
+        "image_size": network.input_shape[1],
+        "embedding_size": network.output_shape[1],
+        "use_fixed_image_standardization": False,
+        "parameters": network.count_params(),
+        "imported_from": {"kind": "keras", "files": {posixpath.basename(uri): storage.sha256(uri)}},
+    }
+    part = storage.describe_file(plan.uri, MODEL_FILE)
+    counts = {"variables": len(network.variables)}
+    storage.publish(plan, [part], counts, run, details)
+    return plan.uri
+
+
+def _plan_keras(root: str, uri: str) -> Plan:
+    given = Input(uri, storage.sha256(uri)[:16])
+    return storage.plan_stage(root, "train", _name_of(uri), {"keras": True}, [given], STAGE_FORMAT)
+
+
+def _load_exported(uri: str) -> keras.Model:
+    """A `.keras` file that `facenet export` wrote: pixels in, embeddings out."""
+    _require_file(uri)
+    with quietly():
+        network = load_network(uri)
+    shape_in, shape_out = network.input_shape, network.output_shape
+    takes = [str(tensor.dtype) for tensor in network.inputs]
+    if takes != ["uint8"] or len(shape_in) != 4 or len(shape_out) != 2:
+        raise ModelError(
+            f"{uri}: takes {', '.join(takes)} {shape_in}, and nothing says how pixels are "
+            "standardised for it; name the folder of its manifest.json, or a file from "
+            "`facenet export`, which takes pixels"
+        )
+    return network
+
+
+def _name_of(uri: str) -> str:
+    name = posixpath.basename(uri).removesuffix(".keras")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"

@@ -1,0 +1,1 @@
+"""The networks, in Keras: one module an architecture, and the registry of their names."""

@@ -1,0 +1,85 @@
+"""A model's embeddings on OpenVINO: on a CPU the faster engine, see docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from facenet_core import storage
+from facenet_core.models.face_model import Embedder, fit
+from facenet_core.runtime import quietly
+
+_BATCH = 16  # larger ones are no faster
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}  # as OpenVINO calls them
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def available() -> bool:
+    """Whether models can be compiled for it here: converting them takes Keras on TensorFlow."""
+    if not find_spec("openvino"):
+        return False
+    with quietly():
+        import keras
+
+        return keras.backend.backend() == "tensorflow"
+
+
+def compile_embedder(
+    embedder: Embedder, threads: int | None = None, precision: str | None = None
+) -> Embed:
+    """`embedder.embed` for OpenVINO: crops uint8 [n, h, w, 3] -> float32 [n, d] of unit length.
+
+    In bfloat16 embeddings differ from those in float32 by a cosine of at least 0.9999.
+
+    Args:
+        threads: to run on; None: OpenVINO's choice, all cores.
+        precision: `float32` or `bfloat16`; None: the one that the processor is fastest in.
+    """
+    with quietly():
+        import openvino as ov
+        import tensorflow as tf
+
+        network = embedder.pixels_to_embeddings
+        size = embedder.image_size
+        signature = [tf.TensorSpec([None, size, size, 3], tf.uint8)]
+
+        @tf.function(input_signature=signature, autograph=False)
+        def call(images: tf.Tensor) -> tf.Tensor:
+            return network(images, training=False)
+
+        settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        if precision is not None:
+            settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[precision]
+        converted = _convert(call.get_concrete_function())
+        compiled = ov.Core().compile_model(converted, "CPU", settings)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        images = np.ascontiguousarray(fit(images, size))
+        result = np.empty((len(images), embedder.embedding_size), np.float32)
+        request = compiled.create_infer_request()  # threads share the model, not a request
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            result[start : start + len(batch)] = request.infer(batch)[0]
+        return result
+
+    return embed
+
+
+def _convert(function: Any) -> Any:
+    """OpenVINO's model of a TensorFlow function, its weights included.
+
+    By way of a file: given the function itself, OpenVINO 2026.4 fails under Python 3.13.
+    """
+    import openvino as ov
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    graph = convert_variables_to_constants_v2(function).graph.as_graph_def()
+    with storage.temporary_folder() as folder:
+        return ov.convert_model(tf.io.write_graph(graph, str(folder), "graph.pb", as_text=False))

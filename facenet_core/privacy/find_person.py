@@ -1,0 +1,207 @@
+"""Where a person is found in a storage root and in the caches of this machine."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from facenet_core import storage
+from facenet_core.cache import cache_folder, configured_folder
+from facenet_core.datasets.memo import MEMO, Memo
+from facenet_core.errors import ArtifactError, StorageError
+from facenet_core.housekeeping.inventory import Artifact, Inventory, open_manifest
+from facenet_core.imaging.contact_sheet import CROPS_SHEET, REJECTS_SHEET
+from facenet_core.privacy.redact import row_filter
+from facenet_core.storage import Manifest, Part, parquet
+
+_THREADS = 8
+_EMBEDDINGS = "embeddings.parquet"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A person in a raw or crops artifact.
+
+    Attributes:
+        rows: of all its tables.
+        similar: identities whose names differ in case and punctuation alone.
+    """
+
+    rows: int
+    similar: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A model or report that has to do with a person, and why."""
+
+    artifact: Artifact
+    why: str
+
+
+def in_tables(uri: str, manifest: Manifest, identity: str) -> Found:
+    """Look for a person in the tables of a raw or crops artifact; pictures are not read.
+
+    Raises:
+        ArtifactError: a table is missing or damaged.
+    """
+    dropped = row_filter(manifest, lambda name: _nfc(name) == identity)
+    tables = [part for part in manifest.parts if part.folder in _COLUMNS]
+
+    def look(part: Part) -> tuple[int, frozenset[str]]:
+        column = _COLUMNS[part.folder]
+        table = parquet.read_table(storage.join(uri, part.name), [column])
+        similar: frozenset[str] = frozenset()
+        if part.folder != "skipped":
+            similar = _similar(table["identity"].unique(), identity)
+        return sum(dropped(part.folder, table)), similar
+
+    with ThreadPoolExecutor(_THREADS) as readers:
+        found = list(readers.map(look, tables))
+    similar = frozenset().union(*(names for _, names in found))
+    return Found(sum(rows for rows, _ in found), similar)
+
+
+_COLUMNS = {"images": "identity", "crops": "identity", "rejects": "identity", "skipped": "path"}
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _similar(names: pa.ChunkedArray, identity: str) -> frozenset[str]:
+    plain = _plain(identity)
+    return frozenset(n for n in names.to_pylist() if _nfc(n) != identity and _plain(n) == plain)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def in_unfinished(artifact: Artifact, identity: str) -> bool:
+    """Whether an unfinished raw or crops folder holds the person, or something unreadable.
+
+    Nobody can tell who is on a sheet of samples, so a folder with one counts.
+    """
+    for uri in storage.list_files(artifact.uri):
+        if uri.endswith((CROPS_SHEET, REJECTS_SHEET)):
+            return True
+        folder = uri.removeprefix(artifact.uri).strip("/").partition("/")[0]
+        if folder not in _COLUMNS:
+            continue
+        try:
+            column = parquet.read_table(uri, [_COLUMNS[folder]])[_COLUMNS[folder]]
+        except ArtifactError:
+            return True
+        names = column.to_pylist()
+        if folder == "skipped":
+            names = [name for path in names for name in path.split("/")]
+        if identity in map(_nfc, names):
+            return True
+    return bool(artifact.temporary)
+
+
+def affected(inventory: Inventory, identity: str, rewritten: Collection[str]) -> list[Affected]:
+    """The models and reports that have to do with a person, models before reports.
+
+    A model is affected if the person is one of its classes, or it goes on from such a model; a
+    report, if it holds embeddings of the person, is about such crops or such a model, or compares
+    such reports.
+
+    Args:
+        rewritten: fingerprints of the raw and crops artifacts that hold the person.
+    """
+    found: dict[tuple[str, str], Affected] = {}
+    waiting = [a for a in inventory.artifacts if a.stage in ("train", "validate")]
+    manifests = {artifact: open_manifest(artifact) for artifact in waiting}
+    while True:
+        before = len(found)
+        for artifact in waiting:
+            if (artifact.stage, artifact.fingerprint) not in found:
+                why = _why(artifact, manifests[artifact], identity, rewritten, found)
+                if why:
+                    found[(artifact.stage, artifact.fingerprint)] = Affected(artifact, why)
+        if len(found) == before:  # models of models, comparisons of reports
+            return sorted(found.values(), key=lambda one: one.artifact.stage)
+
+
+def _why(
+    artifact: Artifact,
+    manifest: Manifest | None,
+    identity: str,
+    rewritten: Collection[str],
+    found: Mapping[tuple[str, str], Affected],
+) -> str:
+    if manifest is None:
+        what = "training" if artifact.stage == "train" else "validation"
+        return f"{artifact.state} {what}: what it is made from is not known" if rewritten else ""
+    inputs = [given.fingerprint for given in manifest.inputs]
+    models = [found[("train", i)].artifact for i in inputs if ("train", i) in found]
+    if artifact.stage == "train":
+        labels = manifest.details.get("labels")
+        if labels is not None and identity in map(_nfc, labels):
+            return "trained on the person: weights, labels and logs with pictures"
+        if labels is None and any(given in rewritten for given in inputs):
+            return "made from crops that hold the person"
+        return f"goes on from {models[0].label}" if models else ""
+    held = _embedded(artifact, manifest, identity)
+    if held:
+        return f"holds {held} embeddings of the person, and may show photographs"
+    if any(given in rewritten for given in inputs):
+        return "made from crops that hold the person; its pairs may name photographs"
+    if models:
+        return f"about {models[0].label}"
+    reports = [found[("validate", i)].artifact for i in inputs if ("validate", i) in found]
+    return f"compares {reports[0].label}" if reports else ""
+
+
+def _embedded(artifact: Artifact, manifest: Manifest, identity: str) -> int:
+    if not any(part.name == _EMBEDDINGS for part in manifest.parts):
+        return 0
+    with suppress(ArtifactError):
+        place = storage.join(artifact.uri, _EMBEDDINGS)
+        names = parquet.read_table(place, ["identity"])["identity"].to_pylist()
+        return sum(_nfc(name) == identity for name in names)
+    return 0
+
+
+def kept_downloads(root: str, manifests: Iterable[Manifest]) -> list[str]:
+    """Downloaded files below the root that these raw artifacts were made from, and their notes."""
+    found = []
+    for manifest in manifests:
+        for file in manifest.details.get("files", ()):
+            uri = str(file.get("uri", ""))
+            if uri.startswith(f"{root}/downloads/") and ".." not in uri.split("/"):
+                found += [place for place in (uri, f"{uri}.json") if storage.exists(place)]
+    return list(dict.fromkeys(found))
+
+
+def cached() -> list[Path]:
+    """Files made of crops in this machine's cache folder: copies, distances, sheets of samples.
+
+    All of them, whatever artifact they were made of: it may be gone, and they are made again.
+    """
+    kinds = ("crops", "distances", "samples")
+    files = (path for kind in kinds for path in (configured_folder() / kind).rglob("*"))
+    return sorted(path for path in files if path.is_file())
+
+
+def forget_paths(identity: str) -> None:
+    """Take the paths that name a person out of the memo of files that were hashed.
+
+    Raises:
+        StorageError: another process holds the memo, or it cannot be written.
+    """
+    memo_file = configured_folder() / MEMO
+    if cache_folder() != configured_folder() and memo_file.exists():
+        raise StorageError(f"{memo_file}: cannot be written, and may name the person")
+    with suppress(sqlite3.Error), closing(Memo()) as memo:
+        memo.forget(identity)

@@ -1,0 +1,251 @@
+"""Taking a person out of a storage root, for good.
+
+plan = plan_forgetting(root, "Ann_Lee")       # looks, writes nothing
+carry_out(plan)
+
+First `forgotten.json` is written, so that nothing takes the person in from now on. Then the raw and
+crops artifacts that hold the person are written again under the fingerprints that the same
+configurations have now; last of all the old ones go. Whatever interrupts it, the same command goes
+on from there.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError, ConfigError, StorageError
+from facenet_core.housekeeping import inventory, objects
+from facenet_core.housekeeping.inventory import Artifact
+from facenet_core.privacy import deny_list as forgotten
+from facenet_core.privacy import find_person, redact
+from facenet_core.privacy.deny_list import CONFIG_KEY, Forgotten
+from facenet_core.privacy.find_person import Affected
+from facenet_core.storage import Input, Manifest, Plan
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """An artifact that is made again without the person.
+
+    Attributes:
+        plan: of the new one.
+        rows: of its tables that are of the person; 0 where only its input changes.
+    """
+
+    artifact: Artifact
+    manifest: Manifest
+    plan: Plan
+    rows: int
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What forgetting a person comes to.
+
+    Attributes:
+        forgotten: what `forgotten.json` will say.
+        known: whether the person was forgotten before.
+        similar: identities of almost the same name.
+        rewrites: raw artifacts before crops.
+        removed: raw and crops folders that cannot be written again, and why they go.
+        downloads: kept downloads that hold the person.
+        results: folders of what Prefect remembers of the shards of these artifacts.
+        caches: files of this machine's cache folder.
+        affected: models and reports.
+        sources: where the photographs came from; these are not the root's to change.
+    """
+
+    root: str
+    identity: str
+    forgotten: Forgotten
+    known: bool
+    similar: tuple[str, ...]
+    rewrites: tuple[Rewrite, ...]
+    removed: tuple[tuple[Artifact, str], ...]
+    downloads: tuple[str, ...]
+    results: tuple[str, ...]
+    caches: tuple[Path, ...]
+    affected: tuple[Affected, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether the root holds nothing of the person."""
+        return not (self.rewrites or self.removed or self.affected)
+
+
+def plan_forgetting(root: str, identity: str) -> Forgetting:
+    """Find a person, by the exact name of the identity, in everything below a root.
+
+    Raises:
+        ConfigError: an empty name.
+        ArtifactError: there is nothing at all, or `forgotten.json` is damaged.
+    """
+    if not identity.strip():
+        raise ConfigError("--identity: expected the name of a person, as in the shards")
+    identity = unicodedata.normalize("NFC", identity)
+    held = inventory.take(root)
+    before = forgotten.read(held.root)
+    after = before.with_person(identity)
+    search = _Search(held.root, identity, before, after)
+    for stage in ("ingest", "align"):
+        for artifact in held.artifacts:
+            if artifact.stage == stage:
+                search.look_into(artifact)
+    known = replace(after, entering=search.entering)
+    rewrites = tuple(search.rewrites(known))
+    old = {rewrite.artifact.fingerprint for rewrite in rewrites}
+    folders = {f"{inventory.RESULTS}/shards/{r.artifact.stage}/{r.artifact.fingerprint}"
+               for r in rewrites}  # fmt: skip
+    raws = [r.manifest for r in rewrites if r.artifact.stage == "ingest"]
+    gone = old | {artifact.fingerprint for artifact, _ in search.removed}
+    affected = find_person.affected(held, identity, gone)
+    touched = bool(rewrites or search.removed or affected)
+    return Forgetting(
+        held.root,
+        identity,
+        known,
+        before.covers(identity),
+        tuple(sorted(search.similar)),
+        rewrites,
+        tuple(search.removed),
+        tuple(find_person.kept_downloads(held.root, raws)),
+        tuple(one.label for one in held.beside if one.label in folders),
+        tuple(find_person.cached()) if touched or before.covers(identity) else (),
+        tuple(affected),
+        tuple(dict.fromkeys(m.inputs[0].uri for m in raws if m.inputs)),
+    )
+
+
+def carry_out(
+    plan: Forgetting,
+    delete_affected: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[str]:
+    """Do it.
+
+    Args:
+        delete_affected: remove the affected reports and models, too, but no model in use.
+        progress: told of each step.
+
+    Returns:
+        URIs of what was written.
+
+    Raises:
+        StorageError: something cannot be written or removed, or another forgetting ran beside.
+        ArtifactError: a part was damaged meanwhile.
+    """
+    forgotten.write(plan.root, plan.forgotten)
+    started = datetime.now(UTC).isoformat()
+    # Before anything is written: an unfinished one may be what an interrupted forgetting left.
+    for artifact, _ in plan.removed:
+        progress(f"removing {artifact.label}")
+        objects.remove_folder(artifact.uri)
+    for rewrite in plan.rewrites:
+        progress(f"writing {rewrite.artifact.label} again as {rewrite.plan.fingerprint}")
+        run = {"redacted": True, "started": started}
+        uri, manifest = rewrite.artifact.uri, rewrite.manifest
+        redact.redact(uri, manifest, rewrite.plan, plan.forgotten.covers, run)
+    for rewrite in reversed(plan.rewrites):  # crops before what they were made from
+        progress(f"removing {rewrite.artifact.label}")
+        objects.remove_folder(rewrite.artifact.uri)
+    for label in plan.results:
+        objects.remove_folder(storage.join(plan.root, label))
+    for uri in plan.downloads:
+        storage.remove(uri)
+    for file in plan.caches:
+        file.unlink(missing_ok=True)
+    find_person.forget_paths(plan.identity)
+    storage.sweep_temporary_folders()
+    if delete_affected:
+        for affected in reversed(plan.affected):
+            if not affected.artifact.promoted:
+                progress(f"removing {affected.artifact.label}")
+                objects.remove_folder(affected.artifact.uri)
+    if not forgotten.read(plan.root).covers(plan.identity):
+        raise StorageError(
+            f"{plan.root}: another forgetting ran at the same time and its {forgotten.FORGOTTEN} "
+            "does not name this person; run the same command again"
+        )
+    return [rewrite.plan.uri for rewrite in plan.rewrites]
+
+
+class _Search:
+    """Goes through raw and then crops artifacts, and notes what enters their fingerprints."""
+
+    def __init__(self, root: str, identity: str, before: Forgotten, after: Forgotten) -> None:
+        self.entering = dict(before.entering)
+        self.similar: set[str] = set()
+        self.removed: list[tuple[Artifact, str]] = []
+        self._root = root
+        self._identity = identity
+        self._before = before
+        self._number = after.people.index(after.hash(identity))
+        self._holding: list[tuple[Artifact, Manifest, int, int]] = []
+        self._renamed: set[str] = set()  # fingerprints of raw artifacts that get another
+
+    def look_into(self, artifact: Artifact) -> None:
+        if artifact.state == "unfinished":
+            if find_person.in_unfinished(artifact, self._identity):
+                why = "unfinished, and holds the person or parts that are being written"
+                self.removed.append((artifact, why))
+            return
+        manifest = inventory.open_manifest(artifact)
+        try:
+            if manifest is None or artifact.state == "damaged":
+                raise ArtifactError(artifact.why)
+            found = find_person.in_tables(artifact.uri, manifest, self._identity)
+        except ArtifactError as error:
+            self.removed.append((artifact, f"damaged, may hold the person ({error})"))
+            return
+        self.similar |= found.similar
+        stage_format = forgotten.stage_format_of(manifest)
+        base = forgotten.base_fingerprint(manifest, stage_format)
+        if not found.rows and not any(i.fingerprint in self._renamed for i in manifest.inputs):
+            # It keeps its fingerprint, and everything made from it.
+            self.entering.setdefault(base, self._before.numbers(base))
+        elif stage_format is None:
+            why = "holds the person, and was made by a version that is not known here"
+            self.removed.append((artifact, why))
+        else:
+            self._holding.append((artifact, manifest, stage_format, found.rows))
+            if artifact.stage == "ingest":
+                self._renamed.add(artifact.fingerprint)
+                self._enter(base, self._before.numbers(base))
+
+    def rewrites(self, after: Forgotten) -> list[Rewrite]:
+        """The artifacts to write again, with their plans; those of crops complete `entering`."""
+        made: dict[str, Plan] = {}
+        found = []
+        for artifact, manifest, stage_format, rows in self._holding:
+            config = {key: v for key, v in manifest.config.items() if key != CONFIG_KEY}
+            inputs = [
+                Input(made[i.fingerprint].uri, made[i.fingerprint].fingerprint)
+                if i.fingerprint in made
+                else i
+                for i in manifest.inputs
+            ]
+            given = (artifact.stage, manifest.name, config, inputs, stage_format)
+            base = storage.plan_stage(self._root, *given).fingerprint
+            if artifact.stage == "align":
+                own = forgotten.base_fingerprint(manifest, stage_format)
+                self._enter(base, self._before.numbers(own))
+            known = replace(after, entering=self.entering)
+            plan = forgotten.plan_stage(self._root, *given, forgotten=known)
+            if plan.fingerprint == artifact.fingerprint:
+                why = "holds a person who was forgotten before it was made"
+                self.removed.append((artifact, why))
+                continue
+            made[artifact.fingerprint] = plan
+            found.append(Rewrite(artifact, manifest, plan, rows))
+        return found
+
+    def _enter(self, base: str, numbers: tuple[int, ...]) -> None:
+        together: Mapping[str, tuple[int, ...]] = self.entering
+        every = {*numbers, *together.get(base, ()), self._number}
+        self.entering[base] = tuple(sorted(every))

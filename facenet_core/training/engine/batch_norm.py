@@ -1,0 +1,169 @@
+"""Batch norm while training, in one kernel, of the whole batch also where devices share it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from facenet_core.training.engine import distribution
+from facenet_core.training.engine.recomputation import mark_kept
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` without gamma, for images [n, h, w, c] under TensorFlow.
+
+    One TensorFlow kernel while training, where Keras composes it of a dozen: a whole training step
+    of SqueezeNet is 1.3 times as fast on a CPU. Inputs may be in half precision; statistics and the
+    offset are always float32.
+
+    Attributes:
+        frugal: keep the outputs for the gradient, not the inputs; on CPUs, in float32.
+    """
+
+    frugal = False
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if not training or not self.trainable or len(inputs.shape) != 4:
+            return super().call(inputs, training=training, mask=mask)
+        if distribution.count() > 1:
+            normalized = _normalized_together
+        else:
+            normalized = _normalized_frugally if self.frugal else _normalized
+        beta = ops.convert_to_tensor(self.beta, "float32")
+        outputs, mean, variance = normalized(inputs, beta, self.epsilon)
+        self._follow(self.moving_mean, mean)
+        self._follow(self.moving_variance, variance)
+        return outputs
+
+    def _follow(self, average: keras.Variable, value: Any) -> None:
+        average.assign(average * self.momentum + value * (1 - self.momentum))
+
+
+def _normalized(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """Images [n, h, w, c] with each channel brought to variance 1 about `offset` float32 [c].
+
+    With them the channels' mean and variance float32 [c], whose gradient is not followed.
+    """
+    outputs, mean, unbiased, *_ = _kernel(x, offset, epsilon)
+    return outputs, mean, _biased(unbiased, x)
+
+
+def _normalized_frugally(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """As `_normalized`; the gradient is that of the outputs less the offset, which are x̂."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def normalized(x: Any, offset: Any) -> Any:
+        outputs, mean, unbiased, *_ = _kernel(x, offset, epsilon)
+        variance = _biased(unbiased, x)
+
+        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
+            # The mean of what is given as x here, and its variance, which with epsilon is 1.
+            saved = [offset, ops.ones_like(offset) - epsilon, []]
+            scale = ops.rsqrt(variance + epsilon)
+            d_x, _, d_offset = _kernel_gradient(d_outputs, outputs, scale, saved, epsilon)
+            return d_x, d_offset
+
+        return (outputs, mean, variance), gradient
+
+    outputs, mean, variance = normalized(x, tf.convert_to_tensor(offset))
+    return mark_kept(outputs), mean, variance
+
+
+def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """As `_normalized`, with mean and variance those of all replicas' images.
+
+    The kernel that knows a replica's own images gives their statistics and their gradient; what
+    the others' images change is a scale and a shift of each channel. (The gradient that TensorFlow
+    has for given statistics is not repeatable on GPUs.) The gradient is batch norm's,
+    (dy − mean dy − x̂ · mean dy·x̂) / σ with means over all images, of Ioffe & Szegedy,
+    https://arxiv.org/abs/1502.03167.
+    """
+    import tensorflow as tf
+
+    ones = ops.ones_like(offset)
+
+    def standardized(x: Any, scale: Any, offset: Any, mean: Any, variance: Any) -> Any:
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=scale,
+            offset=offset,
+            mean=mean,
+            variance=variance,
+            epsilon=epsilon,
+            is_training=False,
+        )[0]
+
+    @tf.custom_gradient
+    def normalized(x: Any, offset: Any) -> Any:
+        _, own_mean, unbiased, *saved = _kernel(x, offset, epsilon)
+        own_variance = _biased(unbiased, x)
+        means, variances = ops.unstack(
+            distribution.side_by_side(ops.stack([own_mean, own_variance])), axis=1
+        )
+        mean = ops.mean(means, axis=0)
+        variance = ops.mean(variances + ops.square(means - mean), axis=0)
+        outputs = standardized(x, ones, offset, mean, variance)
+
+        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
+            deviation = ops.sqrt(variance + epsilon)
+            # x̂ = ratio · (x as its own images standardise it) + shift
+            ratio = ops.sqrt(own_variance + epsilon) / deviation
+            shift = (own_mean - mean) / deviation
+            d_x, d_scale, d_offset = _kernel_gradient(d_outputs, x, ratio, saved, epsilon)
+            sums = ops.stack([d_offset, ratio * d_scale + shift * d_offset])
+            plain, along = ops.unstack(distribution.share(distribution.total(sums)), axis=0)
+            # d_x has its own images' means taken off; give them back, and take all images' off.
+            places = _places(x) * deviation
+            scale = (d_scale - ratio * along) / places
+            others = (d_offset - plain - shift * along) / places
+            return d_x + standardized(x, scale, others, own_mean, own_variance), d_offset
+
+        return (outputs, mean, variance), gradient
+
+    return normalized(x, offset)
+
+
+def _kernel(x: Any, offset: Any, epsilon: float) -> Any:
+    """TensorFlow's: the outputs, mean and unbiased variance, and what its gradient needs."""
+    import tensorflow as tf
+
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=ops.ones_like(offset),
+        offset=offset,
+        mean=[],
+        variance=[],
+        epsilon=epsilon,
+        is_training=True,
+    )
+
+
+def _kernel_gradient(d_outputs: Any, x: Any, scale: Any, saved: Any, epsilon: float) -> Any:
+    """Of `_kernel`, by the images, by a scale and by the offset; `saved` are its last outputs."""
+    import tensorflow as tf
+
+    return tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=d_outputs,
+        x=x,
+        scale=scale,
+        reserve_space_1=saved[0],
+        reserve_space_2=saved[1],
+        reserve_space_3=saved[2],
+        epsilon=epsilon,
+        is_training=True,
+    )[:3]
+
+
+def _biased(unbiased: Any, x: Any) -> Any:
+    """The variance that Keras averages, of the one that the kernel returns."""
+    places = _places(x)
+    return unbiased * (places - 1) / places
+
+
+def _places(x: Any) -> Any:
+    """Values of each channel of images [n, h, w, c], float32."""
+    return ops.cast(ops.shape(x)[0] * math.prod(x.shape[1:3]), "float32")

@@ -1,0 +1,1 @@
+"""What a training step reads: crops, their order, labels and batches."""

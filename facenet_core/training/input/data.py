@@ -1,0 +1,126 @@
+"""What is trained on: crops, how they are read, and who on them is held out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facenet_core import storage
+from facenet_core.config import TrainConfig
+from facenet_core.errors import TrainingError
+from facenet_core.storage import Manifest
+from facenet_core.training import diagnostics
+from facenet_core.training.input import cache, crop_file, stream
+from facenet_core.training.input import crops as inputs
+from facenet_core.training.input import people as selection
+from facenet_core.training.input.crops import Crops
+from facenet_core.training.input.people import Selection
+
+if TYPE_CHECKING:
+    from facenet_core.training.step import Batch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The crops, who is on them, and their size (height, width) in pixels."""
+
+    crops: Crops
+    selection: Selection
+    crop_size: tuple[int, int]
+
+    def batch(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[Batch, np.ndarray]:
+        """Images of rows, with what `augmentation` drew for them, and their labels int32 [n]."""
+        images = self.crops.decode_rows(rows, self.crop_size)
+        return {"images": images, "drawn": drawn}, self.selection.labels[rows]
+
+
+def how_to_read(crops: Manifest, config: TrainConfig) -> str:
+    """`cache` or `stream`: what `read_crops: auto` comes to for these crops, here and now."""
+    if config.read_crops != "auto":
+        return config.read_crops
+    path, needed = crop_file.path_of(crops), crop_file.needed(crops)
+    if config.picks_people or path.exists():
+        return "cache"
+    limit = cache.limit(config.crop_cache_gib)
+    if needed <= (room := cache.capacity(path.parent, limit)):
+        return "cache"
+    logger.warning(
+        "read_crops: the crops take %.1f GiB and %.1f fit into %s, so they are read from storage "
+        "as training goes",
+        needed / cache.GIB,
+        room / cache.GIB,
+        path.parent,
+    )
+    return "stream"
+
+
+def open_data(crops_uri: str, config: TrainConfig) -> Data:
+    """The crops, and who among them is trained on and held out.
+
+    Raises:
+        ArtifactError: the crops or the model that filters them are missing or damaged.
+        TrainingError: no crops, crops that are too small, or too few people.
+    """
+    manifest = storage.open_artifact(crops_uri, "align")
+    if how_to_read(manifest, config) == "stream":
+        crops: Crops = stream.open_stream(crops_uri, manifest)
+    else:
+        limit = cache.limit(config.crop_cache_gib)
+        crops = crop_file.open_copy(crops_uri, manifest, limit)
+    if not len(crops):
+        raise TrainingError(f"{crops_uri}: no crops to train on; see the rejects of its alignment")
+    height, width = crops.decode(0).shape[:2]
+    inputs.require_room((height, width), config.image_size)
+    near = None
+    if config.filter_model is not None and config.filter_percentile < 100:
+        from facenet_core.training.input import filtering
+
+        threads = inputs.decoding_threads(config.nrof_preprocess_threads)
+        size, model = (height, width), config.filter_model
+        near = filtering.near_rows(crops, size, model, config.filter_percentile, threads)
+    try:
+        chosen = selection.select(
+            crops.identities,
+            crops.identity_of_row,
+            filter_min_nrof_images_per_class=config.filter_min_nrof_images_per_class,
+            validation_set_split_ratio=config.validation_set_split_ratio,
+            min_nrof_val_images_per_class=config.min_nrof_val_images_per_class,
+            seed=config.seed,
+            near=near,
+        )
+    except TrainingError as error:
+        raise TrainingError(f"{crops_uri}: {error}") from None
+    if warning := diagnostics.center_warning(chosen, config):
+        logger.warning(warning)
+    _require_held_out(chosen, config)
+    if config.random_crop and (height, width) == (config.image_size,) * 2:
+        logger.warning(
+            "random_crop has no effect: the crops are as large as image_size (%d); align them "
+            "larger, or train with a smaller image_size",
+            config.image_size,
+        )
+    return Data(crops, chosen, (height, width))
+
+
+def _require_held_out(chosen: Selection, config: TrainConfig) -> None:
+    """Say where images were to be held out and there are none.
+
+    Raises:
+        TrainingError: training is to be stopped or chosen by them.
+    """
+    if not config.validation_set_split_ratio or len(chosen.validation):
+        return
+    least = max(config.min_nrof_val_images_per_class, 2)
+    message = (
+        f"validation_set_split_ratio: no image is held out, as none of {len(chosen.identities):,} "
+        f"people has {least:,} images (the last of a person is always trained on); measure on "
+        "other people with lfw_dir"
+    )
+    if config.watches and config.monitor == "validation_accuracy":
+        raise TrainingError(f"{message}. early_stop and keep_best would have nothing to go by")
+    logger.warning(message)

@@ -1,0 +1,276 @@
+"""Train: crop shards become a network that embeds faces.
+
+plan = plan_train(root, crops_uri, config)
+trained = train(plan, config, run_id="…", progress=print)
+manifest = finish(plan, trained, run={})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facenet_core import storage
+from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
+from facenet_core.errors import ConfigError, PairsError, TrainingError
+from facenet_core.models.networks import registry
+from facenet_core.runtime import keras_alone, quietly
+from facenet_core.storage import Input, Manifest, Plan
+from facenet_core.training import resume, schedules
+from facenet_core.training.input import crops as inputs
+from facenet_core.training.input.data import how_to_read, open_data
+from facenet_core.training.trained import LOGS, Trained, published
+
+if TYPE_CHECKING:
+    from facenet_core.training.history import EventLog
+    from facenet_core.training.trainer import Trainer
+
+STAGE_FORMAT = 2
+_MEASURED = ("validation_", "lfw_")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far training is. Figures are means of the last steps, None before the first are known,
+    and for those that the loss does not have; `lfw_accuracy` is the last one measured."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    learning_rate: float
+    loss: float | None
+    cross_entropy: float | None
+    triplet_loss: float | None
+    center_loss: float | None
+    weight_decay: float | None
+    accuracy: float | None
+    lfw_accuracy: float | None
+    images_per_second: float | None
+
+
+def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
+    """Where the model of these crops belongs.
+
+    In the plan's configuration, `learning_rate` and `learning_rate_schedule_file` have become
+    `learning_rate_schedule`, the rates themselves; other models and pairs stand as fingerprints,
+    and `read_crops: auto` is resolved.
+
+    Raises:
+        ArtifactError: `crops_uri` is not a finished crops artifact, or a model is not finished.
+        ConfigError: no such network, a malformed learning rate schedule, nothing to resume, or what
+            is given contradicts the model whose weights are taken.
+        TrainingError: the crops are smaller than `image_size`.
+    """
+    crops = storage.open_artifact(crops_uri, "align")
+    explicit = config.model_fields_set
+    config = resume.continued(config)
+    config.warn_of_unused(explicit=explicit)
+    resume.require_same_crop(config, crops)
+    registry.locate(config.model_def)
+    if "image_size" in crops.config:
+        inputs.require_room((crops.config["image_size"],) * 2, config.image_size)
+    rates = resume.inherited_schedule(config)
+    if rates is None:
+        rates = schedules.choose(config.learning_rate, config.learning_rate_schedule_file).text()
+    epochs = schedules.parse(rates, "learning_rate_schedule").epochs(config.max_nrof_epochs)
+    if config.warmup_epochs > epochs:
+        raise ConfigError(
+            f"warmup_epochs: training ends after {epochs} epochs, before a warm-up of "
+            f"{config.warmup_epochs:g}; the learning rate would never be reached"
+        )
+    name = config.name or crops.name
+    models = resume.inputs_of(config)
+    determining = config.determining() | {
+        "name": name,
+        "learning_rate_schedule": rates,
+        "read_crops": how_to_read(crops, config),
+        **{field: model.fingerprint for field, model in models.items()},
+    }
+    del determining["learning_rate"], determining["learning_rate_schedule_file"]
+    if "lfw_dir" in determining:
+        determining |= _pairs_that_decide(config)
+    given = [Input(crops_uri, crops.fingerprint), *models.values()]
+    return storage.plan_stage(root, "train", name, determining, given, STAGE_FORMAT)
+
+
+def _pairs_that_decide(config: TrainConfig) -> dict[str, str]:
+    """The content of the pairs and crops that early stop or keep_best go by."""
+    from facenet_core.evaluation.evaluated_pairs import pairs_content
+
+    assert config.lfw_dir is not None
+    pairs = config.lfw_pairs
+    if pairs not in (AUTO_PAIRS, GENERATED_PAIRS):
+        if not storage.exists(pairs):
+            raise PairsError(f"lfw_pairs: {pairs}: no such pairs file")
+        pairs = pairs_content(pairs)
+    crops = storage.open_artifact(config.lfw_dir, "align")
+    return {"lfw_dir": crops.fingerprint, "lfw_pairs": pairs}
+
+
+def train(
+    plan: Plan,
+    config: TrainConfig,
+    *,
+    run_id: str,
+    progress: Callable[[Step], None] | None = None,
+) -> Trained:
+    """Carry out a plan, going on from the newest checkpoint of any earlier attempt.
+
+    Until `finish` nobody takes the result for a model. An interrupted training leaves only
+    `attempts/`, and gives the same weights, bit for bit on a CPU, as one that ran through.
+
+    Args:
+        plan: of `plan_train` with this configuration.
+        run_id: names this attempt's folder.
+        progress: called after each step; what it raises ends training.
+
+    Raises:
+        TrainingError: the data cannot be trained on, or the loss is no longer finite.
+        ArtifactError: the crops are missing or damaged.
+    """
+    if (made := published(plan)) is not None:
+        return made
+    config = resume.continued(config)
+    # These import Keras and its engine, which planning does not wait for.
+    with quietly(), keras_alone():
+        from facenet_core.training import outcome
+        from facenet_core.training.engine import devices, threads
+        from facenet_core.training.trainer import Trainer
+
+        threads.settle(plan.uri, config.resume)
+        devices.prepare(config.gpu_memory_fraction)
+        devices.require_precision(config.mixed_precision)
+    schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
+    config = config.model_copy(update={"read_crops": plan.config["read_crops"]})
+    # May copy for minutes, while a progress bar is drawn.
+    data = open_data(plan.inputs[0].uri, config)
+    with devices.shared(config) as scope:
+        with quietly():
+            trainer = Trainer(data, schedule, config, scope)
+        _go_on(plan, config, trainer)
+        _run(plan, trainer, run_id, progress)
+        if (made := published(plan)) is not None:  # by a run beside this one: it stays as it is
+            return made
+        return outcome.write(plan, trainer)
+
+
+def _run(
+    plan: Plan, trainer: Trainer, run_id: str, progress: Callable[[Step], None] | None
+) -> None:
+    """Take the steps that are left."""
+    from facenet_core.training import checkpoints
+    from facenet_core.training.history import EventLog
+
+    config = trainer.config
+    logs = storage.join(checkpoints.attempt_uri(plan.uri, run_id), LOGS)
+    with EventLog(logs, run_id, trainer.step) as events, closing(trainer.batches()) as batches:
+
+        def end_epoch() -> None:
+            trainer.speed.pause()
+            trainer.end_epoch()
+            _log_epoch(events, trainer)
+
+        def save() -> None:
+            kept, best = config.checkpoints_kept, trainer.best_step
+            checkpoints.save(plan.uri, run_id, trainer.checkpoint(), kept=kept, best=best)
+            events.upload()
+            trainer.speed.pause()
+
+        for batch, labels in batches:
+            trainer.advance(batch, labels)
+            if trainer.ends_window:
+                _log(events, trainer)
+            if trainer.ends_epoch:
+                end_epoch()
+            if trainer.ends_epoch or trainer.step % config.checkpoint_every == 0:
+                save()
+            if progress is not None:
+                progress(_step(trainer))
+            if trainer.ends_epoch and trainer.stopped_early:
+                break
+        if not trainer.history or trainer.history[-1]["step"] != trainer.step:
+            end_epoch()  # the triplets ran out
+            save()
+
+
+def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
+    """Bring the trainer to where an earlier attempt, or the model to resume, has come."""
+    from facenet_core.training import checkpoints
+
+    checkpoint = checkpoints.newest(plan.uri, trainer.variables)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    elif config.resume is not None:
+        identities = trainer.data.selection.identities
+        trainer.inherit(resume.checkpoint_of(config.resume, trainer.variables, identities))
+        if trainer.step >= trainer.steps:
+            raise TrainingError(
+                f"resume: the learning rate schedule ends after {trainer.epochs} epochs, and so "
+                "many are done; give a schedule that goes on, or a learning_rate"
+            )
+
+
+def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
+    """Publish the model, and remove all of the attempts but the last and the best checkpoint.
+
+    They have what the model has not: optimizer, centers and classifier.
+
+    Args:
+        run: times and run id, for `run.json`.
+    """
+    from facenet_core.training import checkpoints
+
+    manifest = storage.publish(plan, trained.parts, trained.counts, run, trained.details)
+    tried = storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS))
+    kept = checkpoints.to_keep(tried, trained.details.get("best_step"))
+    for uri in tried:
+        if uri not in kept:
+            storage.remove(uri)
+    return manifest
+
+
+def _log(events: EventLog, trainer: Trainer) -> None:
+    events.write(trainer.step, {f"train/{k}": v for k, v in trainer.latest.items()})
+    events.write(
+        trainer.step,
+        {"learning_rate": trainer.learning_rate, "images_per_second": trainer.speed.rate},
+    )
+    norms = trainer.gradient_norms()
+    events.write(trainer.step, {"gradients/norm": float(np.linalg.norm(norms))})
+    if trainer.config.log_histograms:
+        variables = trainer.learner.trainable_variables
+        paths = (f"gradients/{variable.path}" for variable in variables)
+        events.write(trainer.step, dict(zip(paths, map(float, norms), strict=True)))
+
+
+def _log_epoch(events: EventLog, trainer: Trainer) -> None:
+    row = trainer.history[-1]
+    measured = {k.replace("_", "/", 1): v for k, v in row.items() if k.startswith(_MEASURED)}
+    events.write(trainer.step, measured)
+    if trainer.sample is not None:  # none where a resumed epoch had come to its last step
+        images, embeddings = trainer.look_closer()
+        events.write_images(trainer.step, "train/images", images)
+        events.write_histogram(trainer.step, "train/embeddings", embeddings)
+    if trainer.config.log_histograms:
+        for variable in trainer.learner.network.trainable_variables:
+            events.write_histogram(trainer.step, f"weights/{variable.path}", variable.numpy())
+
+
+def _step(trainer: Trainer) -> Step:
+    figures = ("loss", "cross_entropy", "triplet_loss", "center_loss", "weight_decay", "accuracy")
+    measured = [r["lfw_accuracy"] for r in trainer.history if r["lfw_accuracy"] is not None]
+    return Step(
+        step=trainer.step,
+        steps=trainer.steps,
+        epoch=trainer.epoch,
+        epochs=trainer.epochs,
+        learning_rate=trainer.learning_rate,
+        lfw_accuracy=measured[-1] if measured else None,
+        images_per_second=trainer.speed.rate,
+        **{name: trainer.latest.get(name) for name in figures},
+    )

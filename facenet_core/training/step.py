@@ -1,0 +1,187 @@
+"""The network with its classifier, centers and losses: everything one training step touches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from facenet_core.config import TrainConfig
+from facenet_core.training import augmentation, classifiers, losses
+from facenet_core.training.augmentation import Augmentation
+from facenet_core.training.engine import distribution
+from facenet_core.training.engine.fused import training_copy
+from facenet_core.training.engine.jax_steps import JaxSteps
+from facenet_core.training.engine.moving_average import MovingAverage
+from facenet_core.training.figures import Figures
+
+Batch = dict[str, np.ndarray]
+
+
+class Learner(keras.Model):
+    """Trained by `train_on_batch(batch, labels, return_dict=True)`, which returns nothing.
+
+    A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; labels
+    int32 [n]. Figures add up on the device until `take_figures`, so that steps do not wait for
+    each other. Between steps variables are read by `value`, written by `write`, and anybody else's
+    after `give_back`: under JAX they are empty until then.
+
+    Built in a scope of `devices.shared`, it trains on all devices of the host. `compute_loss` then
+    gives one replica's share of the batch's loss; all shares, and their gradients, sum up to it.
+    """
+
+    def __init__(self, network: keras.Model, nrof_classes: int, config: TrainConfig) -> None:
+        super().__init__(name="learner")
+        self.network = training_copy(network, config.mixed_precision)
+        self.config = config
+        self.augmentation = Augmentation.of(config)
+        self.classifier = classifiers.build(nrof_classes, config)
+        # Without a center loss, nobody pays for the centers.
+        self.centers = (
+            self._zeros((nrof_classes, config.embedding_size), "centers")
+            if config.center_loss_factor
+            else None
+        )
+        self.average = (
+            MovingAverage(config.moving_average_decay, self.network.weights)
+            if config.moving_average_decay
+            else None
+        )
+        self.sums = self._zeros((len(Figures().values()),), "sums")
+        self._divide = distribution.divider()
+        self._steps: JaxSteps | None = None
+        self.built = True  # else Keras would build it of a batch, which must not be divided then
+
+    def call(self, batch: Batch, training: bool = False) -> tuple[Any, Any]:
+        """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
+
+        For triplets, whose loss needs no classifier, the prelogits twice.
+        """
+        inputs = augmentation.prepare(batch["images"], batch["drawn"], self.augmentation)
+        prelogits = ops.cast(self.network(inputs, training=training), "float32")
+        return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+        if keras.backend.backend() != "jax":
+            return super().train_on_batch(*self._divide((x, y, sample_weight)), **how)
+        self._steps = self._steps or JaxSteps(self)
+        return self._steps.take((x, y, sample_weight))
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+        self.give_back()
+        return super().test_on_batch(*self._divide((x, y, sample_weight)), **how)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        self.give_back()
+        return super().predict_on_batch(self._divide(x))
+
+    def value(self, variable: keras.Variable) -> np.ndarray:
+        """That of a variable of this model or its optimizer, between steps."""
+        return self._steps.value(variable) if self._steps else ops.convert_to_numpy(variable)
+
+    def write(self, variable: keras.Variable, value: Any) -> None:
+        """Give a variable of this model or its optimizer a value, between steps."""
+        if self._steps:
+            self._steps.write(variable, value)
+        else:
+            variable.assign(value)
+
+    def give_back(self) -> None:
+        """Let others read and write all variables, until the next step."""
+        if self._steps:
+            self._steps.give_back()
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss, a scalar; the figures are added up, and while training the centers move.
+
+        `sample_weight` is 0 for images that only fill a batch.
+        """
+        prelogits, outputs = y_pred
+        weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
+        images = distribution.total(ops.sum(weight))
+        terms = self._tell_apart(prelogits, outputs, y, weight / images)
+        loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
+        if decays := self.losses:
+            terms["weight_decay"] = distribution.share(sum(decays))
+            loss = loss + terms["weight_decay"]
+        if training and self.centers is not None:
+            terms["center_loss"] = distribution.share(
+                losses.center_loss(prelogits, y, self.centers)
+            )
+            loss = loss + self.config.center_loss_factor * terms["center_loss"]
+            self._move_centers(prelogits, y)
+        if training and self.config.prelogits_norm_loss_factor:
+            norm = losses.prelogits_norm(prelogits, self.config.prelogits_norm_p)
+            norm = distribution.share(norm)
+            terms["prelogits_norm_loss"] = norm
+            loss = loss + self.config.prelogits_norm_loss_factor * norm
+        if training and self.average is not None:
+            # The weights here are those of the step before: averages lag one step until the end.
+            self.average.follow(self.network.weights)
+        lengths = ops.sqrt(ops.sum(ops.square(prelogits), axis=1))
+        terms["embedding_norm"] = ops.sum(lengths * weight) / images
+        figures = Figures(images=distribution.share(1.0), loss=loss, **terms)
+        row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(figures).values()]
+        self.sums.assign(self.sums + images * distribution.total(ops.stack(row)))
+        return loss
+
+    def _move_centers(self, prelogits: Any, y: Any) -> None:
+        everyone, labels = distribution.whole_batch(prelogits), distribution.whole_batch(y)
+        alfa = self.config.center_loss_alfa
+        self.centers.assign(losses.moved_centers(everyone, labels, self.centers, alfa))
+
+    def _tell_apart(self, prelogits: Any, outputs: Any, y: Any, weight: Any) -> dict[str, Any]:
+        """The loss that tells people apart, and how often that succeeds; `weight` sums to 1."""
+        if self.classifier is None:
+            positive, negative = losses.triplet_distances(prelogits)
+            per_triplet = losses.triplet_loss(positive, negative, self.config.alpha)
+            right = ops.cast(positive < negative, "float32")
+            return {
+                "triplet_loss": distribution.share(ops.mean(per_triplet)),
+                "accuracy": distribution.share(ops.mean(right)),
+            }
+        per_image = classifiers.cross_entropy(outputs, y, self.config)
+        right = ops.cast(ops.equal(ops.argmax(outputs, axis=1), y), weight.dtype)
+        return {
+            "cross_entropy": ops.sum(weight * per_image),
+            "accuracy": ops.sum(weight * right),
+        }
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Nothing: Keras would wait for every step to return its metrics as Python numbers."""
+        return {}
+
+    def take_figures(self) -> Figures:
+        """The figures since they were last taken."""
+        sums = self.value(self.sums)
+        self.write(self.sums, np.zeros_like(sums))
+        return Figures(*map(float, sums))
+
+    def embed(self, batch: Batch) -> np.ndarray:
+        """Embeddings float32 [n, embedding_size] of unit length, as of a finished model."""
+        prelogits = ops.convert_to_numpy(self.predict_on_batch(batch)[0])
+        return prelogits / np.maximum(np.linalg.norm(prelogits, axis=1, keepdims=True), 1e-5)
+
+    def averaged_weights(self) -> list[np.ndarray] | None:
+        """The moving averages of the network's weights, this step's included; None without any."""
+        if self.average is None:
+            return None
+        self.give_back()
+        self.average.follow(self.network.weights)
+        return self.average.values()
+
+    def _zeros(self, shape: tuple[int, ...], name: str) -> keras.Variable:
+        return self.add_weight(
+            shape=shape, initializer="zeros", dtype="float32", trainable=False, name=name
+        )

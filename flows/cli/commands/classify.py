@@ -1,0 +1,250 @@
+"""train and use a classifier of known people
+
+`train` takes photographs in folders by person, or a table of `facenet embed`, writes the classifier
+and prints how well it does in cross-validation. `predict` names the people in other photographs, or
+says `unknown`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
+from facenet_core.text.plural import plural
+from facenet_core.text.printable import to_cell
+from flows.cli import options as recognition
+from flows.cli.checks import check_path
+from flows.cli.option_types import real, whole
+from flows.cli.terminal import echo, echo_error, echo_json
+
+if TYPE_CHECKING:
+    from facenet_core.recognition.classify import ClassifierSettings
+    from facenet_core.recognition.tables import Faces
+
+_WORST = 10  # people shown
+# Options of one action alone, with their defaults.
+_TRAIN = {
+    "method": "svm",
+    "neighbours": 5,
+    "min_nrof_images_per_class": 1,
+    "min_probability": 0.0,
+    "max_distance": None,
+}
+_PREDICT = {"output": None}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["train", "predict"])
+    recognition.add_sources(parser, recognition.SOURCES_OR_TABLE)
+    recognition.add_model(parser, required=False)
+    parser.add_argument(
+        "--classifier",
+        type=recognition.ending_in(".parquet"),
+        default="classifier.parquet",
+        metavar="FILE",
+        help="train: where to; predict: which [classifier.parquet]",
+    )
+    parser.add_argument(
+        "--output",
+        type=recognition.ending_in(".csv", ".parquet"),
+        metavar="FILE",
+        help="predict: also write the answers, as .csv or .parquet",
+    )
+    group = parser.add_argument_group("train")
+    group.add_argument(
+        "--method",
+        choices=["svm", "knn"],
+        default=_TRAIN["method"],
+        help="linear support vector machine, or nearest neighbours [svm]",
+    )
+    group.add_argument(
+        "--neighbours",
+        type=whole(ge=1),
+        default=_TRAIN["neighbours"],
+        metavar="K",
+        help="of knn, at most [5]",
+    )
+    group.add_argument(
+        "--min-nrof-images-per-class",
+        type=whole(ge=1),
+        default=_TRAIN["min_nrof_images_per_class"],
+        metavar="N",
+        help="people with fewer are left out [1]",
+    )
+    group.add_argument(
+        "--min-probability",
+        type=real(ge=0, le=1),
+        default=_TRAIN["min_probability"],
+        metavar="P",
+        help="`unknown` below it [0]",
+    )
+    group.add_argument(
+        "--max-distance",
+        type=real(gt=0),
+        metavar="DISTANCE",
+        help="`unknown` where the person's nearest example is as far, as a Euclidean distance; "
+        "default: what tells known people from strangers best in cross-validation",
+    )
+
+    parser.set_defaults(check=_check)
+
+
+def _check(options: argparse.Namespace) -> None:
+    other, elsewhere = (_PREDICT, "predict") if options.action == "train" else (_TRAIN, "train")
+    for name, default in other.items():
+        if getattr(options, name) != default:
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(f"{option}: goes with {elsewhere}, not {options.action}")
+    recognition.check(options)
+    if options.action == "predict":
+        check_path("--classifier", options.classifier)
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    (_train if options.action == "train" else _predict)(options, settings)
+
+
+def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core.recognition import classify
+    from facenet_core.recognition.threshold import METRIC
+
+    # Others on a photograph of somebody's are not that person.
+    faces = _faces(options, settings, every_face=False)
+    rows, left_out = classify.choose_examples(faces, options.min_nrof_images_per_class)
+    chosen = faces.take(rows)
+    how = classify.ClassifierSettings(
+        options.method,
+        options.neighbours,
+        options.min_probability,
+        options.max_distance,
+        faces.model,
+    )
+    report = None
+    if min(Counter(chosen.identities).values(), default=0) > 1:
+        validation = classify.cross_validate(chosen, how)
+        if how.max_distance is None:
+            how = replace(how, max_distance=validation.best_distance())
+        report = validation.report(how)
+    classifier = classify.FaceClassifier(chosen.vectors, chosen.identities, how)
+    place = storage.absolute(options.classifier)
+    classifier.save(place)
+    if options.json:
+        counts = {"people": len(classifier.people), "faces": len(rows), "left_out": len(left_out)}
+        shown: dict[str, Any] = {"stage": "classify", "uri": place, "counts": counts}
+        shown |= {"metric": METRIC, "max_distance": how.max_distance}
+        echo_json(shown | {"cross_validation": report})
+        return
+    people = plural(len(classifier.people), "person", "people")
+    echo(f"{people}, {plural(len(rows), 'face')}, {options.method}")
+    if left_out:
+        echo(f"Left out: {plural(len(left_out), 'person', 'people')} with too few photographs")
+    if report is None:
+        echo("No cross-validation: there are people with one face only")
+    else:
+        _print_report(report, how)
+    echo(place)
+
+
+def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
+    echo(f"Cross-validation, {report['folds']} folds:")
+    echo(f"  named rightly          {report['accuracy']:.4f}")
+    echo(f"  … without `unknown`    {report['closed_accuracy']:.4f}")
+    echo(f"  taken for strangers    {report['unknown']:.4f}")
+    if report["strangers_rejected"] is not None:
+        echo(f"  strangers seen as such {report['strangers_rejected']:.4f}")
+    if settings.max_distance is not None:
+        echo(f"`unknown` from a Euclidean distance of {settings.max_distance:.3f} on")
+    ranked = sorted(report["people"].items(), key=lambda item: item[1][0] / item[1][1])
+    worst = [(name, right, count) for name, (right, count) in ranked if right < count][:_WORST]
+    if worst:
+        listed = ", ".join(f"{name} {right}/{count}" for name, right, count in worst)
+        echo(f"Worst: {listed}")
+
+
+def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core.recognition.classify import FaceClassifier
+    from facenet_core.recognition.threshold import METRIC
+
+    classifier = FaceClassifier.load(storage.absolute(options.classifier))
+    faces = _faces(options, settings, every_face=True)
+    if faces.model and classifier.settings.model and faces.model != classifier.settings.model:
+        raise ConfigError(
+            f"{options.classifier}: made with the model {classifier.settings.model}, the faces are "
+            f"embedded with {faces.model}; use the same model for both"
+        )
+    if faces.vectors.shape[1] != classifier.vectors.shape[1]:
+        raise ConfigError(
+            f"{options.classifier}: for embeddings of {classifier.vectors.shape[1]} dimensions, "
+            f"these have {faces.vectors.shape[1]}; use the same model for both"
+        )
+    found = classifier.predict(faces.vectors)
+    answers = [
+        {
+            "image_id": image_id,
+            "name": str(name),
+            "nearest": str(nearest),
+            "probability": round(float(probability), 6),
+            "distance": round(float(distance), 6),
+        }
+        for image_id, name, nearest, probability, distance in zip(
+            faces.image_ids,
+            found.limited(classifier.settings),
+            found.nearest,
+            found.probabilities,
+            found.distances,
+            strict=True,
+        )
+    ]
+    if options.output:
+        _write(storage.absolute(options.output), answers)
+    if options.json:
+        echo_json({"stage": "classify", "metric": METRIC, "faces": answers})
+        return
+    for answer in answers:
+        sure = f"{answer['probability']:.3f}, Euclidean distance {answer['distance']:.3f}"
+        hint = "" if answer["name"] == answer["nearest"] else f", nearest {answer['nearest']}"
+        name = str(answer["image_id"]).replace("\t", " ").replace("\n", " ")
+        echo(f"{name}\t{answer['name']}\t{sure}{hint}")
+
+
+def _write(uri: str, answers: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    as_csv = uri.lower().endswith(".csv")
+    if as_csv:
+        answers = [
+            {key: to_cell(value) if isinstance(value, str) else value for key, value in row.items()}
+            for row in answers
+        ]
+    table = pa.Table.from_pylist(answers)
+    with storage.new_file(uri) as path:
+        (csv.write_csv if as_csv else parquet.write_table)(table, path)
+
+
+def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face: bool) -> Faces:
+    """The faces with their embeddings: out of a table, or embedded now."""
+    from facenet_core.recognition import tables
+    from facenet_core.recognition.stream import Embedded
+
+    if table := recognition.table_of(options):
+        return tables.read(table, every_face=every_face)
+    embedder = recognition.load(options, settings)
+    with recognition.bar("embed") as report:
+        kept, rejected = [], 0
+        for face in recognition.embed_sources(options, settings, embedder):
+            if isinstance(face, Embedded):
+                kept.append(face)
+            else:
+                rejected += 1
+                told = f"{face.image_id}: {face.reason}, {face.detail}"
+                echo_error(told)
+            report(len(kept) + rejected, None)
+    if not kept:
+        raise ConfigError("no faces were found in the photographs")
+    return tables.collect(kept, embedder.network.fingerprint)

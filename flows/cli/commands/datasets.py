@@ -1,0 +1,89 @@
+"""the data sets that `facenet ingest NAME` knows
+
+With a name, all that is known of one. A site adds its own in a YAML file of the same form, named by
+$FACENET_CATALOGUE or the field `ingest.catalogue`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
+from flows.cli import terminal
+from flows.cli.terminal import echo, echo_json
+
+if TYPE_CHECKING:
+    from facenet_core.datasets.fetch.catalogue import Entry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="one data set, in full")
+    parser.add_argument("--catalogue", metavar="FILE", help="data sets of your own")
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core.datasets.fetch.catalogue import read_catalogue
+
+    entries = read_catalogue(options.catalogue or settings.ingest.catalogue)
+    if options.name is not None:
+        if options.name not in entries:
+            raise ConfigError(f"{options.name}: not in the catalogue; known: {', '.join(entries)}")
+        entries = {options.name: entries[options.name]}
+    if options.json:
+        echo_json({name: entry.model_dump(mode="json") for name, entry in entries.items()})
+    elif options.name is not None:
+        _show_one(options.name, entries[options.name])
+    else:
+        _show_all(entries)
+
+
+def _show_all(entries: Mapping[str, Entry]) -> None:
+    from rich.table import Table
+
+    table = Table("name", "people", "images", "size", "licence", "from")
+    for name, entry in entries.items():
+        table.add_row(
+            name,
+            _number(entry.people),
+            _number(entry.images),
+            entry.size,
+            re.split(r"[;,.]", entry.licence)[0],
+            _source(entry),
+        )
+    for column in table.columns[1:4]:
+        column.justify = "right"
+        column.no_wrap = True
+    table.columns[0].no_wrap = True
+    table.columns[5].overflow = "fold"
+    console = terminal.console()
+    console.print(table)
+    console.print("`facenet datasets NAME` tells more; `facenet ingest NAME` brings it.")
+
+
+def _show_one(name: str, entry: Entry) -> None:
+    echo(f"{name}: {entry.title}")
+    echo(f"  {_number(entry.images)} images of {_number(entry.people)} people, {entry.size}")
+    echo(f"  licence: {entry.licence}")
+    echo(f"  home: {entry.home}")
+    if entry.obtain:
+        echo(f"  {entry.obtain}")
+    for file in (entry.archive, *entry.files) if entry.archive else entry.files:
+        known = f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
+        echo(f"  {file.name}: {known if file.sha256 or file.md5 else 'no digest known'}")
+        for url in file.urls:
+            echo(f"    {url}")
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _source(entry: Entry) -> str:
+    if entry.archive is None:
+        return "on request"
+    return "\n".join(dict.fromkeys(urlsplit(url).netloc or url for url in entry.archive.urls))

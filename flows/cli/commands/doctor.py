@@ -1,0 +1,195 @@
+"""what is installed, reachable and writable here, and what to do about it
+
+Ends with status 1 where something fails that a run would need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from facenet_core.config import PipelineConfig
+from facenet_core.errors import FacenetError
+from facenet_core.privacy import url_secrets
+from facenet_core.text.plural import plural
+from flows.cli import terminal
+from flows.cli.terminal import echo_json, fit
+
+_MEMORY_NEEDED = 4 * 2**30  # bytes: a training and the flow's process
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `remedy` says what to do unless it is `ok`."""
+
+    what: str
+    state: Literal["ok", "note", "failed"]
+    found: str
+    remedy: str = ""
+
+
+class Unhealthy(FacenetError):
+    """Something that a run needs is not there."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass  # the storage root and the Dask address are common options
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core import storage
+
+    root = storage.absolute(options.storage or settings.storage or storage.default_root())
+    address = settings.cluster.dask_address
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        _machine,
+        _packages,
+        _detector,
+        _devices,
+        lambda: _storage(root, options.storage_credentials or settings.storage_credentials),
+        _prefect,
+        lambda: _dask(address),
+    ]
+    findings = [finding for check in checks for finding in check()]
+    if options.json:
+        echo_json([asdict(finding) for finding in findings])
+    else:
+        _show(findings)
+    failed = [finding.what for finding in findings if finding.state == "failed"]
+    if failed:
+        raise Unhealthy(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
+
+
+def _machine() -> Iterator[Finding]:
+    cores = os.cpu_count() or 1
+    yield Finding("machine", "ok", f"{platform.platform(terse=True)}, {cores} cores")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    enough = memory >= _MEMORY_NEEDED
+    remedy = "" if enough else "use --workers 1, a small batch_size, or a larger machine"
+    yield Finding("memory", "ok" if enough else "note", _size(memory), remedy)
+    yield Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})")
+
+
+def _packages() -> Iterator[Finding]:
+    from facenet_core import storage
+
+    versions = storage.made_by()
+    yield Finding("packages", "ok", ", ".join(f"{name} {v}" for name, v in versions.items()))
+    if not any(name.startswith("tensorflow") for name in versions):
+        remedy = "install the extra for this machine: pip install '.[cpu]' or '.[gpu]'"
+        yield Finding("TensorFlow", "failed", "not installed", remedy)
+
+
+def _detector() -> Iterator[Finding]:
+    from facenet_core.alignment.mtcnn.weights import default_engine, load_networks
+
+    try:
+        load_networks(default_engine())
+    except Exception as error:  # a broken engine raises its own kinds
+        yield Finding("detector", "failed", f"{type(error).__name__}: {error}", "reinstall it")
+        return
+    note = "" if default_engine() == "openvino" else "pip install openvino: faster on a CPU"
+    yield Finding("detector", "note" if note else "ok", f"runs on {default_engine()}", note)
+
+
+def _devices() -> Iterator[Finding]:
+    from facenet_core.runtime import quietly
+
+    try:
+        with quietly():
+            import keras
+
+            from facenet_core.training.engine.devices import has_gpu
+
+            name, gpu = keras.backend.backend(), has_gpu()
+    except Exception as error:
+        yield Finding("training", "failed", f"{type(error).__name__}: {error}", "reinstall Keras")
+        return
+    if gpu:
+        yield Finding("training", "ok", f"{name} on a GPU")
+    elif shutil.which("nvidia-smi"):
+        remedy = "install the extra gpu, and a driver of at least the version that it asks for"
+        yield Finding("training", "note", f"{name} on the CPU, though there is an NVIDIA", remedy)
+    else:
+        yield Finding("training", "ok", f"{name} on the CPU")
+
+
+def _storage(root: str, block: str | None) -> Iterator[Finding]:
+    from facenet_core import storage
+    from tasks.prefect import credentials
+
+    local = Path(storage.file_system(root)[1]) if storage.is_local(root) else None
+    made = [folder for folder in (local, *local.parents) if not folder.exists()] if local else []
+    try:
+        credentials.use(block)
+        storage.check_writable(root)
+        free = f", {_size(shutil.disk_usage(local).free)} free" if local else ""
+    except FacenetError as error:
+        yield Finding("storage", "failed", str(error), "see the message")
+        return
+    finally:
+        for folder in made:  # a look leaves nothing behind; what is in use by now is not empty
+            with suppress(OSError):
+                folder.rmdir()
+    yield Finding("storage", "ok", f"{root} can be written{free}")
+
+
+def _prefect() -> Iterator[Finding]:
+    import httpx
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if not url:
+        yield Finding("Prefect", "ok", "no PREFECT_API_URL: each run has a temporary server")
+        return
+    try:
+        httpx.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        remedy = "start it (prefect server start), or mend or unset PREFECT_API_URL"
+        yield Finding("Prefect", "failed", f"{url} does not answer: {error}", remedy)
+        return
+    yield Finding("Prefect", "ok", f"{url} answers")
+
+
+def _dask(address: str | None) -> Iterator[Finding]:
+    if address is None:
+        yield Finding("Dask", "ok", "local workers, started with each run")
+        return
+    from distributed import Client
+
+    try:
+        with Client(url_secrets.whole(address), timeout=5, set_as_default=False) as client:
+            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    except (OSError, TimeoutError) as error:
+        remedy = "start `dask scheduler`, or leave dask_address out"
+        yield Finding("Dask", "failed", f"{address} does not answer: {error}", remedy)
+        return
+    remedy = "" if workers else "start `dask worker ADDRESS --nthreads 1`"
+    state: Literal["ok", "note"] = "ok" if workers else "note"
+    yield Finding("Dask", state, f"{address}: {plural(workers, 'worker')}", remedy)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False)
+    colours = {"ok": "green", "note": "yellow", "failed": "red"}
+    for finding in findings:
+        text = Text(fit(finding.found))
+        if finding.remedy and finding.state != "ok":
+            text.append(f"\n→ {finding.remedy}", style="bold")
+        table.add_row(finding.what, Text(finding.state, style=colours[finding.state]), text)
+    terminal.console().print(table)

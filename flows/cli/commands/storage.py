@@ -1,0 +1,116 @@
+"""what a storage root holds, whether it is whole, what may go, who must be forgotten
+
+facenet storage ls                      artifacts with state, counts, size, and what they are from
+facenet storage du                      bytes by stage and artifact
+facenet storage verify [URI…]           every part against its manifest
+facenet storage gc [URI…]               what may go; --yes removes it
+facenet storage forget --identity NAME  take a person out for good; --yes does it
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import timedelta
+
+from facenet_core.config import PipelineConfig
+from facenet_core.errors import ConfigError
+
+ACTIONS = ("ls", "du", "verify", "gc", "forget")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# Which actions an option goes with.
+_GOES_WITH = {
+    "stage": ("ls", "du", "verify"),
+    "tree": ("ls",),
+    "set_aside": ("verify",),
+    "older_than": ("gc",),
+    "unfinished_older_than": ("gc",),
+    "yes": ("gc", "forget"),
+    "identity": ("forget",),
+    "delete_affected": ("forget",),
+    "uris": ("ls", "verify", "gc"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (__doc__ or "").strip()
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument(
+        "uris", nargs="*", metavar="URI", help="artifacts of this root; default: all (gc: none)"
+    )
+    stages = ("ingest", "align", "train", "validate")
+    parser.add_argument("--stage", choices=stages, help="ls, du, verify: of one stage alone")
+    parser.add_argument("--tree", action="store_true", help="ls: below what each was made from")
+    parser.add_argument(
+        "--set-aside",
+        action="store_true",
+        help="verify: remove damaged parts and the manifest, so that the stage makes them again",
+    )
+    parser.add_argument(
+        "--older-than", metavar="AGE", help="gc: also finished artifacts, such as 30d, 12h, 8w"
+    )
+    parser.add_argument(
+        "--unfinished-older-than",
+        metavar="AGE",
+        help="gc: unfinished folders that nothing was written to for so long [7d]",
+    )
+    parser.add_argument("--yes", action="store_true", help="gc, forget: do it, do not only say")
+    parser.set_defaults(check=_check)
+    parser.add_argument("--identity", metavar="NAME", help="forget: whom")
+    parser.add_argument(
+        "--delete-affected",
+        action="store_true",
+        help="forget: also remove the reports and models that have to do with the person",
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, actions in _GOES_WITH.items():
+        if getattr(options, name) and options.action not in actions:
+            shown = "URI" if name == "uris" else "--" + name.replace("_", "-")
+            raise ConfigError(f"{shown}: goes with {' and '.join(actions)}, not {options.action}")
+    if options.action == "forget" and options.identity is None:
+        raise ConfigError("forget: whom? Give --identity NAME, as `facenet inspect` shows it")
+    age_of(options.older_than)
+    age_of(options.unfinished_older_than)
+
+
+def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    from facenet_core import storage
+    from flows.cli import forgetting, storage_tables
+
+    root = storage.absolute(options.storage or settings.storage or storage.default_root())
+    if options.action == "forget":
+        forgetting.forget(
+            root, options.identity, options.yes, options.delete_affected, options.json
+        )
+    elif options.action == "gc":
+        storage_tables.collect(
+            root,
+            options.uris,
+            age_of(options.older_than),
+            age_of(options.unfinished_older_than),
+            options.yes,
+            options.json,
+        )
+    elif options.action == "verify":
+        storage_tables.verify(root, options.uris, options.stage, options.set_aside, options.json)
+    elif options.action == "du":
+        storage_tables.show_sizes(root, options.stage, options.json)
+    else:
+        storage_tables.show_artifacts(root, options.uris, options.stage, options.tree, options.json)
+
+
+def age_of(text: str | None) -> timedelta | None:
+    """`7d`, `12h`, `90m`, `8w` or a number of days.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhdw]?)", text.strip())
+    if found is None:
+        raise ConfigError(f"{text}: no age; expected a number and m, h, d or w, such as 7d or 12h")
+    return timedelta(**{_UNITS[found[2] or "d"]: float(found[1])})

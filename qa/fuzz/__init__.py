@@ -1,0 +1,1 @@
+"""Hostile inputs for every parser of untrusted bytes: `python -m qa.fuzz`, see SECURITY.md."""

@@ -1,0 +1,183 @@
+"""Models and checkpoints, which engines in C++ read behind our doors."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from facenet_core.models.formats import keras_file
+
+from ..mutations import mutated
+from ..target import Target
+
+
+def _network() -> object:
+    import keras
+
+    images = keras.Input((8, 8, 3), name="images")
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(images)
+    return keras.Model(images, keras.layers.Dense(4, name="Bottleneck")(pooled))
+
+
+@cache
+def keras_files() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "model.keras"
+        _network().save(place)  # type: ignore[attr-defined]
+        return [place.read_bytes()]
+
+
+def damaged_inside(data: bytes, random: Random) -> bytes:
+    """One member of the archive damaged, the archive itself whole; half of the time."""
+    if random.random() < 0.3:
+        return data
+    (whole,) = keras_files()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(stream, "w") as out:
+        names = source.namelist()
+        chosen = random.choice(names)
+        for name in names:
+            content = source.read(name)
+            if name == chosen == "config.json" and random.random() < 0.6:
+                content = random.choice((_calling, _oversized))(content, random)
+            elif name == chosen:
+                content = mutated([content], random, text=name.endswith(".json"))
+            out.writestr(name, content)
+    return stream.getvalue()
+
+
+def _calling(config: bytes, random: Random) -> bytes:
+    """A configuration that names other objects than layers."""
+    values = json.loads(config)
+    layer = random.choice(values["config"]["layers"])
+    layer["module"], layer["class_name"] = random.choice(
+        [
+            ("os", "system"),
+            ("builtins", "eval"),
+            ("subprocess", "Popen"),
+            ("keras.layers", "Lambda"),
+            ("keras.layers", "TorchModuleWrapper"),
+            ("keras.src.utils", "get_file"),
+            (None, "Dense"),
+        ]
+    )
+    layer["config"] = random.choice(
+        [{"function": {"class_name": "__lambda__"}}, {}, layer["config"]]
+    )
+    return json.dumps(values).encode()
+
+
+def _oversized(config: bytes, random: Random) -> bytes:
+    """A configuration whose network has no room anywhere."""
+    values = json.loads(config)
+    layer = random.choice(values["config"]["layers"])
+    sizes = [10**6, 10**9, 2**31, 2**63, -1, 0, 1e30, [10**9], None]
+    names = ("units", "batch_shape", "rate", "filters")
+    for name in names if random.random() < 0.2 else [n for n in names if n in layer["config"]]:
+        layer["config"][name] = random.choice(sizes)
+        if name == "batch_shape":
+            layer["config"][name] = [None, *random.choices((1, 8, 10**6, 10**9), k=3)]
+    return json.dumps(values).encode()
+
+
+def check_keras(data: bytes, folder: Path) -> None:
+    """What is looked at before Keras sees the file."""
+    (folder / "model.keras").write_bytes(data)
+    keras_file.check(folder / "model.keras", "model.keras")
+
+
+def read_keras(data: bytes, folder: Path) -> None:
+    from facenet_core.models.face_model import load_network
+
+    (folder / "model.keras").write_bytes(data)
+    load_network(str(folder / "model.keras"))
+
+
+def checkpoints() -> list[bytes]:
+    stream = io.BytesIO()
+    record = np.frombuffer(b'{"seed": 0}', np.uint8)
+    np.savez(stream, np.zeros((3, 4), np.float32), record=record, **{"extra-rows": np.arange(3)})
+    return [stream.getvalue()]
+
+
+def read_checkpoint(data: bytes, folder: Path) -> None:
+    """Whatever is no whole checkpoint is passed over."""
+    import keras
+
+    from facenet_core.training.checkpoints import newest
+
+    place = folder / "attempts" / "run" / "checkpoints" / "step-000000001.npz"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    newest(str(folder), [keras.Variable(np.zeros((3, 4), np.float32))])
+
+
+@cache
+def frozen_graphs() -> list[bytes]:
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        for name in ("squeezenet/conv1/weights", "squeezenet/conv1/biases"):
+            tf.constant(np.ones((3, 2), np.float32), name=name)
+    return [graph.as_graph_def().SerializeToString()]
+
+
+def _read_tf1(place: Path) -> None:
+    from facenet_core.errors import ModelError
+    from facenet_core.models.formats import tf1_files
+    from facenet_core.models.formats.tf1_variables import open_variables
+
+    with open_variables(tf1_files.find(str(place))) as variables:
+        for name in variables.shapes:
+            try:
+                variables.read(name)
+            except ModelError:
+                continue
+
+
+def read_frozen(data: bytes, folder: Path) -> None:
+    (folder / "graph.pb").write_bytes(data)
+    _read_tf1(folder / "graph.pb")
+
+
+@cache
+def _checkpoint() -> dict[str, bytes]:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = str(Path(folder) / "model.ckpt-1")
+        tf.raw_ops.SaveV2(
+            prefix=place,
+            tensor_names=["a/weights", "b/weights"],
+            shape_and_slices=["", ""],
+            tensors=[np.ones((3, 2), np.float32), np.arange(4, dtype=np.float32)],
+        )
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def _indexes() -> list[bytes]:
+    return [_checkpoint()["model.ckpt-1.index"]]
+
+
+def read_index(data: bytes, folder: Path) -> None:
+    """The table of a checkpoint, beside data that are whole."""
+    for name, content in _checkpoint().items():
+        (folder / name).write_bytes(data if name.endswith(".index") else content)
+    _read_tf1(folder)
+
+
+TARGETS = (
+    Target("model (.keras)", read_keras, keras_files, 0.2, packed=damaged_inside, seconds=30),
+    Target("model, first look", check_keras, keras_files, 2, packed=damaged_inside),
+    Target("checkpoint", read_checkpoint, checkpoints, 1, seconds=30),
+    Target("TensorFlow 1 graph", read_frozen, frozen_graphs, 1, seconds=30),
+    Target("TensorFlow 1 checkpoint", read_index, _indexes, 1, seconds=30),
+)

@@ -1,0 +1,1 @@
+"""Dask: starting a cluster and handing it work."""

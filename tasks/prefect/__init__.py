@@ -1,0 +1,1 @@
+"""What Prefect needs around a stage: server, caching, retries, progress, artifacts, names."""

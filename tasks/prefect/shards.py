@@ -1,0 +1,138 @@
+"""All shards of a stage: submitted, waited for whatever becomes of each, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from prefect import Task, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
+
+from facenet_core import storage
+from facenet_core.errors import FacenetError
+from facenet_core.storage import Part, Plan
+from tasks.prefect.caching import result_storage
+
+Result = TypeVar("Result")
+
+_NAMED = 20  # failed shards that the message of a run spells out
+_REASON = 400  # characters of one reason in it; the shard's own state and log have all
+
+
+class ShardsFailed(FacenetError):
+    """Some shards of a stage failed; the others are done and stay done."""
+
+
+def shard_name(verb: str) -> Callable[[Mapping[str, Any]], str]:
+    """Prefect's `task_run_name` of a shard's task, such as `align shard 17/120`."""
+
+    def name(parameters: Mapping[str, Any]) -> str:
+        return f"{verb} shard {parameters['number'] + 1}/{parameters['count']}"
+
+    return name
+
+
+def run_shards(
+    plan: Plan,
+    root: str,
+    task: Task[..., Result],
+    parameters: Callable[[int], Mapping[str, Any]],
+    count: int,
+    parts: Callable[[Result], Iterable[Part]],
+    finished: Callable[[Result], None],
+) -> list[Result]:
+    """Run a task for each shard; returns the results in order, once every shard has ended.
+
+    Args:
+        plan: what the stage makes.
+        root: storage root, where Prefect remembers the shards.
+        task: with the parameters `number` (from 0), `count` and those of `parameters`.
+        parameters: the parameters of the shard with this number.
+        count: how many shards there are.
+        parts: the files that a result tells of.
+        finished: called with each result as it comes, for progress.
+
+    Raises:
+        ShardsFailed: naming each shard that did not complete, and why.
+    """
+    task = task.with_options(result_storage=result_storage(root))
+
+    def submit(numbers: Iterable[int], task: Task[..., Result]) -> dict[int, PrefectFuture[Result]]:
+        return {n: task.submit(number=n, count=count, **parameters(n)) for n in numbers}
+
+    futures = submit(range(count), task)
+    results = _gather(plan.stage, futures, finished)
+    remembered = [n for n, future in futures.items() if future.state.name == "Cached"]
+    lost = _lost(plan, {n: parts(results[n]) for n in remembered})
+    if lost:
+        get_run_logger().warning(
+            "The parts of %d shards were done before and are gone or cut; they are remade: %s",
+            len(lost),
+            ", ".join(str(number + 1) for number in lost),
+        )
+        again = submit(lost, task.with_options(refresh_cache=True))
+        results |= _gather(plan.stage, again, lambda result: None)
+    return [results[number] for number in range(count)]
+
+
+def _lost(plan: Plan, remembered: Mapping[int, Iterable[Part]]) -> list[int]:
+    """Numbers of the shards that Prefect remembers and storage does not have."""
+    if not remembered:
+        return []
+    every = {part.name: number for number, parts in remembered.items() for part in parts}
+    wrong = storage.wrong_parts(plan.uri, [p for parts in remembered.values() for p in parts])
+    return sorted({every[name] for name in wrong})
+
+
+def _gather(
+    stage: str,
+    futures: Mapping[int, PrefectFuture[Result]],
+    finished: Callable[[Result], None],
+) -> dict[int, Result]:
+    """The results by shard number, once every shard has ended."""
+    results: dict[int, Result] = {}
+    failures: dict[int, str] = {}
+    numbers = {future.task_run_id: number for number, future in futures.items()}
+    for future in as_completed(list(futures.values())):
+        number = numbers[future.task_run_id]
+        result: Any = future.result(raise_on_failure=False)
+        if future.state.is_completed():
+            results[number] = result
+            finished(result)
+        else:
+            failures[number] = _reason(result, future)
+    if failures:
+        raise ShardsFailed(_message(stage, failures, len(futures)))
+    return results
+
+
+def _message(stage: str, failures: Mapping[int, str], count: int) -> str:
+    named = sorted(failures)[:_NAMED]
+    # In the UI the lines run together; the dashes still tell them apart.
+    lines = [f"- shard {number + 1}: {failures[number][:_REASON]}" for number in named]
+    if len(failures) > _NAMED:
+        others = ", ".join(str(number + 1) for number in sorted(failures)[_NAMED:])
+        lines.append(f"- and shards {others}")
+    return (
+        f"{stage}: {len(failures)} of {count} shards failed; the others are done and stay done. "
+        f"To do only the failed ones, {_how_to_retry()}.\n" + "\n".join(lines)
+    )
+
+
+def _how_to_retry() -> str:
+    """The command or button that does the failed shards again."""
+    root_run = flow_run.root_flow_run_id
+    with get_client(sync_client=True) as client:
+        if client.read_flow_run(root_run).deployment_id is None:
+            return "run the same command again"
+    return f"press Retry on the run in the UI, or `prefect flow-run retry {root_run}`"
+
+
+def _reason(result: Any, future: PrefectFuture[Any]) -> str:
+    if isinstance(result, FacenetError):
+        return str(result)
+    if isinstance(result, BaseException):
+        return f"{type(result).__name__}: {result}"
+    return future.state.message or str(future.state.type)

@@ -1,1 +1,0 @@
-"""Hostile inputs for every parser of untrusted bytes: `python -m tests.fuzz`, see SECURITY.md."""

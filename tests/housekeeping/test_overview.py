@@ -1,0 +1,151 @@
+"""Looking at artifacts: counts, lineage, people, sheets of pictures, and damage."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from facenet_core import storage
+from facenet_core.errors import ArtifactError
+from facenet_core.housekeeping.overview import overview
+from facenet_core.housekeeping.sample_sheet import picture_sheet
+from facenet_core.housekeeping.terminal import inline, protocol
+from facenet_core.storage import parquet
+from tests.support.photographs import PEOPLE, jpeg
+
+
+def raw_artifact(root: str, people: dict[str, int], broken: int = 0) -> str:
+    """A raw artifact with so many images of each person in two parts."""
+    plan = storage.plan_stage(root, "ingest", "people", {}, [storage.Input("x.tgz", "ab")], 1)
+    images = [person for person, count in people.items() for _ in range(count)]
+    parts = []
+    for number, half in enumerate((images[: len(images) // 2], images[len(images) // 2 :])):
+        name = f"images/{parquet.part_name(number)}"
+        with parquet.PartWriter(storage.join(plan.uri, name), parquet.RAW, "f") as part:
+            for row, person in enumerate(half):
+                data = b"broken" if row < broken else jpeg(row, 40 + row)
+                path = f"{person}/{number}-{row}.jpg"
+                image = {"bytes": data, "path": path}
+                part.write({"image_id": path, "identity": person, "image": image, "sha256": ""})
+        parts.append(parquet.describe_part(plan.uri, name))
+    storage.publish(plan, parts, {"images": len(images)}, {})
+    return plan.uri
+
+
+def artifact_of(root: str, stage: str, inputs: list[str]) -> str:
+    """An artifact without parts, made from others."""
+    given = [storage.Input(uri, uri.rpartition("/")[2]) for uri in inputs]
+    plan = storage.plan_stage(root, stage, "people", {}, given, 1)
+    storage.publish(plan, [], {}, {}, {"metrics": {"accuracy": 0.5, "metric": "cosine"}})
+    return plan.uri
+
+
+def test_people_and_how_many_images_each_has(root: str) -> None:
+    people = overview(raw_artifact(root, {"Ann": 7, "Bob": 3, "Eve": 1, "Zoë": 1})).people
+    assert people is not None
+    assert (people.identities, people.images) == (4, 12)
+    assert (people.fewest, people.median, people.most) == (1, 2, 7)
+    assert people.histogram == (("1", 2), ("2", 0), ("3–5", 1), ("6–10", 1))
+    assert people.largest[:2] == (("Ann", 7), ("Bob", 3))
+
+
+def test_of_crops_the_first_face_counts(root: str) -> None:
+    plan = storage.plan_stage(root, "align", "people", {}, [], 1)
+    name = f"crops/{parquet.part_name(0)}"
+    face = {"box": [0.0] * 4, "landmarks": [0.0] * 10, "score": 1.0, "identity": "Ann"}
+    with parquet.PartWriter(storage.join(plan.uri, name), parquet.CROPS, "f") as part:
+        for number in (0, 1):
+            image = {"bytes": jpeg(1), "path": "1"}
+            part.write({"image_id": "1", "face_index": number, "image": image, **face})
+    storage.publish(plan, [parquet.describe_part(plan.uri, name)], {}, {})
+    people = overview(plan.uri).people
+    assert people is not None
+    assert people.images == 1
+
+
+def test_the_lineage_goes_back_to_the_source(root: str) -> None:
+    raw = raw_artifact(root, PEOPLE)
+    crops = artifact_of(root, "align", [raw])
+    model = artifact_of(root, "train", [crops])
+    report = artifact_of(root, "validate", [crops, model])
+    shown = [(a.depth, a.stage, a.state) for a in overview(report).lineage]
+    assert shown == [
+        (1, "align", "whole"),
+        (2, "ingest", "whole"),
+        (3, "", "source"),
+        (1, "train", "whole"),
+        (2, "align", "whole"),
+        (3, "ingest", "whole"),
+        (4, "", "source"),
+    ]
+    storage.remove(storage.join(raw, "images", parquet.part_name(0)))
+    assert overview(crops).lineage[0].state == "damaged"
+    storage.remove(raw)
+    assert overview(crops).lineage[0].state == "gone"
+
+
+def test_damage_is_told_instead_of_counted(root: str) -> None:
+    raw = raw_artifact(root, PEOPLE)
+    storage.remove(storage.join(raw, "images", parquet.part_name(1)))
+    found = overview(raw)
+    assert found.damaged == ("images/part-00001.parquet",)
+    assert found.people is None
+
+
+def test_what_is_no_artifact_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no finished artifact here"):
+        overview(str(tmp_path))
+
+
+def test_a_sheet_shows_pictures_of_the_whole_set(root: str) -> None:
+    uri = raw_artifact(root, {f"P{n}": 5 for n in range(30)}, broken=1)
+    manifest = storage.open_artifact(uri, "ingest")
+    with Image.open(io.BytesIO(picture_sheet(uri, manifest, samples=12) or b"")) as sheet:
+        columns, lines = (sheet.width - 8) // 128, (sheet.height - 8) // 144
+        assert columns * lines >= 12
+        centres = [
+            sheet.getpixel((8 + n % columns * 128 + 60, 8 + n // columns * 144 + 60))
+            for n in range(12)
+        ]
+    assert all(centre != (255, 255, 255) for centre in centres)
+    assert len(set(centres)) > 4
+    assert picture_sheet(uri, manifest, samples=12) == picture_sheet(uri, manifest, samples=12)
+
+
+def test_a_report_shows_its_plot_and_a_model_nothing(root: str) -> None:
+    report = artifact_of(root, "validate", ["crops", "model"])
+    plan = storage.plan_stage(root, "validate", "plotted", {}, [], 1)
+    storage.write_bytes(storage.join(plan.uri, "roc.png"), b"a plot")
+    manifest = storage.publish(plan, [storage.describe_file(plan.uri, "roc.png")], {}, {})
+    assert picture_sheet(plan.uri, manifest) == b"a plot"
+    assert picture_sheet(report, storage.open_artifact(report, "validate")) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "terminal", "expected"),
+    [
+        ({"KITTY_WINDOW_ID": "1"}, True, "kitty"),
+        ({"TERM": "xterm-kitty"}, True, "kitty"),
+        ({"TERM_PROGRAM": "iTerm.app"}, True, "iterm2"),
+        ({"TERM_PROGRAM": "WezTerm"}, True, "iterm2"),
+        ({"TERM": "xterm-256color"}, True, None),
+        ({"KITTY_WINDOW_ID": "1", "TMUX": "/tmp/tmux"}, True, None),
+        ({"KITTY_WINDOW_ID": "1"}, False, None),
+    ],
+)
+def test_which_terminals_show_pictures(environment, terminal: bool, expected: str | None) -> None:
+    assert protocol(environment, terminal) == expected
+
+
+@pytest.mark.parametrize("size", [10, 5000, 12288])
+def test_kitty_gets_chunks_that_join_to_the_picture(size: int) -> None:
+    png = bytes(range(256)) * (size // 256 + 1)
+    chunks = re.findall(r"\033_G([^;]*);([^\033]*)\033\\", inline(png, "kitty"))
+    assert base64.b64decode("".join(data for _, data in chunks)) == png
+    assert all(len(data) <= 4096 for _, data in chunks)
+    assert [control[-1] for control, _ in chunks] == ["1"] * (len(chunks) - 1) + ["0"]
