@@ -21,6 +21,8 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
+pytest_plugins = ["tests.support.stored"]  # its fixtures serve two rooms
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -30,7 +30,6 @@ CONFIG_KEY = "forgotten"  # of a plan's configuration
 REDACTED = "redacted"  # of a manifest's counts: photographs that were left out or taken out
 
 _FORMAT = 1
-_MOST_FORMATS = 64  # of a stage, that are tried
 
 
 @dataclass(frozen=True)
@@ -144,9 +143,7 @@ def of_plan(plan: Plan) -> Forgotten:
     """
     root = plan.uri.rsplit("/", 3)[0]
     forgotten = read(root)
-    stage_format = stage_format_of(plan)
-    base = base_fingerprint(plan, stage_format)
-    if forgotten.digest(base) != plan.config.get(CONFIG_KEY):
+    if forgotten.digest(base_fingerprint(plan)) != plan.config.get(CONFIG_KEY):
         raise ArtifactError(
             f"{plan.uri}: somebody was forgotten in {root} since this {plan.stage} began, and "
             "may be among its photographs; run it again"
@@ -154,27 +151,11 @@ def of_plan(plan: Plan) -> Forgotten:
     return forgotten
 
 
-def base_fingerprint(made: Plan | Manifest, stage_format: int | None) -> str:
-    """The fingerprint that it would have if nobody had been forgotten.
-
-    Args:
-        stage_format: of `stage_format_of`; None for what no version here would make.
-    """
-    if stage_format is None:
+def base_fingerprint(made: Plan | Manifest) -> str:
+    """The fingerprint that it would have if nobody had been forgotten."""
+    if not made.stage_format:
         return made.fingerprint
     config = {key: value for key, value in made.config.items() if key != CONFIG_KEY}
     return storage.plan_stage(
-        "", made.stage, made.name, config, made.inputs, stage_format
+        "", made.stage, made.name, config, made.inputs, made.stage_format
     ).fingerprint
-
-
-def stage_format_of(made: Plan | Manifest) -> int | None:
-    """The stage's format number that gives the fingerprint: the manifest does not keep it.
-
-    None where none does, as in an artifact that was edited by hand.
-    """
-    for number in range(1, _MOST_FORMATS):
-        plan = storage.plan_stage("", made.stage, made.name, made.config, made.inputs, number)
-        if plan.fingerprint == made.fingerprint:
-            return number
-    return None

@@ -21,8 +21,7 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError, ConfigError, StorageError
 from facenet_core.housekeeping import inventory, objects
 from facenet_core.housekeeping.inventory import Artifact
-from facenet_core.privacy import deny_list as forgotten
-from facenet_core.privacy import find_person, redact
+from facenet_core.privacy import deny_list, find_person, redact
 from facenet_core.privacy.deny_list import CONFIG_KEY, Forgotten
 from facenet_core.privacy.find_person import Affected
 from facenet_core.storage import Input, Manifest, Plan
@@ -90,7 +89,7 @@ def plan_forgetting(root: str, identity: str) -> Forgetting:
         raise ConfigError("--identity: expected the name of a person, as in the shards")
     identity = unicodedata.normalize("NFC", identity)
     held = inventory.take(root)
-    before = forgotten.read(held.root)
+    before = deny_list.read(held.root)
     after = before.with_person(identity)
     search = _Search(held.root, identity, before, after)
     for stage in ("ingest", "align"):
@@ -140,7 +139,7 @@ def carry_out(
         StorageError: something cannot be written or removed, or another forgetting ran beside.
         ArtifactError: a part was damaged meanwhile.
     """
-    forgotten.write(plan.root, plan.forgotten)
+    deny_list.write(plan.root, plan.forgotten)
     started = datetime.now(UTC).isoformat()
     # Before anything is written: an unfinished one may be what an interrupted forgetting left.
     for artifact, _ in plan.removed:
@@ -167,9 +166,9 @@ def carry_out(
             if not affected.artifact.promoted:
                 progress(f"removing {affected.artifact.label}")
                 objects.remove_folder(affected.artifact.uri)
-    if not forgotten.read(plan.root).covers(plan.identity):
+    if not deny_list.read(plan.root).covers(plan.identity):
         raise StorageError(
-            f"{plan.root}: another forgetting ran at the same time and its {forgotten.FORGOTTEN} "
+            f"{plan.root}: another forgetting ran at the same time and its {deny_list.FORGOTTEN} "
             "does not name this person; run the same command again"
         )
     return [rewrite.plan.uri for rewrite in plan.rewrites]
@@ -186,7 +185,7 @@ class _Search:
         self._identity = identity
         self._before = before
         self._number = after.people.index(after.hash(identity))
-        self._holding: list[tuple[Artifact, Manifest, int, int]] = []
+        self._holding: list[tuple[Artifact, Manifest, int]] = []
         self._renamed: set[str] = set()  # fingerprints of raw artifacts that get another
 
     def look_into(self, artifact: Artifact) -> None:
@@ -204,16 +203,15 @@ class _Search:
             self.removed.append((artifact, f"damaged, may hold the person ({error})"))
             return
         self.similar |= found.similar
-        stage_format = forgotten.stage_format_of(manifest)
-        base = forgotten.base_fingerprint(manifest, stage_format)
+        base = deny_list.base_fingerprint(manifest)
         if not found.rows and not any(i.fingerprint in self._renamed for i in manifest.inputs):
             # It keeps its fingerprint, and everything made from it.
             self.entering.setdefault(base, self._before.numbers(base))
-        elif stage_format is None:
+        elif not manifest.stage_format:
             why = "holds the person, and was made by a version that is not known here"
             self.removed.append((artifact, why))
         else:
-            self._holding.append((artifact, manifest, stage_format, found.rows))
+            self._holding.append((artifact, manifest, found.rows))
             if artifact.stage == "ingest":
                 self._renamed.add(artifact.fingerprint)
                 self._enter(base, self._before.numbers(base))
@@ -222,7 +220,7 @@ class _Search:
         """The artifacts to write again, with their plans; those of crops complete `entering`."""
         made: dict[str, Plan] = {}
         found = []
-        for artifact, manifest, stage_format, rows in self._holding:
+        for artifact, manifest, rows in self._holding:
             config = {key: v for key, v in manifest.config.items() if key != CONFIG_KEY}
             inputs = [
                 Input(made[i.fingerprint].uri, made[i.fingerprint].fingerprint)
@@ -230,13 +228,13 @@ class _Search:
                 else i
                 for i in manifest.inputs
             ]
-            given = (artifact.stage, manifest.name, config, inputs, stage_format)
+            given = (artifact.stage, manifest.name, config, inputs, manifest.stage_format)
             base = storage.plan_stage(self._root, *given).fingerprint
             if artifact.stage == "align":
-                own = forgotten.base_fingerprint(manifest, stage_format)
+                own = deny_list.base_fingerprint(manifest)
                 self._enter(base, self._before.numbers(own))
             known = replace(after, entering=self.entering)
-            plan = forgotten.plan_stage(self._root, *given, forgotten=known)
+            plan = deny_list.plan_stage(self._root, *given, forgotten=known)
             if plan.fingerprint == artifact.fingerprint:
                 why = "holds a person who was forgotten before it was made"
                 self.removed.append((artifact, why))

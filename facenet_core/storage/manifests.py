@@ -58,6 +58,7 @@ _DETAILS = {
     "embedding_size": "int",
     "use_fixed_image_standardization": "bool",
 }
+_MOST_FORMATS = 64  # of a stage, tried for manifests that do not record theirs
 _ENGINES = ("keras", "tensorflow-cpu", "tensorflow", "openvino", "numpy", "pyarrow", "pillow")
 _ENGINES += ("opencv-python-headless", "mtcnn", "scikit-learn")
 
@@ -102,11 +103,15 @@ class Plan:
     fingerprint: str
     config: Mapping[str, Any]
     inputs: tuple[Input, ...]
+    stage_format: int
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says of a finished artifact."""
+    """What `manifest.json` says of a finished artifact.
+
+    `stage_format` is 0 where no format number gives the fingerprint, as after an edit by hand.
+    """
 
     format: int
     stage: str
@@ -117,6 +122,7 @@ class Manifest:
     parts: tuple[Part, ...]
     counts: Mapping[str, int]
     made_by: Mapping[str, str]
+    stage_format: int
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -158,7 +164,7 @@ def plan_stage(
     }
     digest = fingerprint(determines)
     uri = join(root, STAGE_FOLDERS[stage], name, digest)
-    return Plan(stage, name, uri, digest, dict(config), tuple(inputs))
+    return Plan(stage, name, uri, digest, dict(config), tuple(inputs), stage_format)
 
 
 def read_manifest(uri: str) -> Manifest | None:
@@ -182,7 +188,7 @@ def read_manifest(uri: str) -> Manifest | None:
             )
         content["inputs"] = tuple(Input(**given) for given in content["inputs"])
         content["parts"] = tuple(Part(**part) for part in content["parts"])
-        manifest = Manifest(**content)
+        manifest = Manifest(**{"stage_format": 0, **content})
         for value in (manifest, *manifest.inputs, *manifest.parts):
             for spec in fields(value):
                 _require_type(spec.name, getattr(value, spec.name), str(spec.type))
@@ -192,9 +198,20 @@ def read_manifest(uri: str) -> Manifest | None:
         for part in manifest.parts:
             if part.name.startswith("/") or {"", ".", ".."} & set(part.name.split("/")):
                 raise ValueError(f"{part.name!r:.40} is no file within it")
-        return manifest
+        return replace(manifest, stage_format=_format_of(manifest))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{place}: not a manifest ({error}); rerun the stage") from None
+
+
+def _format_of(manifest: Manifest) -> int:
+    """The stage's format number that gives the fingerprint; 0 where none does.
+
+    Manifests did not always record it: of those, the first numbers are tried.
+    """
+    made = (manifest.stage, manifest.name, manifest.config, manifest.inputs)
+    numbers = [manifest.stage_format] if manifest.stage_format else range(1, _MOST_FORMATS)
+    fitting = (n for n in numbers if plan_stage("", *made, n).fingerprint == manifest.fingerprint)
+    return next(fitting, 0)
 
 
 def _require_type(name: str, value: Any, expected: str) -> None:
@@ -293,6 +310,7 @@ def publish(
         tuple(sorted(parts, key=lambda part: part.name)),
         dict(sorted(counts.items())),
         made_by(),
+        plan.stage_format,
         dict(details or {}),
     )
     if (published := finished(plan)) is not None and published.parts == manifest.parts:

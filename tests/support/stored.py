@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
+import pytest
 
 from facenet_core import storage
 from facenet_core.alignment import stage as shard
@@ -146,3 +149,38 @@ def table(uri: str, folder: str) -> list[dict]:
 def tree(root: str) -> dict[str, str]:
     """Every file below a root, and its content's digest."""
     return {uri.removeprefix(root): storage.sha256(uri) for uri in storage.list_files(root)}
+
+
+@pytest.fixture(scope="session")
+def made_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    folder = tmp_path_factory.mktemp("site")
+    archive = write_archive(folder / "people.tar")
+    root = str(folder / "store")
+    raw = ingested(root, archive)
+    return Site(root, archive, raw, aligned(root, raw))
+
+
+@pytest.fixture
+def site(made_site: Site, tmp_path: Path) -> Site:
+    """A root of one's own, on local storage."""
+    root = str(tmp_path / "store")
+    shutil.copytree(made_site.root, root)
+    return _moved(made_site, root)
+
+
+@pytest.fixture(params=["local", "s3"])
+def anywhere(request: pytest.FixtureRequest, made_site: Site, tmp_path: Path) -> Site:
+    """A root of one's own, on local storage and on an S3 server."""
+    if request.param == "local":
+        return request.getfixturevalue("site")
+    bucket = request.getfixturevalue("bucket")
+    fsspec.filesystem("s3").put(f"{made_site.root}/", f"{bucket}/store/", recursive=True)
+    return _moved(made_site, f"{bucket}/store")
+
+
+def _moved(made: Site, root: str) -> Site:
+    """The same, in a copy of the root: crops say where their photographs lay, so lineage goes by
+    fingerprint."""
+    raw, crops = (uri.replace(made.root, root) for uri in (made.raw, made.crops))
+    assert storage.read_manifest(crops) is not None
+    return Site(root, made.archive, raw, crops)

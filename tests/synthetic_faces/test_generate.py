@@ -65,7 +65,7 @@ def test_the_order_of_drawing_does_not_matter():
 
 def test_another_process_draws_the_same():
     program = (
-        "import hashlib; from facenet_core.datasets import synthetic; "
+        "import hashlib; from facenet_core.synthetic_faces import generate as synthetic; "
         f"print(hashlib.sha256(synthetic.encode({SEED}, 5, 2)).hexdigest())"
     )
     run = [sys.executable, "-c", program]

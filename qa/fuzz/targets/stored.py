@@ -41,6 +41,7 @@ def _manifest(stage: str) -> Manifest:
         (Part("metrics.json", 0, 2, "0" * 64),),
         {"images": 2},
         {"facenet-pipeline": "0.1.0"},
+        1,
         details,
     )
 
