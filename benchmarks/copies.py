@@ -35,5 +35,5 @@ def write_copies(crops_uri: str, copies: int, root: str) -> str:
     parts = [parquet.describe_part(plan.uri, name) for name in names]
     crops = sum(part.rows for part in parts)
     counts = {"images": crops, "aligned": crops, "crops": crops, "rejects": 0}
-    storage.publish(plan, parts, counts, {})
+    storage.publish(plan, storage.Outcome(parts, counts), {})
     return plan.uri

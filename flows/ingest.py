@@ -49,10 +49,10 @@ def ingest(
         core.warn_of_skipped(plan, found.counts)
         return found
     if config.source == SYNTHETIC:
-        written = _draw(plan, root, where)
+        outcome = _draw(plan, root, where)
     else:
-        written = stream_source(root, plan, config)
-    manifest = core.finish(plan, written, run.record(), files)
+        outcome = stream_source(root, plan, config)
+    manifest = core.finish(plan, outcome, run.record(), files)
     core.warn_of_skipped(plan, manifest.counts)
     if not config.keep_download:
         for file in files:
@@ -76,7 +76,7 @@ def _fetch(root: str, config: IngestConfig) -> list[Stored]:
             transfers.stop()
 
 
-def _draw(plan: storage.Plan, root: str, where: ClusterConfig) -> core.Written:
+def _draw(plan: storage.Plan, root: str, where: ClusterConfig) -> storage.Outcome:
     total = plan.config["identities"] * plan.config["images_per_identity"]
     done = 0
     with cluster(where) as workers, progress("ingest", total) as report:

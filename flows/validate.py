@@ -73,8 +73,8 @@ def compare(
     plan = compare_reports.plan_compare(root, *reports, config)
     if (summary := already_made(plan, run)) is not None:
         return summary
-    compared = compare_models(plan, config)
-    manifest = compare_reports.finish(plan, compared, run.record())
+    outcome = compare_models(plan, config)
+    manifest = compare_reports.finish(plan, outcome, run.record())
     return StageSummary.of(plan, manifest, run)
 
 
@@ -89,8 +89,8 @@ def _crops_of(root: str, crops: str, run: Run) -> str:
 
 def _measure(plan: Plan, root: str, config: ValidateConfig, run: Run) -> StageSummary:
     storage.check_writable(root)
-    validated = validate_model(plan, config)
-    manifest = core.finish(plan, validated, run.record())
+    outcome = validate_model(plan, config)
+    manifest = core.finish(plan, outcome, run.record())
     summary = StageSummary.of(plan, manifest, run)
     verdict = "Promoted" if manifest.details["promoted"] else "Not promoted"
     report = f"The whole report: `{storage.join(plan.uri, 'report.html')}`"

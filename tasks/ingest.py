@@ -14,7 +14,7 @@ from facenet_core.datasets.fetch.locate import Wanted
 from facenet_core.datasets.fetch.partial_file import Stored
 from facenet_core.errors import FacenetError
 from facenet_core.progress import Progress
-from facenet_core.storage import Part, Plan
+from facenet_core.storage import Outcome, Part, Plan
 from tasks.dask.cluster import Cluster
 from tasks.prefect.caching import REMEMBERED, shard_key
 from tasks.prefect.progress import Report, progress
@@ -103,7 +103,7 @@ class Transfers:
     retry_delay_seconds=5,
     retry_condition_fn=retry_can_help,
 )
-def stream_source(root: str, plan: Plan, config: IngestConfig) -> core.Written:
+def stream_source(root: str, plan: Plan, config: IngestConfig) -> Outcome:
     """Write the raw shards of a folder or archive in one pass."""
     shown = started = time.monotonic()
     with progress("ingest", None) as report:

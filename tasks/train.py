@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from facenet_core import storage
 from facenet_core.config import TrainConfig
-from facenet_core.storage import Plan, parquet
+from facenet_core.storage import Outcome, Plan, parquet
 from facenet_core.training import stage as core
 from facenet_core.training.history import HISTORY_FILE
 from tasks.prefect.artifacts import show_png
@@ -34,7 +34,7 @@ _CURVES = {
     retry_delay_seconds=30,
     retry_condition_fn=retry_can_help,
 )
-def train_model(plan: Plan, config: TrainConfig, run_id: str) -> core.Trained:
+def train_model(plan: Plan, config: TrainConfig, run_id: str) -> Outcome:
     """Train in this process, from the newest checkpoint if there is one."""
     with progress("train", None, unit="steps") as report:
 

@@ -11,7 +11,7 @@ from facenet_core.config import ValidateConfig
 from facenet_core.datasets import import_bin
 from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import stage as core
-from facenet_core.storage import Manifest, Plan
+from facenet_core.storage import Manifest, Outcome, Plan
 from tasks.prefect.progress import progress
 from tasks.prefect.recorded import task
 from tasks.prefect.retries import retry_can_help
@@ -24,14 +24,14 @@ from tasks.prefect.retries import retry_can_help
     retry_delay_seconds=5,
     retry_condition_fn=retry_can_help,
 )
-def validate_model(plan: Plan, config: ValidateConfig) -> core.Validated:
+def validate_model(plan: Plan, config: ValidateConfig) -> Outcome:
     """Embed the pairs' images, measure, and write the report."""
     with progress("validate", None) as report:
         return core.validate(plan, config, progress=report)
 
 
 @task(task_run_name="compare {plan.name}", cache_policy=NO_CACHE)
-def compare_models(plan: Plan, config: ValidateConfig) -> core.Validated:
+def compare_models(plan: Plan, config: ValidateConfig) -> Outcome:
     """Compare two reports on the same pairs."""
     return compare_reports.compare_reports(plan, config)
 

@@ -143,7 +143,7 @@ def finish(
     _close(plan.uri, images, counts["aligned"], counts["rejects"])
     parts = [part for summary in summaries for part in summary.parts]
     parts += contact_sheet.draw(plan.uri, parts, raw_parts(raw_uri))
-    return storage.publish(plan, parts, counts, run)
+    return storage.publish(plan, storage.Outcome(parts, counts), run)
 
 
 def warn_of_formats(plan: Plan, counts: Mapping[str, int]) -> None:

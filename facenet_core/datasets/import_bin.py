@@ -99,7 +99,7 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
         "rejects": len(rejects),
         "pairs": len(given.same),
     }
-    return storage.publish(plan, parts, counts, run)
+    return storage.publish(plan, storage.Outcome(parts, counts), run)
 
 
 def _row(name: str, data: bytes) -> dict[str, Any]:

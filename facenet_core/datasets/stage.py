@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from facenet_core.privacy import deny_list as forgotten
 from facenet_core.privacy import url_secrets
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.progress import Progress, silent
-from facenet_core.storage import Input, Manifest, Part, Plan, parquet
+from facenet_core.storage import Input, Manifest, Outcome, Part, Plan, parquet
 
 _log = logging.getLogger(__name__)
 
@@ -53,14 +53,6 @@ _SYNTHETIC_FIELDS = ("identities", "images_per_identity", "first_identity", "see
 _DETERMINING = ("max_image_bytes", "max_image_pixels", "max_ratio", "drop_duplicates")
 _TOTAL_BASE, _TOTAL_FACTOR = 16 * 2**30, 20
 SKIPPED_ROWS = 4096  # of a row group; they hold no pictures
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a pass over a source made."""
-
-    parts: tuple[Part, ...]
-    counts: Mapping[str, int]
 
 
 def plan_ingest(root: str, config: IngestConfig) -> Plan:
@@ -108,7 +100,7 @@ def _plan(root: str, config: IngestConfig) -> Plan:
     return forgotten.plan_stage(root, "ingest", name, resolved, [given], STAGE_FORMAT)
 
 
-def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = silent) -> Written:
+def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = silent) -> Outcome:
     """Write the raw shards of a source in one pass over it.
 
     A shard ends with the image that fills it, so shards depend on the source alone; those that an
@@ -163,7 +155,7 @@ def warn_of_skipped(plan: Plan, counts: Mapping[str, int]) -> None:
         )
 
 
-def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> Written:
+def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> Outcome:
     origin = locate(root, config)
     source = recognise(origin.uri, config)
     before = _fingerprint(source, origin)
@@ -219,7 +211,7 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
     parts = tuple(parquet.describe_part(plan.uri, name) for name in (*names, skipped))
     if counts["seen"] != sum(part.rows for part in parts) + counts.get(REDACTED, 0):
         raise AccountingError(f"{plan.uri}: {counts['seen']} files were seen, and not all are here")
-    return Written(parts, dict(counts))
+    return Outcome(parts, dict(counts))
 
 
 def draw_shard(plan: Plan, number: int) -> Part:
@@ -249,7 +241,7 @@ def draw_shard(plan: Plan, number: int) -> Part:
     return parquet.describe_part(plan.uri, name)
 
 
-def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
+def drawn(plan: Plan, parts: Sequence[Part]) -> Outcome:
     """All shards of synthetic faces, once each is drawn."""
     from facenet_core.synthetic_faces.generate import identity_name
 
@@ -273,11 +265,11 @@ def drawn(plan: Plan, parts: Sequence[Part]) -> Written:
     }
     if seen != images:
         counts[REDACTED] = seen - images
-    return Written((*parts, parquet.describe_part(plan.uri, name)), counts)
+    return Outcome((*parts, parquet.describe_part(plan.uri, name)), counts)
 
 
 def finish(
-    plan: Plan, written: Written, run: Mapping[str, Any], files: Sequence[Stored] = ()
+    plan: Plan, outcome: Outcome, run: Mapping[str, Any], files: Sequence[Stored] = ()
 ) -> Manifest:
     """Publish the manifest: the artifact is there.
 
@@ -293,7 +285,7 @@ def finish(
         for file in files
     ]
     details = {"files": shown} if files else {}
-    return storage.publish(plan, written.parts, written.counts, run, details)
+    return storage.publish(plan, replace(outcome, details=details), run)
 
 
 def _fingerprint(source: Source, origin: Origin) -> Fingerprint:

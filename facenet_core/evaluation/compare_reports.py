@@ -1,8 +1,8 @@
 """Compare: two reports on the same pairs become a third.
 
 plan = plan_compare(root, report_a, report_b, config)
-validated = compare_reports(plan, config)
-finish(plan, validated, run)
+outcome = compare_reports(plan, config)
+finish(plan, outcome, run)
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from facenet_core.errors import PairsError
 from facenet_core.evaluation.protocol.bootstrap import Sampling
 from facenet_core.evaluation.protocol.comparison import compare
 from facenet_core.evaluation.protocol.verification import Verification, verify
-from facenet_core.evaluation.stage import Validated, to_json
-from facenet_core.storage import Input, Manifest, Plan, parquet
+from facenet_core.evaluation.stage import to_json
+from facenet_core.storage import Input, Manifest, Outcome, Plan, parquet
 
 STAGE_FORMAT = 1
 _SCHEMA = pa.schema([field for field in parquet.PAIRS if field.name != "distance"])
@@ -40,7 +40,7 @@ def plan_compare(root: str, report_a: str, report_b: str, config: ValidateConfig
     return storage.plan_stage(root, "validate", name, resolved, inputs, STAGE_FORMAT)
 
 
-def compare_reports(plan: Plan, config: ValidateConfig) -> Validated:
+def compare_reports(plan: Plan, config: ValidateConfig) -> Outcome:
     """Compare the models of two reports and write the comparison.
 
     Everything is taken from the reports' pairs and embeddings.
@@ -96,14 +96,12 @@ def compare_reports(plan: Plan, config: ValidateConfig) -> Validated:
         storage.write_bytes(storage.join(plan.uri, name), content)
         parts.append(storage.describe_file(plan.uri, name))
     counts = {"pairs": figures["pairs"], "pairs_skipped": figures["pairs_skipped"]}
-    return Validated(tuple(parts), counts, figures)
+    return Outcome(tuple(parts), counts, {"metrics": figures})
 
 
-def finish(plan: Plan, compared: Validated, run: Mapping[str, Any]) -> Manifest:
-    """Publish the comparison; its manifest has the figures too."""
-    return storage.publish(
-        plan, compared.parts, compared.counts, run, {"metrics": compared.metrics}
-    )
+def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
+    """Publish the comparison; its manifest has the metrics too."""
+    return storage.publish(plan, outcome, run)
 
 
 def _verification(

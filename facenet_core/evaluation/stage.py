@@ -1,8 +1,8 @@
 """Validate: a model on pairs of the crops becomes a report.
 
 plan = plan_validate(root, crops_uri, model_uri, config)
-validated = validate(plan, config)
-finish(plan, validated, run)
+outcome = validate(plan, config)
+finish(plan, outcome, run)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from facenet_core.evaluation.protocol.verification import Verification, check_fo
 from facenet_core.evaluation.report import metrics
 from facenet_core.housekeeping.promotion import judge
 from facenet_core.models.face_model import Embedder
-from facenet_core.storage import Input, Manifest, Part, Plan, parquet
+from facenet_core.storage import Input, Manifest, Outcome, Plan, parquet
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,6 @@ STAGE_FORMAT = 2
 
 # Decoding these again could end as it did when they were aligned.
 _NEVER_CROPPED = ("crashed", "undecodable", "unsupported_format", "too_large")
-
-
-@dataclass(frozen=True)
-class Validated:
-    """What `validate` wrote, and its figures."""
-
-    parts: tuple[Part, ...]
-    counts: Mapping[str, int]
-    metrics: Mapping[str, Any]
 
 
 def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateConfig) -> Plan:
@@ -95,7 +86,7 @@ def check_pairs(crops_uri: str, config: ValidateConfig) -> None:
 
 def validate(
     plan: Plan, config: ValidateConfig, *, progress: Callable[[int, int], None] | None = None
-) -> Validated:
+) -> Outcome:
     """Evaluate the model and write metrics, pairs, embeddings, plots and the report.
 
     Args:
@@ -203,11 +194,12 @@ def _embed(
     return trial, embeddings
 
 
-def finish(plan: Plan, validated: Validated, run: Mapping[str, Any]) -> Manifest:
+def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
     """Publish the report; its manifest has the metrics too, and whether the model may be used."""
-    verdict = judge(validated.metrics["accuracy"], plan.config["min_accuracy"])
-    details = {"metrics": validated.metrics, **asdict(verdict)}
-    return storage.publish(plan, validated.parts, validated.counts, run, details)
+    accuracy = outcome.details["metrics"]["accuracy"]
+    verdict = judge(accuracy, plan.config["min_accuracy"])
+    outcome = replace(outcome, details={**outcome.details, **asdict(verdict)})
+    return storage.publish(plan, outcome, run)
 
 
 def _write(
@@ -217,10 +209,10 @@ def _write(
     verification: Verification,
     trial: Trial,
     embeddings: Embeddings,
-) -> Validated:
+) -> Outcome:
     finished = storage.finished(plan)  # by a run beside this one: a report stays as it is
     if finished is not None:
-        return Validated(finished.parts, finished.counts, figures)
+        return Outcome(finished.parts, finished.counts, {"metrics": figures})
     parts = []
     for name, content in files.items():
         storage.write_bytes(storage.join(plan.uri, name), content)
@@ -237,7 +229,7 @@ def _write(
         "pairs_skipped": figures["pairs_skipped"],
         "images": len(embeddings.image_ids),
     }
-    return Validated(tuple(parts), counts, figures)
+    return Outcome(tuple(parts), counts, {"metrics": figures})
 
 
 def _pairs_table(trial: Trial, verification: Verification) -> pa.Table:

@@ -118,7 +118,7 @@ def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
     }
     part = storage.describe_file(plan.uri, MODEL_FILE)
     counts = {"variables": len(network.variables)}
-    storage.publish(plan, [part], counts, run, details)
+    storage.publish(plan, storage.Outcome([part], counts, details), run)
     return plan.uri
 
 

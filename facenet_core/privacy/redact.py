@@ -74,7 +74,7 @@ def redact(
     else:
         counts = _crops_counts(manifest, plan, parts)
         parts += _draw_sheets(plan, parts)
-    return storage.publish(plan, parts, counts, run, manifest.details)
+    return storage.publish(plan, storage.Outcome(parts, counts, manifest.details), run)
 
 
 def _rewrite(uri: str, part: Part, plan: Plan, dropped: Dropped) -> Part:

@@ -5,6 +5,14 @@ A URI is anything fsspec understands (`s3://bucket/key`, `memory://x`) or a loca
 one is unfinished and nobody reads it.
 """
 
+from facenet_core.storage.artifact import (
+    Artifact,
+    Outcome,
+    find_artifact,
+    open_artifact,
+    publish,
+    published,
+)
 from facenet_core.storage.clients import client_options, file_system, is_local, local_path
 from facenet_core.storage.dataset_card import CARD
 from facenet_core.storage.files import (
@@ -51,9 +59,7 @@ from facenet_core.storage.manifests import (
     fingerprint,
     finished,
     made_by,
-    open_artifact,
     plan_stage,
-    publish,
     read_manifest,
     wrong_parts,
 )
@@ -69,9 +75,11 @@ __all__ = [
     "MANIFEST",
     "RUN",
     "STAGE_FOLDERS",
+    "Artifact",
     "Entry",
     "Input",
     "Manifest",
+    "Outcome",
     "Part",
     "Plan",
     "absolute",
@@ -88,6 +96,7 @@ __all__ = [
     "fetch_file",
     "file_sizes",
     "file_system",
+    "find_artifact",
     "find_files",
     "fingerprint",
     "finished",
@@ -105,6 +114,7 @@ __all__ = [
     "open_input",
     "plan_stage",
     "publish",
+    "published",
     "read_bytes",
     "read_files",
     "read_local",

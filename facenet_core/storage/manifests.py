@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from facenet_core.errors import ArtifactError
 from facenet_core.privacy.url_secrets import public
-from facenet_core.storage.dataset_card import CARD, dataset_card
 from facenet_core.storage.files import (
     join,
     read_bytes,
     sha256,
     size,
-    sweep,
-    write_bytes,
 )
 from facenet_core.storage.listing import file_sizes
 
@@ -34,7 +29,7 @@ RUN = "run.json"
 FORMAT = 1
 STAGE_FOLDERS = {"ingest": "raw", "align": "crops", "train": "models", "validate": "reports"}
 # Their files hold dates and durations: made again they say the same in other bytes.
-_TIMED = ("train", "validate")
+TIMED = ("train", "validate")
 _TYPES: Mapping[str, type] = {
     "str": str,
     "int": int,
@@ -44,10 +39,7 @@ _TYPES: Mapping[str, type] = {
     "Mapping": Mapping,
     "Any": object,
 }
-# What other modules rely on: how many inputs and which counts a stage has, and of what types
-# details are where they are there.
-_INPUTS = {"align": 1, "validate": 2}
-_COUNTS = {"ingest": {"images"}, "align": {"images", "aligned", "crops", "rejects"}}
+# The types of details, where they are there.
 _DETAILS = {
     "labels": "list[str]",
     "files": "list[Mapping]",
@@ -231,36 +223,6 @@ def _require_type(name: str, value: Any, expected: str) -> None:
             _require_type(f"{name}.{key}", each, of_each)
 
 
-def open_artifact(uri: str, stage: str) -> Manifest:
-    """The manifest of a finished artifact of `stage`, its parts checked to be there in full size.
-
-    Raises:
-        ArtifactError: not an artifact, not finished, of another stage, or with damaged parts.
-    """
-    manifest = read_manifest(uri)
-    if manifest is None:
-        raise ArtifactError(
-            f"{uri}: no finished artifact here (no {MANIFEST}); expected the folder that "
-            f"`facenet {stage}` printed"
-        )
-    if manifest.stage != stage:
-        raise ArtifactError(f"{uri}: made by `{manifest.stage}`, expected an output of `{stage}`")
-    lacking = sorted(_COUNTS.get(stage, set()) - set(manifest.counts))
-    lacking += ["inputs"] if len(manifest.inputs) < _INPUTS.get(stage, 0) else []
-    if lacking:
-        raise ArtifactError(
-            f"{uri}: its {MANIFEST} does not say {', '.join(lacking)}; somebody edited it: remove "
-            f"it and run the `{stage}` stage again"
-        )
-    damaged = damaged_parts(uri, manifest)
-    if damaged:
-        raise ArtifactError(
-            f"{uri}: {len(damaged)} of {len(manifest.parts)} parts are missing or cut "
-            f"({', '.join(damaged[:3])}); run the `{stage}` stage again to remake them"
-        )
-    return manifest
-
-
 def damaged_parts(uri: str, manifest: Manifest) -> list[str]:
     """Names of parts that are missing or whose size is not what the manifest says."""
     return wrong_parts(uri, manifest.parts)
@@ -278,64 +240,6 @@ def finished(plan: Plan) -> Manifest | None:
     if manifest is None or damaged_parts(plan.uri, manifest):
         return None
     return manifest
-
-
-def publish(
-    plan: Plan,
-    parts: Sequence[Part],
-    counts: Mapping[str, int],
-    run: Mapping[str, Any],
-    details: Mapping[str, Any] | None = None,
-) -> Manifest:
-    """Check that every part is there, write `run.json` and the card, and, last, `manifest.json`.
-
-    Where a run beside this one was faster and left the same files, its manifest stays.
-
-    Args:
-        run: times and run id of this try, for `run.json`; the host is added.
-        details: what a reader of this kind of artifact needs (labels of a model, a threshold).
-
-    Raises:
-        ArtifactError: a part is missing or its size changed since it was written.
-    """
-    if plan.stage in _TIMED:
-        parts = _as_they_are(plan.uri, parts)
-    manifest = Manifest(
-        FORMAT,
-        plan.stage,
-        plan.name,
-        plan.fingerprint,
-        plan.config,
-        plan.inputs,
-        tuple(sorted(parts, key=lambda part: part.name)),
-        dict(sorted(counts.items())),
-        made_by(),
-        plan.stage_format,
-        dict(details or {}),
-    )
-    if (published := finished(plan)) is not None and published.parts == manifest.parts:
-        return published
-    sweep(plan.uri)
-    damaged = damaged_parts(plan.uri, manifest)
-    if damaged:
-        raise ArtifactError(f"{plan.uri}: parts vanished before they were published: {damaged[:5]}")
-    stamp = {"host": socket.gethostname(), "finished": datetime.now(UTC).isoformat(), **run}
-    write_bytes(join(plan.uri, RUN), _pretty(stamp))
-    if (card := dataset_card(manifest)) is not None:
-        write_bytes(join(plan.uri, CARD), card.encode())
-    write_bytes(join(plan.uri, MANIFEST), _pretty(asdict(manifest)))
-    if plan.stage in _TIMED:
-        # A run beside this one may have put its files over these since. Of all such runs, the one
-        # whose manifest comes last finds every file in its place here.
-        now = _as_they_are(plan.uri, manifest.parts)
-        if now != manifest.parts:
-            manifest = replace(manifest, parts=now)
-            write_bytes(join(plan.uri, MANIFEST), _pretty(asdict(manifest)))
-    return manifest
-
-
-def _as_they_are(uri: str, parts: Sequence[Part]) -> tuple[Part, ...]:
-    return tuple(describe_file(uri, part.name, part.rows) for part in parts)
 
 
 def describe_file(uri: str, name: str, rows: int = 0) -> Part:
@@ -359,6 +263,6 @@ def made_by() -> dict[str, str]:
     return versions
 
 
-def _pretty(value: Any) -> bytes:
+def pretty_json(value: Any) -> bytes:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     return (text + "\n").encode()

@@ -15,6 +15,7 @@ from facenet_core import storage
 from facenet_core.storage import parquet
 
 HISTORY_FILE = "history.parquet"
+LOGS = "logs"  # folder of the TensorBoard events
 
 # Losses and accuracy are means over the epoch's training images; `validation_loss` is the
 # cross-entropy of held-out images; `lfw_…` are measured on pairs of other people, with the weights

@@ -12,15 +12,17 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.errors import TrainingError
 from facenet_core.models.face_model import MODEL_FILE
-from facenet_core.storage import Plan
+from facenet_core.storage import Outcome, Plan
 from facenet_core.training import checkpoints
 from facenet_core.training.engine import threads
-from facenet_core.training.history import HISTORY_FILE, write_history
-from facenet_core.training.trained import LOGS, RAW_FILE, Trained
+from facenet_core.training.history import HISTORY_FILE, LOGS, write_history
 from facenet_core.training.trainer import Trainer
 
+# Beside `model.keras`, where that holds moving averages: the weights they are averages of.
+RAW_FILE = "model-raw.keras"
 
-def write(plan: Plan, trainer: Trainer) -> Trained:
+
+def write(plan: Plan, trainer: Trainer) -> Outcome:
     """Write the model, its history and its logs, copied from the attempts.
 
     Raises:
@@ -75,7 +77,7 @@ def write(plan: Plan, trainer: Trainer) -> Trained:
     crops = storage.open_artifact(plan.inputs[0].uri, "align")
     if "crop" in crops.config:
         details["crop"] = crops.config["crop"]
-    return Trained(tuple(parts), counts, details)
+    return Outcome(tuple(parts), counts, details)
 
 
 def _save_network(network: keras.Model, weights: Sequence[np.ndarray], uri: str) -> None:

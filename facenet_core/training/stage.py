@@ -1,8 +1,8 @@
 """Train: crop shards become a network that embeds faces.
 
 plan = plan_train(root, crops_uri, config)
-trained = train(plan, config, run_id="…", progress=print)
-manifest = finish(plan, trained, run={})
+outcome = train(plan, config, run_id="…", progress=print)
+manifest = finish(plan, outcome, run={})
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
 from facenet_core.errors import ConfigError, PairsError, TrainingError
 from facenet_core.models.networks import registry
 from facenet_core.runtime import keras_alone, quietly
-from facenet_core.storage import Input, Manifest, Plan
+from facenet_core.storage import Input, Manifest, Outcome, Plan
 from facenet_core.training import resume, schedules
 from facenet_core.training.input import crops as inputs
 from facenet_core.training.input.data import how_to_read, open_data
-from facenet_core.training.trained import LOGS, Trained, published
 
 if TYPE_CHECKING:
     from facenet_core.training.history import EventLog
@@ -118,7 +117,7 @@ def train(
     *,
     run_id: str,
     progress: Callable[[Step], None] | None = None,
-) -> Trained:
+) -> Outcome:
     """Carry out a plan, going on from the newest checkpoint of any earlier attempt.
 
     Until `finish` nobody takes the result for a model. An interrupted training leaves only
@@ -133,7 +132,7 @@ def train(
         TrainingError: the data cannot be trained on, or the loss is no longer finite.
         ArtifactError: the crops are missing or damaged.
     """
-    if (made := published(plan)) is not None:
+    if (made := storage.published(plan)) is not None:
         return made
     config = resume.continued(config)
     # These import Keras and its engine, which planning does not wait for.
@@ -154,7 +153,8 @@ def train(
             trainer = Trainer(data, schedule, config, scope)
         _go_on(plan, config, trainer)
         _run(plan, trainer, run_id, progress)
-        if (made := published(plan)) is not None:  # by a run beside this one: it stays as it is
+        # A run beside this one may have been faster: its model stays as it is.
+        if (made := storage.published(plan)) is not None:
             return made
         return outcome.write(plan, trainer)
 
@@ -164,7 +164,7 @@ def _run(
 ) -> None:
     """Take the steps that are left."""
     from facenet_core.training import checkpoints
-    from facenet_core.training.history import EventLog
+    from facenet_core.training.history import LOGS, EventLog
 
     config = trainer.config
     logs = storage.join(checkpoints.attempt_uri(plan.uri, run_id), LOGS)
@@ -215,7 +215,7 @@ def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
             )
 
 
-def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
+def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
     """Publish the model, and remove all of the attempts but the last and the best checkpoint.
 
     They have what the model has not: optimizer, centers and classifier.
@@ -225,9 +225,9 @@ def finish(plan: Plan, trained: Trained, run: Mapping[str, Any]) -> Manifest:
     """
     from facenet_core.training import checkpoints
 
-    manifest = storage.publish(plan, trained.parts, trained.counts, run, trained.details)
+    manifest = storage.publish(plan, outcome, run)
     tried = storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS))
-    kept = checkpoints.to_keep(tried, trained.details.get("best_step"))
+    kept = checkpoints.to_keep(tried, outcome.details.get("best_step"))
     for uri in tried:
         if uri not in kept:
             storage.remove(uri)

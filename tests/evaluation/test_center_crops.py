@@ -43,7 +43,9 @@ def publish(root: str, rejects: dict[str, str]) -> tuple[str, str]:
                     "sha256": "",
                 }
             )
-    storage.publish(raw, [parquet.describe_part(raw.uri, part)], {"images": 16}, {})
+    storage.publish(
+        raw, storage.Outcome([parquet.describe_part(raw.uri, part)], {"images": 16}), {}
+    )
     config = AlignConfig(image_size=SIZE, margin=0, image_format="png").determining()
     given = [storage.Input(raw.uri, raw.fingerprint)]
     crops = storage.plan_stage(root, "align", "people", config, given, 1)
@@ -61,7 +63,7 @@ def publish(root: str, rejects: dict[str, str]) -> tuple[str, str]:
         parts.append(parquet.describe_part(crops.uri, part))
     aligned = 16 - len(rejects)
     counts = {"images": 16, "aligned": aligned, "crops": aligned, "rejects": len(rejects)}
-    storage.publish(crops, parts, counts, {})
+    storage.publish(crops, storage.Outcome(parts, counts), {})
     return crops.uri, raw.uri
 
 

@@ -66,7 +66,7 @@ def crops(root: str) -> str:
     part = storage.describe_file(plan.uri, "crops/part", rows=3)
     counts = {"images": 3, "aligned": 3, "crops": 3, "rejects": 0}
     details = {"files": [], "labels": ["Ann"], "metrics": {}, "image_size": 160}
-    storage.publish(plan, [part], counts, {}, details)
+    storage.publish(plan, storage.Outcome([part], counts, details), {})
     return plan.uri
 
 

@@ -33,7 +33,7 @@ def raw_artifact(root: str, people: dict[str, int], broken: int = 0) -> str:
                 image = {"bytes": data, "path": path}
                 part.write({"image_id": path, "identity": person, "image": image, "sha256": ""})
         parts.append(parquet.describe_part(plan.uri, name))
-    storage.publish(plan, parts, {"images": len(images)}, {})
+    storage.publish(plan, storage.Outcome(parts, {"images": len(images)}), {})
     return plan.uri
 
 
@@ -41,7 +41,9 @@ def artifact_of(root: str, stage: str, inputs: list[str]) -> str:
     """An artifact without parts, made from others."""
     given = [storage.Input(uri, uri.rpartition("/")[2]) for uri in inputs]
     plan = storage.plan_stage(root, stage, "people", {}, given, 1)
-    storage.publish(plan, [], {}, {}, {"metrics": {"accuracy": 0.5, "metric": "cosine"}})
+    storage.publish(
+        plan, storage.Outcome([], {}, {"metrics": {"accuracy": 0.5, "metric": "cosine"}}), {}
+    )
     return plan.uri
 
 
@@ -62,7 +64,7 @@ def test_of_crops_the_first_face_counts(root: str) -> None:
         for number in (0, 1):
             image = {"bytes": jpeg(1), "path": "1"}
             part.write({"image_id": "1", "face_index": number, "image": image, **face})
-    storage.publish(plan, [parquet.describe_part(plan.uri, name)], {}, {})
+    storage.publish(plan, storage.Outcome([parquet.describe_part(plan.uri, name)], {}), {})
     people = overview(plan.uri).people
     assert people is not None
     assert people.images == 1
@@ -121,7 +123,9 @@ def test_a_report_shows_its_plot_and_a_model_nothing(root: str) -> None:
     report = artifact_of(root, "validate", ["crops", "model"])
     plan = storage.plan_stage(root, "validate", "plotted", {}, [], 1)
     storage.write_bytes(storage.join(plan.uri, "roc.png"), b"a plot")
-    manifest = storage.publish(plan, [storage.describe_file(plan.uri, "roc.png")], {}, {})
+    manifest = storage.publish(
+        plan, storage.Outcome([storage.describe_file(plan.uri, "roc.png")], {}), {}
+    )
     assert picture_sheet(plan.uri, manifest) == b"a plot"
     assert picture_sheet(report, storage.open_artifact(report, "validate")) is None
 

@@ -29,7 +29,7 @@ def report(root: str, model_uri: str, accuracy: float, gate: float | None) -> st
 
 
 def _publish(plan: Plan, finished: str, **details: object) -> str:
-    storage.publish(plan, [], {}, {"finished": finished}, details)
+    storage.publish(plan, storage.Outcome([], {}, details), {"finished": finished})
     return plan.uri
 
 

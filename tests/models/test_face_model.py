@@ -21,7 +21,9 @@ def model_uri(tmp_path_factory):
         "embedding_size": DIMENSIONS,
         "use_fixed_image_standardization": True,
     }
-    storage.publish(plan, [storage.describe_file(plan.uri, MODEL_FILE)], {}, {}, details)
+    storage.publish(
+        plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}, details), {}
+    )
     return plan.uri
 
 
@@ -100,6 +102,6 @@ def test_a_folder_without_a_finished_model_is_an_error(tmp_path):
 def test_a_file_that_is_no_model_is_an_error(tmp_path):
     plan = storage.plan_stage(str(tmp_path), "train", "broken", {}, [], 1)
     storage.write_bytes(storage.join(plan.uri, MODEL_FILE), b"not a model")
-    storage.publish(plan, [storage.describe_file(plan.uri, MODEL_FILE)], {}, {})
+    storage.publish(plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}), {})
     with pytest.raises(ArtifactError, match="not a Keras model"):
         Embedder.load(plan.uri)

@@ -47,7 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
         "use_fixed_image_standardization": False,
     }
     part = storage.describe_file(plan.uri, MODEL_FILE)
-    storage.publish(plan, [part], {}, {}, details)
+    storage.publish(plan, storage.Outcome([part], {}, details), {})
     _publish_report(root, plan)
     return plan.uri
 
@@ -64,7 +64,7 @@ def _publish_report(root: str, model: storage.Plan) -> None:
         "folds": [{"val_threshold": 0.2}, {"val_threshold": 0.3}],
     }
     part = storage.describe_file(plan.uri, "metrics.json")
-    storage.publish(plan, [part], {}, {}, {"metrics": metrics})
+    storage.publish(plan, storage.Outcome([part], {}, {"metrics": metrics}), {})
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def make_artifact(root: str, name: str = "faces") -> storage.Plan:
     plan = storage.plan_stage(root, "ingest", name, {"shards": 1}, [storage.Input("x", "y")], 1)
     storage.write_bytes(storage.join(plan.uri, "images/part-00000.parquet"), b"pictures")
     part = storage.describe_file(plan.uri, "images/part-00000.parquet", rows=3)
-    storage.publish(plan, [part], {"images": 3}, {"run_id": "r"})
+    storage.publish(plan, storage.Outcome([part], {"images": 3}), {"run_id": "r"})
     return plan
 
 
@@ -87,14 +87,16 @@ def test_a_part_that_shrank_makes_the_artifact_unfinished(place: str) -> None:
 def test_nothing_is_published_without_its_parts(root: str) -> None:
     plan = storage.plan_stage(root, "ingest", "faces", {}, [], 1)
     with pytest.raises(ArtifactError, match="vanished"):
-        storage.publish(plan, [storage.Part("images/part-00000.parquet", 1, 1, "")], {}, {})
+        storage.publish(
+            plan, storage.Outcome([storage.Part("images/part-00000.parquet", 1, 1, "")], {}), {}
+        )
     assert storage.read_manifest(plan.uri) is None
 
 
 def test_a_manifest_is_json_or_is_not_written(root: str) -> None:
     plan = storage.plan_stage(root, "train", "m", {}, [], 1)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        storage.publish(plan, [], {}, {}, {"threshold": float("nan")})
+        storage.publish(plan, storage.Outcome([], {}, {"threshold": float("nan")}), {})
     assert storage.read_manifest(plan.uri) is None
     with pytest.raises(ValueError, match="not JSON compliant"):
         storage.plan_stage(root, "train", "m", {"warmup_epochs": float("inf")}, [], 1)
@@ -106,7 +108,8 @@ def test_what_is_made_again_in_other_bytes_is_described_as_it_is_now(root: str, 
     plan = storage.plan_stage(root, stage, "faces", {}, inputs, 1)
     for content in (b"saved at noon", b"saved at dusk"):
         storage.write_bytes(storage.join(plan.uri, "file"), content)
-        storage.publish(plan, [storage.describe_file(plan.uri, "file")], {"images": 1}, {})
+        part = storage.describe_file(plan.uri, "file")
+        storage.publish(plan, storage.Outcome([part], {"images": 1}), {})
     (part,) = storage.open_artifact(plan.uri, stage).parts
     assert part.sha256 == storage.sha256(storage.join(plan.uri, "file"))
 

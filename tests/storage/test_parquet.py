@@ -172,7 +172,7 @@ def test_an_artifact_opens_with_hugging_face_datasets_as_it_is(tmp_path, root, r
     storage.write_bytes(storage.join(plan.uri, "crops.png"), picture(0))
     parts = [parquet.describe_part(plan.uri, name + parquet.part_name(0)) for name in tables]
     parts.append(storage.describe_file(plan.uri, "crops.png"))
-    manifest = storage.publish(plan, parts, {"images": 1 + rejects}, {})
+    manifest = storage.publish(plan, storage.Outcome(parts, {"images": 1 + rejects}), {})
 
     def load(*name: str):
         return datasets.load_dataset(plan.uri, *name, split="train", cache_dir=str(tmp_path / "hf"))

@@ -39,7 +39,7 @@ def raw_artifact(root: str, shards: Sequence[Mapping[str, bytes]]) -> str:
                     }
                 )
         parts.append(parquet.describe_part(plan.uri, name))
-    storage.publish(plan, parts, {"images": sum(map(len, shards))}, {})
+    storage.publish(plan, storage.Outcome(parts, {"images": sum(map(len, shards))}), {})
     return plan.uri
 
 

@@ -57,7 +57,7 @@ def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> s
             parts.append(parquet.describe_part(plan.uri, part))
     crops = sum(map(len, shards))
     counts = {"images": crops + len(rejects), "aligned": crops, "crops": crops}
-    storage.publish(plan, parts, {**counts, "rejects": len(rejects)}, {})
+    storage.publish(plan, storage.Outcome(parts, {**counts, "rejects": len(rejects)}), {})
     return plan.uri
 
 
@@ -92,5 +92,5 @@ def publish_model(root: str, name: str, *, labels: tuple[str, ...] = (), bias: f
         "embedding_size": DIMENSIONS,
         "use_fixed_image_standardization": False,
     }
-    storage.publish(plan, parts, {}, {}, details)
+    storage.publish(plan, storage.Outcome(parts, {}, details), {})
     return plan.uri

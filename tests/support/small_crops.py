@@ -76,7 +76,7 @@ def write_crops(
                     )
         described.append(parquet.describe_part(plan.uri, part))
     counts = {"images": len(images), "aligned": len(images), "crops": len(images) * 2}
-    storage.publish(plan, described, {**counts, "rejects": 0}, {})
+    storage.publish(plan, storage.Outcome(described, {**counts, "rejects": 0}), {})
     return plan.uri
 
 

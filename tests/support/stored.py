@@ -101,7 +101,7 @@ def published(
         storage.write_bytes(storage.join(plan.uri, file), content)
     parts = [storage.describe_file(plan.uri, f) for f in files if not f.startswith("attempts/")]
     done = (datetime.now(UTC) - timedelta(days=days)).isoformat()
-    storage.publish(plan, parts, {}, {"finished": done}, details)
+    storage.publish(plan, storage.Outcome(parts, {}, details or {}), {"finished": done})
     return plan.uri
 
 
@@ -134,7 +134,7 @@ def report_of(root: str, crops: str, model: str, people: Sequence[str]) -> str:
     table = pa.table({**rows, "embedding": [[0.0, 1.0]] * len(people)}, schema=parquet.EMBEDDINGS)
     parquet.write_table(storage.join(plan.uri, "embeddings.parquet"), table, plan.fingerprint)
     parts = [parquet.describe_part(plan.uri, "embeddings.parquet")]
-    storage.publish(plan, parts, {}, {})
+    storage.publish(plan, storage.Outcome(parts, {}), {})
     return plan.uri
 
 

@@ -67,7 +67,7 @@ def test_what_cannot_be_resumed_is_said(root, crops_uri, parent, options, messag
 
 def test_an_imported_model_has_no_training_to_resume(root, crops_uri):
     plan = storage.plan_stage(root, "train", "imported", {}, [], 1)
-    storage.publish(plan, [], {"parameters": 1}, {})
+    storage.publish(plan, storage.Outcome([], {"parameters": 1}), {})
     with pytest.raises(ConfigError, match=r"was not trained here.*use --from"):
         stage.plan_train(root, crops_uri, TrainConfig(resume=plan.uri))
 
@@ -142,7 +142,7 @@ def test_weights_of_another_network_are_an_error(root, crops_uri, parent):
 
 def test_an_exported_network_has_no_layers_to_take(root, crops_uri):
     plan = storage.plan_stage(root, "train", "exported", {}, [], 1)
-    storage.publish(plan, [], {}, {}, {"imported_from": {"kind": "keras"}})
+    storage.publish(plan, storage.Outcome([], {}, {"imported_from": {"kind": "keras"}}), {})
     with pytest.raises(ConfigError, match="use the model that it was exported from"):
         stage.plan_train(root, crops_uri, TrainConfig(pretrained_model=plan.uri))
 

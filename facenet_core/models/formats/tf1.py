@@ -130,7 +130,9 @@ def import_model(plan: Plan, uri: str, options: Tf1Options, run: Mapping[str, An
             "moving_average": options.moving_average and _has_averages(variables),
         },
     }
-    return storage.publish(plan, parts, {"variables": len(network.variables)}, run, details)
+    return storage.publish(
+        plan, storage.Outcome(parts, {"variables": len(network.variables)}, details), run
+    )
 
 
 def load_embedder(uri: str, options: Tf1Options | None = None) -> Embedder:

@@ -220,5 +220,7 @@ def published_model(embedder, root):
         "embedding_size": 16,
         "use_fixed_image_standardization": embedder.use_fixed_image_standardization,
     }
-    storage.publish(plan, [storage.describe_file(plan.uri, MODEL_FILE)], {}, {}, details)
+    storage.publish(
+        plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}, details), {}
+    )
     return plan.uri, root

@@ -17,8 +17,8 @@ ON_CPUS = """
 import os, sys
 root, crops_uri, cpus, run_id, stop = sys.argv[1:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cpus)])
-from test_threads import CONFIG
-from training_runs import Killed, kill_at, run, weights
+from tests.training.engine.test_threads import CONFIG
+from tests.support.training_runs import Killed, kill_at, run, weights
 try:
     uri = run(root, crops_uri, CONFIG, run_id, kill_at(int(stop)))
 except Killed:
