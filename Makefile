@@ -27,9 +27,10 @@ test: install lint ## the tests, under ten minutes
 test-all: install lint ## the tests with the slow ones
 	$(BIN)/pytest -q -m 'slow or not slow'
 
-lint: install ## ruff: style and formatting
+lint: install ## style and formatting (ruff), types (mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: install ## time the alignment (RAW=uri of a raw artifact; PEERS=python of the peers)
 	$(BIN)/python benchmarks/align.py $(RAW) $(if $(PEERS),--peers $(PEERS))
@@ -51,4 +52,4 @@ faults: install ## a small pipeline under 200 seeded faults, compared with an un
 	  --runs $(or $(RUNS),200) --seed $(or $(SEED),1)
 
 clean: ## remove what was installed and built here, not what was stored
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
