@@ -13,7 +13,7 @@ import numpy as np
 
 from facenet_core.alignment import crops
 from facenet_core.alignment.mtcnn.detector import MTCNN, Detections
-from facenet_core.alignment.mtcnn.weights import EngineName, default_engine
+from facenet_core.alignment.mtcnn.networks import EngineName, default_engine
 from facenet_core.alignment.similarity import crop_similar
 from facenet_core.alignment.watchdog import Watchdog
 from facenet_core.config import AlignConfig

@@ -85,7 +85,8 @@ def _run_child(
         raise IsolationFailed(
             f"{raw_part}: the process that looks for images that crash failed: {reason[0]}"
         )
-    return _Death(*json.loads(touched[-1]), detail=_fate(child.returncode))
+    row, image_id = json.loads(touched[-1])
+    return _Death(row, image_id, _fate(child.returncode))
 
 
 def _fate(status: int) -> str:

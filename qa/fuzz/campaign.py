@@ -116,7 +116,7 @@ def _child(job: Job, start: int, first: int, home: Path) -> tuple[int, str, str]
         "HOME": str(home / "home"),
         "XDG_CACHE_HOME": str(home / "work" / "cache"),
         "TMPDIR": str(home / "temporary"),
-        "PYTHONPATH": os.pathsep.join((str(_REPOSITORY), str(_REPOSITORY / "tests"))),
+        "PYTHONPATH": str(_REPOSITORY),
         "PYTHONDONTWRITEBYTECODE": "1",
         "MPLCONFIGDIR": str(home / "temporary"),
         "KERAS_HOME": str(home / "temporary"),

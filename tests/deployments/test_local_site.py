@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from local_site import REPOSITORY, free_port
+
+from deployments.local_site import REPOSITORY, free_port
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])

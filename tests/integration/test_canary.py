@@ -18,16 +18,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from local_site import Site
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from test_secrets import everything_recorded
 
+from deployments.local_site import Site
 from facenet_core import config
 from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.storage import clients, retrying
 from flows.cli import commands
 from flows.cli.main import STAGES, main
+from tests.integration.test_secrets import everything_recorded
 from tests.support.photographs import files, jpeg, write_tar
 
 CANARY = "canary-5d1f6e7a90b2"

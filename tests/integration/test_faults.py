@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from local_site import free_port
 
+from deployments.local_site import free_port
 from qa.faults import campaign, compare, kinds
 from qa.faults.pictures import PictureServer
 from qa.faults.proxy import KINDS, FaultyProxy, Weather

@@ -16,7 +16,7 @@ import numpy as np
 
 from facenet_core.alignment.mtcnn.pyramid import CELL, STRIDE
 
-_OPAQUE = np.uint8([0, 0, 0, 255]).view(np.uint32)
+_OPAQUE = np.array([0, 0, 0, 255], np.uint8).view(np.uint32)
 
 
 def cells(side: int) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facenet_core.alignment.mtcnn.networks import EngineName, load_networks, probability
 from facenet_core.alignment.mtcnn.proposals import propose
 from facenet_core.alignment.mtcnn.pyramid import (
     CELL,
@@ -23,7 +24,7 @@ from facenet_core.alignment.mtcnn.pyramid import (
     to_squares,
 )
 from facenet_core.alignment.mtcnn.suppression import suppress
-from facenet_core.alignment.mtcnn.weights import EngineName, Network, load_networks, probability
+from facenet_core.alignment.mtcnn.weights import Network
 from facenet_core.imaging.pixels import require_rgb
 
 _CUT_OUTS = 128  # so many candidates' pixels are in memory at a time: they stay in the caches
@@ -77,8 +78,8 @@ class MTCNN:
         minsize: side of the smallest face to find, in pixels, at least 12: P-Net's window.
         thresholds: the least probabilities that pass P-Net, R-Net and O-Net.
         factor: between one level of the image pyramid and the next.
-        engine: what runs the networks, see ``load_networks``.
-        threads: of the engine and of OpenCV; None leaves them as they are.
+        engine: the runtime of the networks, see ``load_networks``.
+        threads: of the runtime and of OpenCV; None leaves them as they are.
 
     Raises:
         DetectorError: see ``load_networks``.
@@ -125,24 +126,25 @@ class MTCNN:
             raise ValueError("detect takes several images; for one: detect([image])")
         for number, image in enumerate(images):
             require_rgb(image, f"image {number}")
-        found = []
-        for some in _batches(images):
-            candidates = self._refine(some, self._propose(some))
-            found += self._output(some, candidates)
-        return found
+        detections: list[Detections] = []
+        for batch in _batches(images):
+            candidates = self._refine(batch, self._propose(batch))
+            detections += self._output(batch, candidates)
+        return detections
 
     def _propose(self, images: Sequence[np.ndarray]) -> _Candidates:
         """P-Net over the pyramids of all images, suppression, regression, squares."""
-        scales = [pyramid_scales(*i.shape[:2], self.minsize, self.factor) for i in images]
-        found = propose(
+        scales = [pyramid_scales(i.shape[0], i.shape[1], self.minsize, self.factor) for i in images]
+        proposals = propose(
             self._networks.proposal,
             [level for p in zip(images, scales, strict=True) for level in pyramid(*p)],
             [scale for image_scales in scales for scale in image_scales],
             self.thresholds[0],
         )
-        keep = suppress(found.windows, found.scores, found.level, 0.5, "union")
-        windows, scores, offsets = found.windows[keep], found.scores[keep], found.offsets[keep]
-        image = np.repeat(np.arange(len(images)), [len(s) for s in scales])[found.level[keep]]
+        keep = suppress(proposals.windows, proposals.scores, proposals.level, 0.5, "union")
+        windows, scores = proposals.windows[keep], proposals.scores[keep]
+        offsets, level = proposals.offsets[keep], proposals.level[keep]
+        image = np.repeat(np.arange(len(images)), [len(s) for s in scales])[level]
         keep = suppress(windows, scores, image, 0.7, "union")
         boxes = shift_corners(windows[keep], offsets[keep], inclusive=False)
         return _Candidates(image[keep], np.fix(to_squares(boxes)), scores[keep])
@@ -172,17 +174,17 @@ class MTCNN:
         faces = _Candidates(candidates.image, boxes, candidates.scores)
         keep = suppress(faces.boxes, faces.scores, faces.image, 0.7, "smaller")
         faces, landmarks = faces[keep], landmarks[keep].reshape(-1, 10)
-        found = []
+        detections = []
         for i in range(len(images)):
             rows = _rows(faces, i)
-            found.append(
+            detections.append(
                 Detections(
                     boxes=faces.boxes[rows].astype(np.float32),
                     scores=faces.scores[rows],
                     landmarks=landmarks[rows].astype(np.float32),
                 )
             )
-        return found
+        return detections
 
 
 def _judge(
@@ -196,7 +198,7 @@ def _judge(
 
     Regression can turn a window inside out; there is nothing to see in it, so it is no face.
     """
-    candidates = candidates[(candidates.boxes[:, 2:] >= candidates.boxes[:, :2]).all(axis=1)]
+    candidates = candidates[np.all(candidates.boxes[:, 2:] >= candidates.boxes[:, :2], axis=1)]
     outputs = []
     for start in range(0, max(len(candidates), 1), _CUT_OUTS):
         some = candidates[start : start + _CUT_OUTS]

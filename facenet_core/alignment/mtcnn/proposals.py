@@ -9,8 +9,9 @@ from math import log, log1p
 import numpy as np
 
 from facenet_core.alignment.mtcnn import canvases as mosaic
+from facenet_core.alignment.mtcnn.networks import probability
 from facenet_core.alignment.mtcnn.pyramid import CELL, STRIDE
-from facenet_core.alignment.mtcnn.weights import CANVAS, Network, probability
+from facenet_core.alignment.mtcnn.weights import CANVAS, Network
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,21 @@ def propose(
     """Judge every window of every level.
 
     Args:
-        network: P-Net, see ``mtcnn_networks.Networks.proposal``.
+        network: P-Net, see ``networks.Networks.proposal``.
         levels: uint8 ``[h, w, 3]``, each side at least 12 pixels.
         scales: of each level, as a share of the full image.
         threshold: the least probability that counts.
     """
     canvases = mosaic.arrange([level.shape[:2] for level in levels], CANVAS)
     outputs = [network(canvas) for canvas in mosaic.paint(canvases, levels, CANVAS)]
-    found = [
+    judged = [
         (*mosaic.passing(tiles, output, _logit_below(threshold)), output)
         for tiles, output in zip(canvases, outputs, strict=True)
     ]
-    level = _joined([np.empty(0, np.intp), *(f[0] for f in found)])
-    cells = _joined([np.empty((0, 2), np.intp), *(f[1] for f in found)])
-    values = _joined([np.empty((0, 5), np.float32), *(o[p[:, 0], p[:, 1]] for _, _, p, o in found)])
+    level = _joined([np.empty(0, np.intp), *(f[0] for f in judged)])
+    cells = _joined([np.empty((0, 2), np.intp), *(f[1] for f in judged)])
+    passed = (o[p[:, 0], p[:, 1]] for _, _, p, o in judged)
+    values = _joined([np.empty((0, 5), np.float32), *passed])
     scores = probability(values[:, 0])
     order = np.lexsort((cells[:, 0], cells[:, 1], level))
     order = order[scores[order] >= threshold]

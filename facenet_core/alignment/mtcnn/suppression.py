@@ -144,7 +144,7 @@ def _survivors(boxes: np.ndarray, threshold: float, overlap: Overlap) -> np.ndar
         free = np.ones(some.shape[:2], dtype=bool)
         if start:
             better = _overlaps(boxes[:, :start], some, overlap) > threshold
-            free = ~(better & alive[:, :start, None]).any(axis=1)
+            free = ~np.any(better & alive[:, :start, None], axis=1)
         clashes = np.triu(_overlaps(some, some, overlap) > threshold, k=1)
         still = free & ~clashes.any(axis=1)
         while not np.array_equal(still, alive[:, part]):

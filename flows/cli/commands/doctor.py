@@ -89,7 +89,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _detector() -> Iterator[Finding]:
-    from facenet_core.alignment.mtcnn.weights import default_engine, load_networks
+    from facenet_core.alignment.mtcnn.networks import default_engine, load_networks
 
     try:
         load_networks(default_engine())

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ print(hashlib.sha256(b"".join(array.tobytes() for array in weights(uri))).hexdig
 def on_cpus(root, crops_uri, cpus, run_id, stop=99):
     arguments = [root, crops_uri, str(cpus), run_id, str(stop)]
     program = [sys.executable, "-c", ON_CPUS, *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     environment.pop("TF_NUM_INTRAOP_THREADS", None)
     result = subprocess.run(program, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

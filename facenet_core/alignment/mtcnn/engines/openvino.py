@@ -24,7 +24,7 @@ Node = Any
 def compile_networks(
     pnet: Weights, rnet: Weights, onet: Weights, threads: int | None
 ) -> tuple[Network, Network, Network]:
-    """P-Net, R-Net and O-Net, each for inputs of one shape: see ``mtcnn_networks``."""
+    """P-Net, R-Net and O-Net, each for inputs of one shape: see ``networks``."""
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the processor has it
@@ -52,7 +52,7 @@ def _runner(model: ov.CompiledModel) -> Network:
 def _pnet(w: Weights) -> ov.Model:
     pixels = op.parameter([1, CANVAS, CANVAS, 4], np.uint8)
     # The fourth channel, the mask, stays.
-    shift, scale = (np.float32([v] * 3 + [u]) for v, u in ((127.5, 0), (0.0078125, 1)))
+    shift, scale = (np.array([v] * 3 + [u], np.float32) for v, u in ((127.5, 0), (0.0078125, 1)))
     first = FirstBlock.of(w[0], w[1], w[2])
     x = _pool(_conv(_channels_first(pixels, shift, scale), first.kernel, first.bias), 2, "ceil")
     rising = len(first.slope)
@@ -93,7 +93,9 @@ def _constant(value: Any) -> Node:
     return op.constant(value)
 
 
-def _channels_first(pixels: Node, shift: np.ndarray, scale: np.ndarray) -> Node:
+def _channels_first(
+    pixels: Node, shift: np.ndarray | np.float32, scale: np.ndarray | np.float32
+) -> Node:
     """From [n, h, w, c] to [n, c, h, w], normalised."""
     x = op.subtract(op.convert(pixels, np.float32), _constant(shift))
     x = op.multiply(x, _constant(scale))

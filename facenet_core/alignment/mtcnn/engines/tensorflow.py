@@ -28,7 +28,7 @@ Tensor = Any
 def compile_networks(
     pnet: Weights, rnet: Weights, onet: Weights, threads: int | None
 ) -> tuple[Network, Network, Network]:
-    """P-Net, R-Net and O-Net, each for inputs of one shape: see ``mtcnn_networks``.
+    """P-Net, R-Net and O-Net, each for inputs of one shape: see ``networks``.
 
     Raises:
         DetectorError: TensorFlow already runs with another number of threads.

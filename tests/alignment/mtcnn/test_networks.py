@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 from facenet_core.alignment.mtcnn import canvases as mosaic
-from facenet_core.alignment.mtcnn.weights import (
-    CANVAS,
-    DetectorError,
+from facenet_core.alignment.mtcnn.networks import (
     Networks,
     default_engine,
     load_networks,
-    load_weights,
     probability,
 )
+from facenet_core.alignment.mtcnn.weights import CANVAS, DetectorError, load_weights
 
 
 @pytest.fixture(scope="module", params=["openvino", "tensorflow"])
@@ -122,7 +120,7 @@ def test_the_engine_is_openvino_where_that_is_installed():
 
 
 def test_an_engine_that_is_not_installed_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr("facenet_core.alignment.mtcnn.weights.find_spec", lambda name: None)
+    monkeypatch.setattr("facenet_core.alignment.mtcnn.networks.find_spec", lambda name: None)
     with pytest.raises(DetectorError, match="pip install openvino"):
         load_networks("openvino")
 
@@ -132,7 +130,7 @@ def test_with_threads_the_process_keeps_freed_memory_even_where_dask_has_it_retu
     script = """
 import resource
 import numpy as np
-from facenet_core.alignment.mtcnn.weights import load_networks
+from facenet_core.alignment.mtcnn.networks import load_networks
 load_networks(threads=1)
 np.ones(10_000_000, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

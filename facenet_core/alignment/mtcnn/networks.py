@@ -1,0 +1,115 @@
+"""The three networks of MTCNN as functions of pixels, on whichever runtime is installed.
+
+A runtime is a module of ``engines``. It compiles each network for one shape: with fixed shapes no
+time goes into adapting kernels, and the result for an image does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from facenet_core.alignment.mtcnn.weights import BATCHES, DetectorError, Network, load_weights
+
+EngineName = Literal["openvino", "tensorflow"]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The cascade's networks. Pixels go in as 0 to 255, RGB.
+
+    Of each window comes out, first, a logit: by how much "a face" outweighs "none", see
+    ``probability``; then the offsets of x1, y1, x2, y2 as shares of the window's sides.
+
+    Attributes:
+        proposal: P-Net, of uint8 ``[CANVAS, CANVAS, 4]``, whose fourth channel is 255 outside the
+            images on the canvas and 0 in them: float32 ``[147, 147, 5]``.
+        refinement: R-Net, of float32 ``[n, 24, 24, 3]``: float32 ``[n, 5]``.
+        output: O-Net, of float32 ``[n, 48, 48, 3]``: float32 ``[n, 15]``, after the offsets the
+            landmarks, five x, then five y, as shares of the window's sides.
+    """
+
+    proposal: Network
+    refinement: Network
+    output: Network
+
+
+def probability(logits: np.ndarray) -> np.ndarray:
+    """Softmax over "a face" and "none", float32.
+
+    Here and not in the runtimes, because near 1 its rounding decides which of two windows comes
+    first.
+    """
+    return 1 / (1 + np.exp(-logits))
+
+
+def default_engine() -> EngineName:
+    """OpenVINO where it is installed (the extra `cpu` brings it), else TensorFlow."""
+    return "openvino" if find_spec("openvino") else "tensorflow"
+
+
+def load_networks(engine: EngineName | None = None, threads: int | None = None) -> Networks:
+    """Build the networks with their published weights.
+
+    Args:
+        engine: the runtime; default: see ``default_engine``.
+        threads: of the runtime and of OpenCV; for OpenCV and TensorFlow that is a setting of the
+            whole process, which then also keeps freed memory. None leaves all that alone.
+
+    Raises:
+        DetectorError: the runtime or the weights are not installed, or ``threads`` differs from
+            what TensorFlow already runs with.
+    """
+    engine = engine or default_engine()
+    if not find_spec(engine):
+        raise DetectorError(
+            f"The detector was asked to run on {engine}, which is not installed: "
+            f"run 'pip install {engine}'."
+        )
+    if threads is not None:
+        cv2.setNumThreads(threads)
+        _keep_freed_memory()
+    if engine == "openvino":
+        from facenet_core.alignment.mtcnn.engines.openvino import compile_networks
+    else:
+        from facenet_core.alignment.mtcnn.engines.tensorflow import compile_networks
+    pnet, rnet, onet = (load_weights(name) for name in ("pnet", "rnet", "onet"))
+    proposal, refinement, output = compile_networks(pnet, rnet, onet, threads)
+    return Networks(
+        proposal=lambda canvas: proposal(canvas[None])[0],
+        refinement=_in_batches(refinement, BATCHES["rnet"]),
+        output=_in_batches(output, BATCHES["onet"]),
+    )
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc's malloc keep up to 64 MB of freed memory, for the next image.
+
+    It returns large arrays to the system at once, which hands them out again page by page, zeroed
+    at the first access. By itself glibc grows out of that, up to the limits set here, but not where
+    MALLOC_TRIM_THRESHOLD_ is set, as Dask does for its workers.
+    """
+    with suppress(AttributeError):  # other C libraries have no such function
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
+        mallopt(-1, 64 * 2**20)  # M_TRIM_THRESHOLD
+
+
+def _in_batches(network: Network, size: int) -> Network:
+    """``network``, which takes ``size`` images, for any number of them."""
+
+    def run(images: np.ndarray) -> np.ndarray:
+        missing = -len(images) % size if len(images) else size
+        if missing:
+            filling = np.zeros((missing, *images.shape[1:]), np.float32)
+            images = np.concatenate([images, filling])
+        outputs = [network(images[i : i + size]) for i in range(0, len(images), size)]
+        return np.concatenate(outputs)[: len(images) - missing]
+
+    return run
