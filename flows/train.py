@@ -26,7 +26,7 @@ def train(
 
     Args:
         crops: URI of a crops artifact, or `newest:NAME`.
-        config: network, losses, optimizer, schedule, augmentation; `resume`, `preoutcome_model`,
+        config: network, losses, optimizer, schedule, augmentation; `resume`, `pretrained_model`,
             `filter_model` and `lfw_dir` are URIs or `newest:NAME`, the second and third also
             models from elsewhere, as for `validate`.
         root: storage root, a folder or URI.
@@ -54,7 +54,7 @@ def _resolved(config: TrainConfig, root: str, run: Run) -> TrainConfig:
     for field, stage in (("resume", "train"), ("lfw_dir", "align")):
         if (reference := getattr(config, field)) is not None:
             found[field] = storage.absolute(resolve(root, reference, stage))
-    for field in ("preoutcome_model", "filter_model"):
+    for field in ("pretrained_model", "filter_model"):
         if (reference := getattr(config, field)) is not None:
             found[field] = bring_in(root, resolve(root, reference, "train"), run.record())
     return config.model_copy(update=found)

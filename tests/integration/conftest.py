@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.local_site import Site, free_port
 from tests.support.tiny import TINY, facenet
@@ -24,7 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         site.start_server("--no-ui")
         os.environ["PREFECT_API_URL"] = f"{site.url}/api"
-        yield site
+        # Other tests may have imported Prefect, which reads its environment only then.
+        with temporary_settings({PREFECT_API_URL: f"{site.url}/api", PREFECT_HOME: home}):
+            yield site
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         site.stop()

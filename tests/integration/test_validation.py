@@ -34,7 +34,9 @@ def test_pairs_are_drawn_and_written_in_lfws_format(crops, tmp_path, capsys) -> 
     assert len(files.read(output, nrof_folds=10)) == 2 * 2 * 8
     assert main(["pairs", crops, "--folds", "2", "--per-fold", "900", "--output", output]) == 1
     assert "900 + 900 pairs in each of 2 folds" in capsys.readouterr().err
-    assert main(["pairs", crops, "--folds", "1"]) == 2
+    with pytest.raises(SystemExit) as refused:
+        main(["pairs", crops, "--folds", "1"])
+    assert refused.value.code == 2
 
 
 def test_three_models_are_too_many(crops, model, capsys) -> None:
