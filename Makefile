@@ -22,7 +22,7 @@ run: install ## the demo: synthetic faces to a validated model (CONFIG=… for a
 	$(BIN)/facenet run --config $(CONFIG)
 
 test: install lint ## the tests, under ten minutes
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadgroup
 
 test-all: install lint ## the tests with the slow ones
 	$(BIN)/pytest -q -m 'slow or not slow'

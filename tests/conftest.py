@@ -26,6 +26,15 @@ pytest_plugins = ["tests.support.stored"]  # its fixtures serve two rooms
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, in one of several processes, what shares fixtures: the tests of a file, and
+    all that need a Prefect server, of which there is one."""
+    for item in items:
+        integration = "integration" in item.path.relative_to(item.config.rootpath).parts
+        name = "integration" if integration else item.path.stem + item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the tests out of the user's cache folder, and their memo out of the tests."""
