@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from facenet_core import storage
+from facenet_core.config import ValidateConfig
 from facenet_core.evaluation.embeddings import decode, embed_crops, read_crops
 from facenet_core.evaluation.evaluated_pairs import faces
 from facenet_core.evaluation.protocol import bootstrap
 from facenet_core.evaluation.protocol.bootstrap import Sampling
 from facenet_core.evaluation.protocol.identification import identify
-from facenet_core.evaluation.protocol.verification import verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 
 PAIRS, FOLDS, PEOPLE, DIMENSIONS = 6000, 10, 4281, 512
 ROUNDS = 3
@@ -48,15 +49,15 @@ def figures() -> None:
     vectors = (vectors + 2 * rng.normal(size=vectors.shape)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     names = np.array([f"person {n}" for n in range(PEOPLE)], object)
-    a = np.arange(PAIRS)
+    pairs = IndexedPairs(np.arange(PAIRS), np.arange(PAIRS) + PAIRS, same, fold)
     for subtract_mean in (False, True):
         seconds, found = timed(
-            lambda mean=subtract_mean: verify(vectors, a, a + PAIRS, same, fold, subtract_mean=mean)
+            lambda mean=subtract_mean: verify(vectors, pairs, subtract_mean=mean)
         )
         sampling = Sampling.of(names[first], names[second], same)
         drawing, _ = timed(
             lambda verification=found, sampling=sampling: bootstrap.replicates(
-                verification, same, fold, sampling, far_target=1e-3, count=1000
+                verification, sampling, count=1000
             )
         )
         print(
@@ -73,18 +74,17 @@ def embedding(crops_uri: str, model_uri: str) -> None:
     """Time embedding from shards against embedding from memory, in turn."""
     from facenet_core.models.face_model import Embedder
 
-    manifest = storage.open_artifact(crops_uri, "align")
-    ids = [image_id for image_id, _ in faces(crops_uri, manifest)]
+    crops = storage.open_artifact(crops_uri, "align")
+    ids = [image_id for image_id, _ in faces(crops)]
     embedder = Embedder.load(model_uri)
-    images = np.stack([decode(crop) for crop in read_crops(crops_uri, manifest, {*ids})])
+    config = ValidateConfig(lfw_batch_size=96)
+    images = np.stack([decode(crop) for crop in read_crops(crops, {*ids})])
     embedder.embed(images[:64])  # compiled before the clock runs
     embedder.embed(images[: len(images) % 32])
     bare, whole = [], []
     for _ in range(ROUNDS):
         bare.append(timed(lambda: embedder.embed(images))[0])
-        whole.append(
-            timed(lambda: embed_crops(crops_uri, manifest, ids, embedder, batch_size=96))[0]
-        )
+        whole.append(timed(lambda: embed_crops(crops, ids, embedder, config))[0])
     ratio = statistics.median(whole) / statistics.median(bare)
     print(
         f"{len(ids)} crops: embedding alone {statistics.median(bare):.2f} s, from shards "

@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from facenet_core.datasets.pairs import resolve as pairs_files
-from facenet_core.evaluation.protocol.verification import Verification, verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, Verification, verify
 
 RAW_SIDE = 96
 """Crops are compared pixel by pixel at this side length, whatever size they were stored at."""
@@ -88,7 +88,7 @@ def baseline(
     b = np.array([row[image_id] for image_id in pairs.image_id_b])
     # The protocol tries thresholds from 0 to 4 in steps of 0.01: fit the distances to that grid.
     typical = np.mean(np.sum(np.square(described[a] - described[b]), axis=1))
-    return verify(described * np.sqrt(1.5 / typical), a, b, pairs.same, pairs.fold)
+    return verify(described * np.sqrt(1.5 / typical), IndexedPairs(a, b, pairs.same, pairs.fold))
 
 
 def read_pairs(path: Path) -> pairs_files.Pairs:

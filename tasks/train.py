@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core import storage
@@ -15,15 +13,6 @@ from tasks.prefect.artifacts import show_png
 from tasks.prefect.progress import progress
 from tasks.prefect.recorded import task
 from tasks.prefect.retries import retry_can_help
-
-_CURVES = {
-    "loss": {"loss": "in all", "cross_entropy": "cross-entropy", "validation_loss": "held out"},
-    "accuracy": {
-        "accuracy": "training",
-        "validation_accuracy": "held out",
-        "lfw_accuracy": "pairs of other people",
-    },
-}
 
 
 @task(
@@ -50,16 +39,13 @@ def show_curves(plan: Plan) -> None:
 
     uri = storage.join(plan.uri, HISTORY_FILE)
     history = parquet.read_table(uri).to_pydict()
-    for subject, columns in _CURVES.items():
-        curves = {
-            label: [math.nan if value is None else value for value in history[name]]
-            for name, label in columns.items()
-            if any(history[name])
-        }
-        if curves:
-            drawing = plots.training_drawing(history["epoch"], curves)
-            title = f"train {plan.name} {subject}"
-            show_png(plots.to_png(drawing.figure), title, f"All figures by epoch: `{uri}`")
+    curves = {
+        "Loss": plots.TRAINING_CURVES["Loss"],
+        "Accuracy": {**plots.TRAINING_CURVES["Accuracy"], "lfw_accuracy": "pairs of other people"},
+    }
+    for title, plot in plots.training_plots(history, curves):
+        title = f"train {plan.name} {title.lower()}"
+        show_png(plots.to_png(plot.figure), title, f"All figures by epoch: `{uri}`")
 
 
 def describe(step: core.Step) -> str:

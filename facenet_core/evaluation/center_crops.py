@@ -16,15 +16,13 @@ from facenet_core.alignment import crops as cropping
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.embeddings import Crop
 from facenet_core.imaging import decode
-from facenet_core.storage import parquet
+from facenet_core.storage import Artifact, parquet
 
 # Of LFW's faces, found in 250×250 pixels, the box is about this share of the side.
 _SHARE = 0.5
 
 
-def centre_crops(
-    crops_uri: str, manifest: storage.Manifest, wanted: Collection[str]
-) -> Iterator[Crop]:
+def centre_crops(crops: Artifact, image_ids: Collection[str]) -> Iterator[Crop]:
     """Centre crops of photographs, as the artifact's own crops are made of faces.
 
     Half of the photograph's shorter side is taken for the face; the margin is added, and the result
@@ -32,14 +30,14 @@ def centre_crops(
     out.
 
     Args:
-        crops_uri: artifact of crops, with its `manifest`.
-        wanted: images to crop, rejects of the artifact.
+        crops: artifact of crops.
+        image_ids: images to crop, rejects of the artifact.
 
     Raises:
-        PairsError: the photographs that the crops were made of are not there any more.
+        PairsError: the photographs that the crops were made of are no longer there.
     """
-    settings = manifest.config
-    for image_id, identity, data in _photographs(crops_uri, manifest, wanted):
+    settings = crops.config
+    for image_id, identity, data in _photographs(crops, image_ids):
         try:
             pixels = decode.decode(
                 data,
@@ -62,24 +60,22 @@ def centre_crop(pixels: np.ndarray, image_size: int, margin: float) -> np.ndarra
     return cropping.crop(pixels, np.concatenate([middle - half, middle + half]), image_size, margin)
 
 
-def _photographs(
-    crops_uri: str, manifest: storage.Manifest, wanted: Collection[str]
-) -> Iterator[tuple[str, str, bytes]]:
+def _photographs(crops: Artifact, image_ids: Collection[str]) -> Iterator[tuple[str, str, bytes]]:
     """Image id, identity and bytes of photographs, in the order of the raw shards."""
-    source = manifest.inputs[0].uri if manifest.inputs else ""
-    raw = storage.read_manifest(source) if source else None
+    source = crops.inputs[0].uri if crops.inputs else ""
+    raw = storage.find_artifact(source) if source else None
     if raw is None:
         raise PairsError(
-            f"missing: centre-crop needs the photographs that {crops_uri} was made of, and there "
+            f"missing: centre-crop needs the photographs that {crops.uri} was made of, and there "
             f"is no finished artifact in {source or 'its manifest'}; ingest them again, or set "
             "missing: skip"
         )
-    for part in parquet.part_uris(source, "images", raw.parts):
+    for part in raw.part_uris("images"):
         ids = parquet.read_table(part, ["image_id"])["image_id"].to_pylist()
-        if not any(image_id in wanted for image_id in ids):
+        if not any(image_id in image_ids for image_id in ids):
             continue
         for group in parquet.read_row_groups(part, ["image_id", "identity", "image"]):
             names = group["image_id"].to_pylist()
-            chosen = [row for row, image_id in enumerate(names) if image_id in wanted]
-            for row in group.take(pa.array(chosen, pa.int64())).to_pylist():
+            rows = [row for row, image_id in enumerate(names) if image_id in image_ids]
+            for row in group.take(pa.array(rows, pa.int64())).to_pylist():
                 yield row["image_id"], row["identity"], row["image"]["bytes"]

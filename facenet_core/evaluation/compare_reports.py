@@ -19,11 +19,12 @@ from facenet_core.config import ValidateConfig
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.protocol.bootstrap import Sampling
 from facenet_core.evaluation.protocol.comparison import compare
-from facenet_core.evaluation.protocol.verification import Verification, verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, Verification, verify
 from facenet_core.evaluation.stage import to_json
-from facenet_core.storage import Input, Manifest, Outcome, Plan, parquet
+from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet
 
 STAGE_FORMAT = 1
+_TITLES = {"accuracy": "Accuracy", "val_rate": "VAL", "auc": "AUC", "eer": "EER"}
 _SCHEMA = pa.schema([field for field in parquet.PAIRS if field.name != "distance"])
 
 
@@ -34,7 +35,7 @@ def plan_compare(root: str, report_a: str, report_b: str, config: ValidateConfig
         ArtifactError: either is not a finished report.
     """
     first, second = (storage.open_artifact(uri, "validate") for uri in (report_a, report_b))
-    inputs = (Input(report_a, first.fingerprint), Input(report_b, second.fingerprint))
+    inputs = (first.as_input(), second.as_input())
     name = config.name or f"{first.name}-vs-{second.name}"[:100]
     resolved = {"comparison": True, "bootstrap_replicates": config.bootstrap_replicates}
     return storage.plan_stage(root, "validate", name, resolved, inputs, STAGE_FORMAT)
@@ -48,55 +49,45 @@ def compare_reports(plan: Plan, config: ValidateConfig) -> Outcome:
     Raises:
         PairsError: the reports are not about the same pairs.
     """
-    from facenet_core.evaluation.report import comparison_page
-
-    uri_a, uri_b = (given.uri for given in plan.inputs)
-    table = parquet.read_table(storage.join(uri_a, "pairs.parquet"))
-    other = parquet.read_table(storage.join(uri_b, "pairs.parquet"))
+    reports = [storage.open_artifact(entry.uri, "validate") for entry in plan.inputs]
+    table, other = (parquet.read_table(each.file_uri("pairs.parquet")) for each in reports)
     evaluated = table["distance"].is_valid()
     columns = [field.name for field in _SCHEMA]
     if not table.select(columns).equals(other.select(columns)) or not evaluated.equals(
         other["distance"].is_valid()
     ):
         raise PairsError(
-            f"{uri_a} and {uri_b}: reports on different pairs; compare models on the same crops "
-            "with the same options"
+            f"{reports[0].uri} and {reports[1].uri}: reports on different pairs; compare models "
+            "on the same crops with the same options"
         )
     pairs = table.filter(evaluated)
-    same, fold = pairs["same"].to_numpy(), pairs["fold"].to_numpy()
-    ids = [np.array(pairs[name].to_pylist(), object) for name in ("image_id_a", "image_id_b")]
-    first, people = _verification(uri_a, ids, same, fold, config)
-    second, _ = _verification(uri_b, ids, same, fold, config)
-    sampling = Sampling.of(*people, same)
-    found = compare(
-        first,
-        second,
-        same,
-        fold,
-        sampling,
-        far_target=config.far_target,
-        count=config.bootstrap_replicates,
-    )
-    reports = [storage.open_artifact(uri, "validate") for uri in (uri_a, uri_b)]
+    first, identities = _verification(reports[0], pairs, config)
+    second, _ = _verification(reports[1], pairs, config)
+    sampling = Sampling.of(identities[first.pairs.a], identities[first.pairs.b], first.pairs.same)
+    comparison = compare(first, second, sampling, count=config.bootstrap_replicates)
     names = [report.name for report in reports]
     if names[0] == names[1]:  # two trainings of one name
         names = [f"{report.name} {report.inputs[1].fingerprint[:6]}" for report in reports]
-    figures: dict[str, Any] = {
-        "comparison": {"models": names, "reports": [uri_a, uri_b], **asdict(found)},
+    metrics: dict[str, Any] = {
+        "comparison": {
+            "models": names,
+            "reports": [report.uri for report in reports],
+            **asdict(comparison),
+        },
         "far_target": config.far_target,
         "pairs": len(table),
         "pairs_skipped": len(table) - len(pairs),
     }
     files = {
-        "comparison.json": to_json(figures),
-        "report.html": comparison_page.render(plan, figures, first, second, same).encode(),
+        "comparison.json": to_json(metrics),
+        "report.html": _page(plan, metrics, first, second).encode(),
     }
     parts = []
     for name, content in files.items():
         storage.write_bytes(storage.join(plan.uri, name), content)
         parts.append(storage.describe_file(plan.uri, name))
-    counts = {"pairs": figures["pairs"], "pairs_skipped": figures["pairs_skipped"]}
-    return Outcome(tuple(parts), counts, {"metrics": figures})
+    counts = {"pairs": metrics["pairs"], "pairs_skipped": metrics["pairs_skipped"]}
+    return Outcome(tuple(parts), counts, {"metrics": metrics})
 
 
 def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
@@ -105,23 +96,38 @@ def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
 
 
 def _verification(
-    uri: str, ids: list[np.ndarray], same: np.ndarray, fold: np.ndarray, config: ValidateConfig
-) -> tuple[Verification, list[np.ndarray]]:
-    """What the report's embeddings give on the pairs, and who is on both sides of each."""
-    table = parquet.read_table(storage.join(uri, "embeddings.parquet"))
+    report: Artifact, pairs: pa.Table, config: ValidateConfig
+) -> tuple[Verification, np.ndarray]:
+    """What the report's embeddings give on the pairs, and who is on the image of each row."""
+    table = parquet.read_table(report.file_uri("embeddings.parquet"))
     row_of = {image_id: row for row, image_id in enumerate(table["image_id"].to_pylist())}
-    a, b = (np.array([row_of[image_id] for image_id in side]) for side in ids)
+    a, b = (
+        np.array([row_of[image_id] for image_id in pairs[name].to_pylist()])
+        for name in ("image_id_a", "image_id_b")
+    )
     lists = table["embedding"].combine_chunks()
-    vectors = lists.flatten().to_numpy().reshape(len(table), -1)
-    identities = np.array(table["identity"].to_pylist(), object)
     verification = verify(
-        vectors,
-        a,
-        b,
-        same,
-        fold,
+        lists.flatten().to_numpy().reshape(len(table), -1),
+        IndexedPairs(a, b, pairs["same"].to_numpy(), pairs["fold"].to_numpy()),
         distance_metric=config.distance_metric,
         subtract_mean=config.subtract_mean,
         far_target=config.far_target,
     )
-    return verification, [identities[a], identities[b]]
+    return verification, np.array(table["identity"].to_pylist(), object)
+
+
+def _page(plan: Plan, metrics: Mapping[str, Any], first: Verification, second: Verification) -> str:
+    """Both curves, the differences, and whether they are luck, as HTML; every name is escaped."""
+    from facenet_core.evaluation.report import page, plots
+
+    names = metrics["comparison"]["models"]
+    curves = list(zip(names, (first.roc, second.roc), strict=True))
+    plot = plots.roc_plot(curves, int((~first.pairs.same).sum()), metrics["far_target"])
+    return page.template("comparison.html.j2").render(
+        plan=plan,
+        metrics=metrics,
+        names=names,
+        titles=_TITLES,
+        roc=page.svg(plot, "ROC curves"),
+        made_by=storage.made_by(),
+    )

@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from facenet_core import storage
+from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.imaging.formats import openable
 from facenet_core.models.face_model import Embedder, fit
-from facenet_core.storage import parquet
+from facenet_core.storage import Artifact, parquet
 from facenet_core.text.plural import plural
 
 _DECODING_THREADS = 4
@@ -67,7 +67,7 @@ class Embeddings:
         return np.array([row_of[image_id] for image_id in image_ids], int)
 
     def table(self) -> pa.Table:
-        """As `records.EMBEDDINGS`."""
+        """As `parquet.EMBEDDINGS`."""
         width = self.vectors.shape[1]
         offsets = np.arange(len(self.image_ids) + 1, dtype=np.int32) * width
         lists = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.ravel()))
@@ -75,18 +75,18 @@ class Embeddings:
         return pa.table(columns, schema=parquet.EMBEDDINGS)
 
 
-def read_crops(uri: str, manifest: storage.Manifest, wanted: Collection[str]) -> Iterator[Crop]:
-    """The crops (face 0) of the wanted images, in the order of the shards.
+def read_crops(crops: Artifact, image_ids: Collection[str]) -> Iterator[Crop]:
+    """The crops (face 0) of images, in the order of the shards.
 
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    for part in parquet.part_uris(uri, "crops", manifest.parts):
+    for part in crops.part_uris("crops"):
         ids = parquet.read_table(part, ["image_id"])["image_id"]
-        if not any(image_id in wanted for image_id in ids.to_pylist()):
+        if not any(image_id in image_ids for image_id in ids.to_pylist()):
             continue
         for group in parquet.read_row_groups(part, _COLUMNS):
-            for row in _rows_of_first_faces(group, wanted):
+            for row in _rows_of_first_faces(group, image_ids):
                 yield _crop(row)
 
 
@@ -98,25 +98,23 @@ def _crop(row: Mapping[str, Any]) -> Crop:
     return Crop(row["image_id"], row["identity"], row["image"]["bytes"], score, size)
 
 
-def _rows_of_first_faces(group: pa.Table, wanted: Collection[str]) -> list[dict[str, Any]]:
+def _rows_of_first_faces(group: pa.Table, image_ids: Collection[str]) -> list[dict[str, Any]]:
     ids = group["image_id"].to_pylist()
     faces = group["face_index"].to_pylist()
-    chosen = [
+    rows = [
         row
         for row, (image_id, face) in enumerate(zip(ids, faces, strict=True))
-        if face == 0 and image_id in wanted
+        if face == 0 and image_id in image_ids
     ]
-    return group.take(pa.array(chosen, pa.int64())).to_pylist()
+    return group.take(pa.array(rows, pa.int64())).to_pylist()
 
 
 def embed_crops(
-    uri: str,
-    manifest: storage.Manifest,
+    crops: Artifact,
     image_ids: Iterable[str],
     embedder: Embedder,
+    config: ValidateConfig,
     *,
-    batch_size: int,
-    use_flipped_images: bool = False,
     others: Iterable[Crop] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
@@ -127,10 +125,11 @@ def embed_crops(
     squared Euclidean distances then reach from 0 to 8, angles are those of the joined vectors.
 
     Args:
-        uri: artifact of crops, with its `manifest`.
+        crops: artifact of crops.
         image_ids: images to embed; each must have a crop.
         embedder: the model.
-        batch_size: images that the model gets at a time.
+        config: `lfw_batch_size`, the images that the model gets at a time, and
+            `use_flipped_images`.
         others: crops to embed besides, of images that have none in the artifact.
         progress: called with the images done and their number.
 
@@ -138,31 +137,31 @@ def embed_crops(
         ArtifactError: an image has no crop, a crop cannot be decoded, or the model gives numbers
             that are not finite.
     """
-    wanted = {*image_ids}
-    seen: list[Crop] = []  # without their bytes
+    requested = {*image_ids}
+    embedded: list[Crop] = []  # without their bytes
     vectors: list[np.ndarray] = []
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-        crops = itertools.chain(read_crops(uri, manifest, wanted), others)
-        for batch, images in _decoded(crops, batch_size, embedder.image_size, pool):
+        encoded = itertools.chain(read_crops(crops, requested), others)
+        for batch, images in _decoded(encoded, config.lfw_batch_size, embedder.image_size, pool):
             halves = [embedder.embed(images)]
-            if use_flipped_images:
+            if config.use_flipped_images:
                 halves.append(embedder.embed(images, flipped=True))
             vectors.append(np.concatenate(halves, axis=1))
             _require_finite(vectors[-1], batch)
-            seen += [replace(crop, data=b"") for crop in batch]
+            embedded += [replace(crop, data=b"") for crop in batch]
             if progress is not None:
-                progress(len(seen), max(len(wanted), len(seen)))
-    absent = wanted - {crop.image_id for crop in seen}
+                progress(len(embedded), max(len(requested), len(embedded)))
+    absent = requested - {crop.image_id for crop in embedded}
     if absent:
         listed = ", ".join(sorted(absent)[:5])
-        raise ArtifactError(f"{uri}: no crop of {plural(len(absent), 'image')}: {listed}")
-    order = sorted(range(len(seen)), key=lambda row: seen[row].image_id)
+        raise ArtifactError(f"{crops.uri}: no crop of {plural(len(absent), 'image')}: {listed}")
+    order = sorted(range(len(embedded)), key=lambda row: embedded[row].image_id)
     return Embeddings(
-        tuple(seen[row].image_id for row in order),
-        tuple(seen[row].identity for row in order),
+        tuple(embedded[row].image_id for row in order),
+        tuple(embedded[row].identity for row in order),
         np.concatenate(vectors)[order],
-        np.array([seen[row].score for row in order], np.float32),
-        np.array([seen[row].size for row in order], np.float32),
+        np.array([embedded[row].score for row in order], np.float32),
+        np.array([embedded[row].size for row in order], np.float32),
     )
 
 

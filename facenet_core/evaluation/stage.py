@@ -22,14 +22,19 @@ from facenet_core.datasets.pairs import files as pairs_files
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.center_crops import centre_crops
 from facenet_core.evaluation.embeddings import Embeddings, embed_crops
-from facenet_core.evaluation.evaluated_pairs import Trial, choose_pairs, faces, pairs_of
+from facenet_core.evaluation.evaluated_pairs import (
+    EvaluatedPairs,
+    choose_pairs,
+    faces,
+    resolve_auto,
+)
 from facenet_core.evaluation.protocol import groups
-from facenet_core.evaluation.protocol.bootstrap import Sampling
-from facenet_core.evaluation.protocol.verification import Verification, check_folds, verify
-from facenet_core.evaluation.report import metrics
+from facenet_core.evaluation.protocol.verification import check_folds, verify
+from facenet_core.evaluation.report import metrics as measures
+from facenet_core.evaluation.report.metrics import Evaluation
 from facenet_core.housekeeping.promotion import judge
 from facenet_core.models.face_model import Embedder
-from facenet_core.storage import Input, Manifest, Outcome, Plan, parquet
+from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +53,10 @@ def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateCon
     """
     crops = storage.open_artifact(crops_uri, "align")
     model = storage.open_artifact(model_uri, "train")
-    inputs = (Input(crops_uri, crops.fingerprint), Input(model_uri, model.fingerprint))
+    inputs = (crops.as_input(), model.as_input())
     name = config.name or model.name
     resolved = {**config.determining(), "name": name}
-    pairs = pairs_of(crops_uri, crops, config)
+    pairs = resolve_auto(crops, config)
     resolved["pairs"] = pairs
     if pairs != GENERATED_PAIRS:
         named = pairs_files.read(pairs, config.lfw_nrof_folds)
@@ -76,10 +81,9 @@ def check_pairs(crops_uri: str, config: ValidateConfig) -> None:
         ArtifactError: `crops_uri` is not a finished artifact of crops.
         PairsError: the pairs are malformed, do not fit the data, or are too few.
     """
-    crops = storage.open_artifact(crops_uri, "align")
-    trial = choose_pairs(crops_uri, crops, config)
+    pairs = choose_pairs(storage.open_artifact(crops_uri, "align"), config)
     if config.missing != "centre-crop":
-        check_folds(trial.pairs.same[trial.evaluated], trial.pairs.fold[trial.evaluated])
+        check_folds(pairs.same, pairs.fold)
     if config.groups is not None:
         groups.read_attributes(config.groups)
 
@@ -101,53 +105,46 @@ def validate(
     # Only now: plotting takes a second to load.
     from facenet_core.evaluation.report import page
 
-    crops_uri, model_uri = (given.uri for given in plan.inputs)
+    crops_uri, model_uri = (entry.uri for entry in plan.inputs)
     crops = storage.open_artifact(crops_uri, "align")
+    model = storage.open_artifact(model_uri, "train")
     attributes = groups.read_attributes(config.groups) if config.groups else None
-    trial = choose_pairs(crops_uri, crops, config)
-    _require_unchanged(plan, crops_uri, crops, config)
-    trial, embeddings = _embed(crops_uri, crops, trial, model_uri, config, progress)
-    chosen = trial.evaluated
-    same, fold = trial.pairs.same[chosen], trial.pairs.fold[chosen]
-    a = embeddings.rows(trial.pairs.image_id_a[chosen])
-    b = embeddings.rows(trial.pairs.image_id_b[chosen])
+    pairs = choose_pairs(crops, config)
+    _require_unchanged(plan, crops, config)
+    embedder = Embedder.from_artifact(model)
+    pairs, embeddings = _embed(crops, pairs, embedder, config, progress)
     verification = verify(
         embeddings.vectors,
-        a,
-        b,
-        same,
-        fold,
+        pairs.indexed(embeddings),
         distance_metric=config.distance_metric,
         subtract_mean=config.subtract_mean,
         far_target=config.far_target,
     )
-    identities = np.array(embeddings.identities, object)
-    sampling = Sampling.of(identities[a], identities[b], same)
-    identification = metrics.find_people(embeddings, config)
+    evaluation = Evaluation(crops, model, pairs, embeddings, verification)
+    identification = measures.find_people(embeddings, config)
     if config.identification and identification is None:
         logger.warning("identification: nobody can be found, as no person has two images")
-    model = storage.open_artifact(model_uri, "train")
-    figures = {
-        **metrics.describe(verification, trial, config),
-        **metrics.confidence(verification, same, fold, sampling, config),
-        **metrics.count_people(embeddings, model.details.get("labels", ())),
-        **metrics.describe_identification(identification),
-        **metrics.describe_groups(attributes, verification, embeddings, a, b, same, fold),
-        **metrics.describe_quality(verification, embeddings, a, b, same, fold),
+    metrics = {
+        **measures.describe(evaluation, config),
+        **measures.confidence(evaluation, config),
+        **measures.count_people(evaluation),
+        **measures.describe_identification(identification),
+        **measures.describe_groups(evaluation, attributes),
+        **measures.describe_quality(evaluation),
     }
-    if attributes is not None and not figures["groups"]:
+    if attributes is not None and not metrics["groups"]:
         logger.warning(
             "groups: no pair lies within a group of %s; its column %s must hold those of the crops",
             config.groups,
             attributes.key,
         )
-    files = {"metrics.json": to_json(figures)}
-    files |= page.files(plan, config, figures, verification, trial, embeddings)
-    return _write(plan, files, figures, verification, trial, embeddings)
+    files = {"metrics.json": to_json(metrics)}
+    files |= page.files(plan, config, evaluation, metrics)
+    return _write(plan, files, evaluation, metrics)
 
 
-def _require_unchanged(plan: Plan, crops_uri: str, crops: Manifest, config: ValidateConfig) -> None:
-    pairs = pairs_of(crops_uri, crops, config)
+def _require_unchanged(plan: Plan, crops: Artifact, config: ValidateConfig) -> None:
+    pairs = resolve_auto(crops, config)
     if pairs != GENERATED_PAIRS and pairs_files.content_of(pairs) != plan.config["pairs"]:
         raise PairsError(f"{pairs}: changed since this run began; start the stage again")
     if config.groups and f"sha256:{storage.sha256(config.groups)}" != plan.config["groups"]:
@@ -155,43 +152,39 @@ def _require_unchanged(plan: Plan, crops_uri: str, crops: Manifest, config: Vali
 
 
 def _embed(
-    crops_uri: str,
-    crops: Manifest,
-    trial: Trial,
-    model_uri: str,
+    crops: Artifact,
+    pairs: EvaluatedPairs,
+    embedder: Embedder,
     config: ValidateConfig,
     progress: Callable[[int, int], None] | None,
-) -> tuple[Trial, Embeddings]:
-    """Embed what the pairs need, or everything; the trial says which middles were taken."""
-    chosen = trial.evaluated
-    wanted = {*trial.pairs.image_id_a[chosen], *trial.pairs.image_id_b[chosen]}
+) -> tuple[EvaluatedPairs, Embeddings]:
+    """Embed what the pairs need, or everything; the pairs returned say which got a centre crop."""
+    image_ids = pairs.image_ids()
     if config.identification:
-        wanted |= {image_id for image_id, _ in faces(crops_uri, crops)}
+        image_ids |= {image_id for image_id, _ in faces(crops)}
     middles: set[str] = set()
     if config.missing == "centre-crop":
         # Both images of a pair, also the one with a crop whose partner has none.
-        sides = {*trial.pairs.image_id_a, *trial.pairs.image_id_b}
-        wanted |= sides - trial.reasons.keys()
+        sides = {*pairs.pairs.image_id_a, *pairs.pairs.image_id_b}
+        image_ids |= sides - pairs.reasons.keys()
         middles = {
             image_id
-            for image_id, reason in trial.reasons.items()
+            for image_id, reason in pairs.reasons.items()
             if not reason.startswith(_NEVER_CROPPED)
         }
     else:
-        check_folds(trial.pairs.same[chosen], trial.pairs.fold[chosen])
+        check_folds(pairs.same, pairs.fold)
     embeddings = embed_crops(
-        crops_uri,
         crops,
-        wanted,
-        Embedder.load(model_uri),
-        batch_size=config.lfw_batch_size,
-        use_flipped_images=config.use_flipped_images,
-        others=centre_crops(crops_uri, crops, middles) if middles else (),
+        image_ids,
+        embedder,
+        config,
+        others=centre_crops(crops, middles) if middles else (),
         progress=progress,
     )
     if middles:
-        trial = trial.with_centre_crops(middles & {*embeddings.image_ids})
-    return trial, embeddings
+        pairs = pairs.with_centre_crops(middles & {*embeddings.image_ids})
+    return pairs, embeddings
 
 
 def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
@@ -203,49 +196,44 @@ def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
 
 
 def _write(
-    plan: Plan,
-    files: Mapping[str, bytes],
-    figures: Mapping[str, Any],
-    verification: Verification,
-    trial: Trial,
-    embeddings: Embeddings,
+    plan: Plan, files: Mapping[str, bytes], evaluation: Evaluation, metrics: Mapping[str, Any]
 ) -> Outcome:
     finished = storage.finished(plan)  # by a run beside this one: a report stays as it is
     if finished is not None:
-        return Outcome(finished.parts, finished.counts, {"metrics": figures})
+        return Outcome(finished.parts, finished.counts, {"metrics": metrics})
     parts = []
     for name, content in files.items():
         storage.write_bytes(storage.join(plan.uri, name), content)
         parts.append(storage.describe_file(plan.uri, name))
     tables = {
-        "pairs.parquet": _pairs_table(trial, verification),
-        "embeddings.parquet": embeddings.table(),
+        "pairs.parquet": _pairs_table(evaluation),
+        "embeddings.parquet": evaluation.embeddings.table(),
     }
     for name, table in tables.items():
         parquet.write_table(storage.join(plan.uri, name), table, plan.fingerprint)
         parts.append(storage.describe_file(plan.uri, name, rows=table.num_rows))
     counts = {
-        "pairs": figures["pairs"],
-        "pairs_skipped": figures["pairs_skipped"],
-        "images": len(embeddings.image_ids),
+        "pairs": metrics["pairs"],
+        "pairs_skipped": metrics["pairs_skipped"],
+        "images": len(evaluation.embeddings.image_ids),
     }
-    return Outcome(tuple(parts), counts, {"metrics": figures})
+    return Outcome(tuple(parts), counts, {"metrics": metrics})
 
 
-def _pairs_table(trial: Trial, verification: Verification) -> pa.Table:
-    distances = np.zeros(len(trial.pairs), np.float32)
-    distances[trial.evaluated] = verification.distances
-    pairs = trial.pairs
+def _pairs_table(evaluation: Evaluation) -> pa.Table:
+    evaluated, pairs = evaluation.pairs, evaluation.pairs.pairs
+    distances = np.zeros(len(pairs), np.float32)
+    distances[evaluated.evaluated] = evaluation.verification.distances
     columns = [
         pairs.fold,
         pa.array(pairs.image_id_a, pa.string()),
         pa.array(pairs.image_id_b, pa.string()),
         pairs.same,
-        pa.array(distances, mask=trial.missing),
+        pa.array(distances, mask=evaluated.missing),
     ]
     return pa.table(columns, schema=parquet.PAIRS)
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:
-    """As a file; NaN and infinity are refused."""
+    """The content of a JSON file; NaN and infinity are refused."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -16,6 +16,7 @@ from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models.finite import require_finite
 from facenet_core.models.formats import keras_file
 from facenet_core.runtime import quietly
+from facenet_core.storage import Artifact
 
 if TYPE_CHECKING:
     import keras
@@ -55,21 +56,29 @@ class Embedder:
         Raises:
             ArtifactError: the folder holds no finished model, or one that cannot be read.
         """
-        manifest = storage.open_artifact(model_uri, "train")
+        return cls.from_artifact(storage.open_artifact(model_uri, "train"))
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> Self:
+        """The model of a finished training, of which the artifact is open.
+
+        Raises:
+            ArtifactError: it cannot be read.
+        """
         with quietly():
-            network = load_network(storage.join(model_uri, MODEL_FILE))
+            network = load_network(artifact.file_uri(MODEL_FILE))
         try:
             return cls(
                 network,
-                manifest.details["image_size"],
-                manifest.details["embedding_size"],
-                manifest.details["use_fixed_image_standardization"],
-                manifest.name,
-                manifest.fingerprint,
+                artifact.details["image_size"],
+                artifact.details["embedding_size"],
+                artifact.details["use_fixed_image_standardization"],
+                artifact.name,
+                artifact.fingerprint,
             )
         except KeyError as error:
             raise ArtifactError(
-                f"{model_uri}: its manifest does not say {error}; train the model again"
+                f"{artifact.uri}: its manifest does not say {error}; train the model again"
             ) from None
 
     def embed(self, images: np.ndarray, flipped: bool = False) -> np.ndarray:

@@ -27,13 +27,10 @@ class Monitor:
 
     def __init__(self, config: TrainConfig, network: keras.Model) -> None:
         assert config.lfw_dir is not None
-        self._uri = config.lfw_dir
-        self._crops = storage.open_artifact(self._uri, "align")
+        self._crops = storage.open_artifact(config.lfw_dir, "align")
         self._config = validation_config(config)
-        self._trial = choose_pairs(self._uri, self._crops, self._config)
-        chosen = self._trial.evaluated
-        self._same, self._fold = self._trial.pairs.same[chosen], self._trial.pairs.fold[chosen]
-        check_folds(self._same, self._fold)
+        self._pairs = choose_pairs(self._crops, self._config)
+        check_folds(self._pairs.same, self._pairs.fold)
         self._embedder = Embedder(
             network,
             config.image_size,
@@ -46,22 +43,10 @@ class Monitor:
     def measure(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
         """`FIGURES` of the network with these weights, in the order of `keras.Model.weights`."""
         self._embedder.network.set_weights(weights)
-        pairs, chosen = self._trial.pairs, self._trial.evaluated
-        a, b = pairs.image_id_a[chosen], pairs.image_id_b[chosen]
-        embeddings = embed_crops(
-            self._uri,
-            self._crops,
-            {*a, *b},
-            self._embedder,
-            batch_size=self._config.lfw_batch_size,
-            use_flipped_images=self._config.use_flipped_images,
-        )
+        embeddings = embed_crops(self._crops, self._pairs.image_ids(), self._embedder, self._config)
         found = verify(
             embeddings.vectors,
-            embeddings.rows(a),
-            embeddings.rows(b),
-            self._same,
-            self._fold,
+            self._pairs.indexed(embeddings),
             distance_metric=self._config.distance_metric,
             subtract_mean=self._config.subtract_mean,
             far_target=self._config.far_target,

@@ -93,8 +93,8 @@ def test_the_middle_of_a_photograph_is_cropped_as_a_face_would_be():
 
 def test_centre_crops_are_encoded_as_the_artifacts_crops_are(artifacts):
     crops_uri, _ = artifacts
-    manifest = storage.open_artifact(crops_uri, "align")
-    found = list(centre_crops(crops_uri, manifest, {name("A", 1), name("B", 2)}))
+    crops = storage.open_artifact(crops_uri, "align")
+    found = list(centre_crops(crops, {name("A", 1), name("B", 2)}))
     assert [crop.image_id for crop in found] == [name("A", 1), name("B", 2)]
     assert [crop.identity for crop in found] == ["A", "B"]
     with Image.open(io.BytesIO(found[0].data)) as image:
@@ -110,12 +110,12 @@ def test_pairs_without_a_face_are_decided_by_the_middle(root, artifacts, model_u
         validate(plan_validate(root, crops_uri, model_uri, config), config)
         for config in (skipping, cropping)
     )
-    assert skipped.metrics["pairs_skipped"] == 3
-    assert skipped.metrics["pairs_centre_cropped"] == 0
+    assert skipped.details["metrics"]["pairs_skipped"] == 3
+    assert skipped.details["metrics"]["pairs_centre_cropped"] == 0
     # An image that crashed the aligner is not touched again.
-    assert cropped.metrics["pairs_skipped"] == 1
-    assert cropped.metrics["pairs_centre_cropped"] == 2
-    assert cropped.metrics["images_centre_cropped"] == 2
+    assert cropped.details["metrics"]["pairs_skipped"] == 1
+    assert cropped.details["metrics"]["pairs_centre_cropped"] == 2
+    assert cropped.details["metrics"]["images_centre_cropped"] == 2
 
 
 def test_the_photographs_must_still_be_there(root, artifacts, model_uri, pairs):

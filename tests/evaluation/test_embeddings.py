@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from facenet_core import storage
+from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.evaluation.embeddings import Crop, decode, embed_crops, read_crops
 from facenet_core.models.face_model import Embedder
@@ -18,9 +19,10 @@ def embedder(model_uri):
     return Embedder.load(model_uri)
 
 
-def embed(uri, embedder, ids, **options):
-    manifest = storage.open_artifact(uri, "align")
-    return embed_crops(uri, manifest, ids, embedder, **{"batch_size": 3, **options})
+def embed(uri, embedder, ids, *, batch_size=3, use_flipped_images=False, **options):
+    crops = storage.open_artifact(uri, "align")
+    config = ValidateConfig(lfw_batch_size=batch_size, use_flipped_images=use_flipped_images)
+    return embed_crops(crops, ids, embedder, config, **options)
 
 
 def test_each_image_is_embedded_once_in_the_order_of_the_ids(crops_uri, embedder):
@@ -67,8 +69,8 @@ def test_progress_counts_images(crops_uri, embedder):
 
 
 def test_only_the_first_face_counts(crops_uri):
-    manifest = storage.open_artifact(crops_uri, "align")
-    (found,) = read_crops(crops_uri, manifest, {image_id(0, 1)})
+    crops = storage.open_artifact(crops_uri, "align")
+    (found,) = read_crops(crops, {image_id(0, 1)})
     assert found == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"], 1.0, SIZE)
 
 

@@ -11,7 +11,7 @@ from facenet_core import storage
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError, ModelError, PairsError
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
-from facenet_core.evaluation.protocol.verification import verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 from facenet_core.evaluation.stage import check_pairs, finish, plan_validate, validate
 from facenet_core.storage import parquet
 from tests.support.small_artifacts import image_id, publish_model
@@ -52,16 +52,18 @@ def test_the_report_is_an_artifact(report, crops_uri, model_uri):
 def test_metrics_are_what_the_parquet_files_give(report):
     uri, validated = report
     metrics = json.loads(storage.read_bytes(storage.join(uri, "metrics.json")))
-    assert metrics == validated.metrics
+    assert metrics == validated.details["metrics"]
     pairs = pq.read_table(storage.join(uri, "pairs.parquet")).drop_null()
     table = pq.read_table(storage.join(uri, "embeddings.parquet"))
     row_of = {name: row for row, name in enumerate(table["image_id"].to_pylist())}
     again = verify(
         np.array(table["embedding"].to_pylist(), np.float32),
-        np.array([row_of[name] for name in pairs["image_id_a"].to_pylist()]),
-        np.array([row_of[name] for name in pairs["image_id_b"].to_pylist()]),
-        pairs["same"].to_numpy(),
-        pairs["fold"].to_numpy(),
+        IndexedPairs(
+            np.array([row_of[name] for name in pairs["image_id_a"].to_pylist()]),
+            np.array([row_of[name] for name in pairs["image_id_b"].to_pylist()]),
+            pairs["same"].to_numpy(),
+            pairs["fold"].to_numpy(),
+        ),
     )
     for name in ("accuracy", "accuracy_std", "val_rate", "far", "auc", "eer", "threshold"):
         assert metrics[name] == getattr(again, name)
@@ -69,7 +71,7 @@ def test_metrics_are_what_the_parquet_files_give(report):
 
 
 def test_figures_have_intervals_by_identity(report):
-    metrics = report[1].metrics
+    metrics = report[1].details["metrics"]
     assert metrics["interval_unit"] == "identity"
     for name in ("accuracy", "auc", "eer"):
         low, high = metrics[f"{name}_interval"]
@@ -80,22 +82,22 @@ def test_figures_have_intervals_by_identity(report):
 
 def test_no_replicates_no_intervals(root, crops_uri, model_uri):
     config = ValidateConfig(**GENERATED, bootstrap_replicates=0)
-    metrics = validate(plan_validate(root, crops_uri, model_uri, config), config).metrics
+    metrics = validate(plan_validate(root, crops_uri, model_uri, config), config).details["metrics"]
     assert metrics["accuracy_interval"] is metrics["auc_interval"] is None
 
 
 def test_quality_is_that_of_the_crops(report):
-    quality = report[1].metrics["quality"]
+    quality = report[1].details["metrics"]["quality"]
     (part,) = quality["face_size"]  # all of one size
     assert (part["low"], part["high"], part["pairs"]) == (32, 32, 18)
-    assert part["accuracy"] == pytest.approx(report[1].metrics["accuracy"])
+    assert part["accuracy"] == pytest.approx(report[1].details["metrics"]["accuracy"])
 
 
 def test_identification_embeds_all_crops(root, crops_uri, model_uri, pairs_file):
     config = ValidateConfig(pairs=pairs_file, identification=True)
     validated = validate(plan_validate(root, crops_uri, model_uri, config), config)
     assert validated.counts["images"] == 12 * 6
-    found = validated.metrics["identification"]
+    found = validated.details["metrics"]["identification"]
     assert (found["gallery"], found["probes"]) == (12, 60)
     assert found["rank_1"] == found["cmc"][0] <= found["rank_5"]
     assert "cmc.png" in {part.name for part in validated.parts}
@@ -106,7 +108,7 @@ def test_groups_are_those_of_a_file(root, tmp_path, crops_uri, model_uri):
     path.write_text("identity,half\n" + "".join(f"Person_{n},{n % 2}\n" for n in range(10)))
     config = ValidateConfig(**GENERATED, groups=str(path))
     plan = plan_validate(root, crops_uri, model_uri, config)
-    metrics = validate(plan, config).metrics
+    metrics = validate(plan, config).details["metrics"]
     assert [group["group"] for group in metrics["groups"]] == ["0", "1"]
     assert metrics["groups_unknown"] == {"half": 12}
     assert 0 < sum(group["one_person"] for group in metrics["groups"]) < 60
@@ -140,10 +142,10 @@ def test_skipped_pairs_have_no_distance_and_count_as_wrong_in_accuracy_all(repor
     skipped = table.filter(table["distance"].is_null())
     assert skipped["image_id_b"][0].as_py() == image_id(0, 7)
     assert skipped["image_id_a"][1].as_py() == image_id(0, 7)
-    assert len(skipped) == validated.metrics["pairs_skipped"] == 6
+    assert len(skipped) == validated.details["metrics"]["pairs_skipped"] == 6
     # 6 of 8 pairs of every fold were evaluated.
-    expected = validated.metrics["accuracy"] * 6 / 8
-    assert validated.metrics["accuracy_all"] == pytest.approx(expected)
+    expected = validated.details["metrics"]["accuracy"] * 6 / 8
+    assert validated.details["metrics"]["accuracy_all"] == pytest.approx(expected)
 
 
 def test_equal_inputs_give_equal_files(root, crops_uri, model_uri):
@@ -158,7 +160,7 @@ def test_equal_inputs_give_equal_files(root, crops_uri, model_uri):
 def test_pairs_are_generated_from_the_crops(root, crops_uri, model_uri):
     config = ValidateConfig(**GENERATED, distance_metric="cosine", subtract_mean=True)
     plan = plan_validate(root, crops_uri, model_uri, config)
-    metrics = validate(plan, config).metrics
+    metrics = validate(plan, config).details["metrics"]
     assert [fold["pairs"] for fold in metrics["folds"]] == [40] * 3
     assert (metrics["pairs"], metrics["pairs_skipped"]) == (120, 0)
     assert metrics["accuracy"] == metrics["accuracy_all"]
@@ -168,9 +170,9 @@ def test_pairs_are_generated_from_the_crops(root, crops_uri, model_uri):
 def test_people_that_training_saw_are_counted(root, crops_uri, report):
     model_uri = publish_model(root, "seen", labels=("Person_0", "Person_3", "Somebody_Else"))
     config = ValidateConfig(**GENERATED)
-    metrics = validate(plan_validate(root, crops_uri, model_uri, config), config).metrics
+    metrics = validate(plan_validate(root, crops_uri, model_uri, config), config).details["metrics"]
     assert (metrics["people"], metrics["people_in_training"]) == (12, 2)
-    assert report[1].metrics["people_in_training"] == 0
+    assert report[1].details["metrics"]["people_in_training"] == 0
 
 
 def test_progress_counts_images(root, crops_uri, model_uri, pairs_file):
@@ -239,7 +241,7 @@ def test_a_report_can_have_a_name(root, crops_uri, model_uri):
     assert plan.uri == storage.join(root, "reports", "monday", plan.fingerprint)
 
 
-def test_planning_does_not_load_the_engine(root, crops_uri, model_uri):
+def test_planning_does_not_load_the_backend(root, crops_uri, model_uri):
     code = (
         "import sys\n"
         "from facenet_core.config import ValidateConfig\n"
@@ -255,9 +257,7 @@ def test_pairs_are_drawn_once_for_checking_and_validating(crops_uri):
     config = ValidateConfig(**GENERATED, pairs_seed=8)
     crops = storage.open_artifact(crops_uri, "align")
     check_pairs(crops_uri, config)
-    assert choose_pairs(crops_uri, crops, config).pairs is (
-        choose_pairs(crops_uri, crops, config).pairs
-    )
+    assert choose_pairs(crops, config).pairs is choose_pairs(crops, config).pairs
 
 
 def test_pairs_can_be_checked_before_there_is_a_model(crops_uri, pairs_file):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from facenet_core.datasets.pairs.generate import generate
 from facenet_core.errors import ConfigError
-from facenet_core.evaluation.protocol.verification import verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 from facenet_core.synthetic_faces import generate as synthetic
 from facenet_core.synthetic_faces import head
 
@@ -204,5 +204,6 @@ def test_colours_alone_do_not_tell_people_apart():
     row = {image_id: number for number, image_id in enumerate(identity_of)}
     drawn = generate(identity_of, nrof_folds=10, per_fold=30, seed=0)
     a, b = ([row[each] for each in side] for side in (drawn.image_id_a, drawn.image_id_b))
-    result = verify(np.array(thumbnails), np.array(a), np.array(b), drawn.same, drawn.fold)
+    pairs = IndexedPairs(np.array(a), np.array(b), drawn.same, drawn.fold)
+    result = verify(np.array(thumbnails), pairs)
     assert 0.5 < result.accuracy < 0.75

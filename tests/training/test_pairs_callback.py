@@ -45,7 +45,7 @@ def test_an_epoch_is_measured_as_the_validate_stage_would(tmp_path, crops_uri, o
     config = ValidateConfig(pairs=others["lfw_pairs"], bootstrap_replicates=0)
     figures = validate(
         plan_validate(str(tmp_path), others["lfw_dir"], model, config), config
-    ).metrics
+    ).details["metrics"]
     last = history(model)[-1]
     assert last["lfw_accuracy"] == pytest.approx(figures["accuracy"])
     assert last["lfw_auc"] == pytest.approx(figures["auc"])

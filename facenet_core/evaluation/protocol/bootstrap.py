@@ -1,9 +1,9 @@
-"""Bootstrap intervals: how far the figures of a verification could be from their true values.
+"""Bootstrap intervals: how far the metrics of a verification could be from their true values.
 
 People are drawn with replacement, not pairs, since pairs that share a person err together. A
 person drawn c times gives each pair of theirs the weight c, and a pair of two people weighs the
 product of both (Owen and Eckles 2012, "Bootstrapping data arrays of arbitrary order", who show
-that this errs on the side of width). Figures are computed from weights, never from copies: all
+that this errs on the side of width). Metrics are computed from weights, never from copies: all
 replicates of one block at a time are rows of a matrix.
 """
 
@@ -25,7 +25,7 @@ from facenet_core.evaluation.protocol.verification import (
 Unit = Literal["identity", "pair"]
 
 LEVEL = 0.95
-FIGURES = ("accuracy", "val_rate", "auc", "eer")
+METRICS = ("accuracy", "val_rate", "auc", "eer")
 _BLOCK_CELLS = 2**22
 _FALSE_ACCEPTS = 10
 
@@ -53,12 +53,12 @@ class Sampling:
             identity_b: str objects [n], who is on its second.
             same: bool [n], whether both are of one person.
         """
-        known = all(identity_a) and all(identity_b)
-        if not known or np.any((identity_a == identity_b) != same):
+        complete = all(identity_a) and all(identity_b)
+        if not complete or np.any((identity_a == identity_b) != same):
             pairs = np.arange(len(same))
             return cls("pair", pairs, pairs)
-        _, places = np.unique(np.concatenate([identity_a, identity_b]), return_inverse=True)
-        return cls("identity", places[: len(same)], places[len(same) :])
+        _, numbers = np.unique(np.concatenate([identity_a, identity_b]), return_inverse=True)
+        return cls("identity", numbers[: len(same)], numbers[len(same) :])
 
     def weights(self, replicates: int, seed: int) -> Iterator[np.ndarray]:
         """Blocks float32 [k, n] of the pairs' weights, `replicates` rows in all.
@@ -70,57 +70,38 @@ class Sampling:
         rng = np.random.default_rng(seed)
         chances = np.full(people, 1 / people)
         for start in range(0, replicates, size):
-            drawn = rng.multinomial(people, chances, min(size, replicates - start))
-            drawn = drawn.astype(np.float32)
+            times = rng.multinomial(people, chances, min(size, replicates - start))
+            times = times.astype(np.float32)
             one_person = self.person_a == self.person_b
-            yield drawn[:, self.person_a] * np.where(one_person, 1, drawn[:, self.person_b])
+            yield times[:, self.person_a] * np.where(one_person, 1, times[:, self.person_b])
 
 
-def replicate(
-    verification: Verification,
-    same: np.ndarray,
-    fold: np.ndarray,
-    weights: np.ndarray,
-    far_target: float,
-) -> dict[str, np.ndarray]:
-    """`FIGURES` of weighted pairs, the thresholds chosen anew.
+def replicate(verification: Verification, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """`METRICS` of weighted pairs, the thresholds chosen anew.
 
     Args:
         verification: of the pairs without weights.
-        same: bool [n], as given to `verify`.
-        fold: int [n], as given to `verify`.
         weights: float [k, n], one row a replicate.
-        far_target: false accept rate of VAL.
 
     Returns:
         float64 [k] each; NaN where a replicate has no pairs of one kind.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        accuracy, val_rate = _protocol(verification, same, fold, weights, far_target)
-        auc, eer = _exact(verification.distances, same, weights)
+        accuracy, val_rate = _protocol(verification, weights)
+        auc, eer = _exact(verification.distances, verification.pairs.same, weights)
     return {"accuracy": accuracy, "val_rate": val_rate, "auc": auc, "eer": eer}
 
 
 def replicates(
-    verification: Verification,
-    same: np.ndarray,
-    fold: np.ndarray,
-    sampling: Sampling,
-    *,
-    far_target: float,
-    count: int,
-    seed: int = 0,
+    verification: Verification, sampling: Sampling, *, count: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """`FIGURES` of `count` bootstrap replicates, float64 [count] each; see `replicate`.
+    """`METRICS` of `count` bootstrap replicates, float64 [count] each; see `replicate`.
 
     The same sampling and seed draw the same people for every verification, so that replicates of
     two models can be compared one by one.
     """
-    blocks = [
-        replicate(verification, same, fold, weights, far_target)
-        for weights in sampling.weights(count, seed)
-    ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in FIGURES}
+    blocks = [replicate(verification, weights) for weights in sampling.weights(count, seed)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in METRICS}
 
 
 def supports_val(same: np.ndarray, far_target: float) -> bool:
@@ -132,7 +113,7 @@ def supports_val(same: np.ndarray, far_target: float) -> bool:
 
 
 def interval(values: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of replicates; None where fewer than half of them have a figure."""
+    """The middle 95 % of replicates; None where fewer than half of them have a value."""
     finite = values[np.isfinite(values)]
     if len(finite) < max(2, len(values) / 2):
         return None
@@ -140,41 +121,36 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def intervals(found: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float] | None]:
-    """`interval` of each figure."""
-    return {name: interval(values) for name, values in found.items()}
+def intervals(replicated: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float] | None]:
+    """`interval` of each metric."""
+    return {name: interval(values) for name, values in replicated.items()}
 
 
-def _protocol(
-    verification: Verification,
-    same: np.ndarray,
-    fold: np.ndarray,
-    weights: np.ndarray,
-    far_target: float,
-) -> tuple[np.ndarray, np.ndarray]:
+def _protocol(verification: Verification, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean accuracy and mean VAL over the folds, float64 [k]."""
+    same, fold = verification.pairs.same, verification.pairs.fold
     accuracies, rates = [], []
     grids = (ACCURACY_THRESHOLDS, VAL_THRESHOLDS)
     by_fold = verification.distances_by_fold
-    for place, number in enumerate(np.unique(fold)):
+    for index, number in enumerate(np.unique(fold)):
         test = fold == number
-        distances = by_fold[place if len(by_fold) > 1 else 0]
-        if place == 0 or len(by_fold) > 1:
+        distances = by_fold[index if len(by_fold) > 1 else 0]
+        if index == 0 or len(by_fold) > 1:
             whole = [_Counts.of(distances, same, weights, grid) for grid in grids]
         tested = [_Counts.of(distances[test], same[test], weights[:, test], grid) for grid in grids]
         training = [all_.minus(some) for all_, some in zip(whole, tested, strict=True)]
         best = np.argmax(training[0].accuracy(), axis=1)
         accuracies.append(np.take_along_axis(tested[0].accuracy(), best[:, None], axis=1)[:, 0])
-        thresholds = _far_thresholds(training[1].far(), far_target)
+        thresholds = _far_thresholds(training[1].far(), verification.far_target)
         match = (distances[test] < thresholds[:, None]) & same[test]
         rates.append((weights[:, test] * match).sum(axis=1) / tested[0].of_one)
-    return _mean_of_known(np.stack(accuracies)), _mean_of_known(np.stack(rates))
+    return _finite_mean(np.stack(accuracies)), _finite_mean(np.stack(rates))
 
 
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the folds, float64 [k] of [f, k], that have a figure; NaN where none has."""
-    known = np.isfinite(values)
-    return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
+def _finite_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the folds, float64 [k] of [f, k], that have a value; NaN where none has."""
+    finite = np.isfinite(values)
+    return np.where(finite, values, 0).sum(axis=0) / finite.sum(axis=0)
 
 
 @dataclass(frozen=True)
@@ -192,14 +168,14 @@ class _Counts:
     ) -> _Counts:
         below, total = {}, {}
         for kind in (True, False):
-            chosen = same == kind
+            mask = same == kind
             # A pair counts from the first threshold that is above its distance.
-            bins = np.searchsorted(thresholds, distances[chosen], side="right")
+            bins = np.searchsorted(thresholds, distances[mask], side="right")
             shape = (len(bins), len(thresholds) + 1)
             cells = (np.ones(len(bins), np.float32), (np.arange(len(bins)), bins))
-            histogram = weights[:, chosen] @ sparse.csr_matrix(cells, shape=shape)
+            histogram = weights[:, mask] @ sparse.csr_matrix(cells, shape=shape)
             below[kind] = np.cumsum(histogram, axis=1, dtype=np.float64)[:, :-1]
-            total[kind] = weights[:, chosen].sum(axis=1, dtype=np.float64)
+            total[kind] = weights[:, mask].sum(axis=1, dtype=np.float64)
         return cls(below[True], below[False], total[True], total[False])
 
     def minus(self, other: _Counts) -> _Counts:
@@ -226,8 +202,8 @@ def _far_thresholds(far: np.ndarray, far_target: float) -> np.ndarray:
     rows = np.arange(len(far))
     rise = far[rows, high] - far[rows, low]
     step = np.where(rise > 0, (far_target - far[rows, low]) / rise, 0)
-    found = VAL_THRESHOLDS[low] + step * (VAL_THRESHOLDS[high] - VAL_THRESHOLDS[low])
-    return np.where(far[:, -1] < far_target, 0.0, found)
+    thresholds = VAL_THRESHOLDS[low] + step * (VAL_THRESHOLDS[high] - VAL_THRESHOLDS[low])
+    return np.where(far[:, -1] < far_target, 0.0, thresholds)
 
 
 def _exact(

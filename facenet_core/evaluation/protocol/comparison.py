@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facenet_core.evaluation.protocol.bootstrap import (
-    FIGURES,
+    METRICS,
     Sampling,
     interval,
     replicates,
@@ -18,7 +18,7 @@ from facenet_core.evaluation.protocol.verification import Verification
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both models, and that of the second less that of the first.
+    """A metric of both models, and that of the second less that of the first.
 
     Attributes:
         low, high: 95 % bootstrap interval of the difference; None where there is none.
@@ -35,11 +35,11 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What tells two models apart.
+class ModelComparison:
+    """How two models differ on the same pairs; the fields are the keys of `comparison.json`.
 
     Attributes:
-        figures: by name, each of `bootstrap.FIGURES`.
+        figures: by name, each of `bootstrap.METRICS`.
         only_first: pairs that only the first model decides rightly, by the thresholds of its folds.
         only_second: pairs that only the second decides rightly.
         both, neither: the others.
@@ -60,39 +60,33 @@ class Comparison:
 def compare(
     first: Verification,
     second: Verification,
-    same: np.ndarray,
-    fold: np.ndarray,
     sampling: Sampling,
     *,
-    far_target: float,
     count: int,
-) -> Comparison:
+) -> ModelComparison:
     """Compare two models by a paired bootstrap and McNemar's test.
 
     Args:
-        first, second: both of the same pairs in the same order.
-        same: bool [n], as given to `verify`.
-        fold: int [n], as given to `verify`.
+        first, second: both of the same pairs in the same order, with VAL at the same rate.
         sampling: what the bootstrap draws.
-        far_target: false accept rate of VAL.
         count: bootstrap replicates; both models get the same ones.
     """
-    right_a, right_b = (each.accepted(fold) == same for each in (first, second))
+    right_a, right_b = first.correct(), second.correct()
     only_first, only_second = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    drawn_a, drawn_b = (
-        replicates(each, same, fold, sampling, far_target=far_target, count=count)
+    replicates_a, replicates_b = (
+        replicates(each, sampling, count=count)
         if count
-        else {name: np.empty(0) for name in FIGURES}
+        else {name: np.empty(0) for name in METRICS}
         for each in (first, second)
     )
-    if not supports_val(same, far_target):
-        drawn_a["val_rate"] = np.full(count, np.nan)
-    return Comparison(
+    if not supports_val(first.pairs.same, first.far_target):
+        replicates_a["val_rate"] = np.full(count, np.nan)
+    return ModelComparison(
         figures={
             name: _difference(
-                getattr(first, name), getattr(second, name), drawn_b[name] - drawn_a[name]
+                getattr(first, name), getattr(second, name), replicates_b[name] - replicates_a[name]
             )
-            for name in FIGURES
+            for name in METRICS
         },
         only_first=only_first,
         only_second=only_second,
@@ -111,13 +105,13 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0
 
 
-def _difference(first: float, second: float, drawn: np.ndarray) -> Difference:
-    finite = drawn[np.isfinite(drawn)]
-    found = interval(drawn)
-    if found is None:
+def _difference(first: float, second: float, differences: np.ndarray) -> Difference:
+    finite = differences[np.isfinite(differences)]
+    ends = interval(differences)
+    if ends is None:
         return Difference(first, second, second - first, None, None, None)
     # Replicates of exactly zero speak for neither side.
     below = (finite < 0).sum() + 0.5 * (finite == 0).sum()
     smaller = min(below, len(finite) - below)
     p_value = min(1.0, 2 * (smaller + 1) / (len(finite) + 1))
-    return Difference(first, second, second - first, *found, float(p_value))
+    return Difference(first, second, second - first, *ends, float(p_value))

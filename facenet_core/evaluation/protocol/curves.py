@@ -1,4 +1,4 @@
-"""ROC curves of distances, and the figures that are read from them."""
+"""ROC curves of distances, and the metrics that are read from them."""
 
 from __future__ import annotations
 

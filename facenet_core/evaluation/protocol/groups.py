@@ -18,6 +18,7 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.protocol.curves import area_under, equal_error_rate, roc
+from facenet_core.evaluation.protocol.verification import Verification
 from facenet_core.text import files
 
 _KEYS = ("image_id", "identity")
@@ -43,8 +44,35 @@ class Attributes:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """What a model says of n pairs.
+
+    Attributes:
+        same: bool [n], whether both images are of one person.
+        distances: float64 [n].
+        accepted: bool [n], taken for one person.
+        accepted_at_val: bool [n], by the threshold of VAL.
+    """
+
+    same: np.ndarray
+    distances: np.ndarray
+    accepted: np.ndarray
+    accepted_at_val: np.ndarray
+
+    @classmethod
+    def of(cls, verification: Verification) -> Decisions:
+        """By the thresholds of the folds."""
+        return cls(
+            verification.pairs.same,
+            verification.distances,
+            verification.accepted(),
+            verification.accepted(at_val=True),
+        )
+
+
+@dataclass(frozen=True)
 class Group:
-    """Figures of the pairs within one group; None where there are no pairs to take one from.
+    """Metrics of the pairs within one group; None where there are no pairs to take one from.
 
     Attributes:
         fmr: false match rate, share of the pairs of two people taken for one.
@@ -108,55 +136,52 @@ def by_group(
     attribute: str,
     group_a: np.ndarray,
     group_b: np.ndarray,
-    same: np.ndarray,
-    distances: np.ndarray,
-    accepted: np.ndarray,
-    accepted_at_val: np.ndarray,
+    decisions: Decisions,
 ) -> list[Group]:
-    """Figures of each group of an attribute, in the order of their names.
+    """Metrics of each group of an attribute, in the order of their names.
 
     Args:
         attribute: its name.
         group_a: str objects [n], the value for each pair's first image; empty: not known.
         group_b: str objects [n], for its second.
-        same: bool [n], whether both are of one person.
-        distances: float64 [n].
-        accepted: bool [n], taken for one person.
-        accepted_at_val: bool [n], by the threshold of VAL.
+        decisions: on the pairs.
     """
+    same, accepted = decisions.same, decisions.accepted
     inside = (group_a == group_b) & (group_a != "")
 
-    def figures(name: str, chosen: np.ndarray) -> Group:
-        one, two = chosen & same, chosen & ~same
-        curve = roc(distances[chosen], same[chosen]) if one.any() and two.any() else None
+    def measure(name: str, members: np.ndarray) -> Group:
+        one, two = members & same, members & ~same
+        curve = (
+            roc(decisions.distances[members], same[members]) if one.any() and two.any() else None
+        )
         return Group(
             attribute,
             name,
             int(one.sum()),
             int(two.sum()),
-            _mean((accepted == same)[chosen]),
+            _mean((accepted == same)[members]),
             _mean(accepted[two]),
             _mean(~accepted[one]),
-            _mean(accepted_at_val[one]),
-            _mean(accepted_at_val[two]),
+            _mean(decisions.accepted_at_val[one]),
+            _mean(decisions.accepted_at_val[two]),
             area_under(curve) if curve else None,
             equal_error_rate(curve) if curve else None,
         )
 
-    everyone = figures("", inside)
-    found = [figures(name, inside & (group_a == name)) for name in sorted({*group_a[inside]})]
+    everyone = measure("", inside)
+    groups = [measure(name, inside & (group_a == name)) for name in sorted({*group_a[inside]})]
     return [
         replace(
             group,
             fmr_ratio=_ratio(group.fmr, everyone.fmr),
             fnmr_ratio=_ratio(group.fnmr, everyone.fnmr),
         )
-        for group in found
+        for group in groups
     ]
 
 
-def _mean(chosen: np.ndarray) -> float | None:
-    return float(chosen.mean()) if len(chosen) else None
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

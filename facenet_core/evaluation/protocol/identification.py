@@ -72,7 +72,7 @@ def identify(
     Args:
         vectors: float [n, d].
         identities: str objects [n]; images of nobody known (empty) are left out.
-        distance_metric: as in verification; of vectors of equal length both give the same order.
+        distance_metric: as in verification; both give vectors of equal length the same order.
         subtract_mean: first subtract the mean of all vectors.
         seed: of the gallery, and of who is enrolled.
 
@@ -103,9 +103,9 @@ def identify(
 
 
 def _half(people: int, rng: np.random.Generator) -> np.ndarray:
-    chosen = np.zeros(people, bool)
-    chosen[rng.permutation(people)[: (people + 1) // 2]] = True
-    return chosen
+    enrolled = np.zeros(people, bool)
+    enrolled[rng.permutation(people)[: (people + 1) // 2]] = True
+    return enrolled
 
 
 def _search(
@@ -129,12 +129,12 @@ def _search(
     size = max(1, _BLOCK_CELLS // len(gallery))
     for start in range(0, len(probes), size):
         block = slice(start, start + size)
-        chosen = probes[block]
-        probe = vectors[chosen]
+        images = probes[block]
+        probe = vectors[images]
         distances = np.sum(probe**2, axis=1)[:, None] + squares - 2 * probe @ faces.T
         # Sums in another order differ in their last digits: those are no reason to be nearer.
         distances = np.round(distances, 10)
-        rows, right = np.arange(len(chosen)), people[chosen]
+        rows, right = np.arange(len(images)), people[images]
         mates[block] = distances[rows, right]
         ranks[block] = (distances <= mates[block, None]).sum(axis=1)
         distances[rows, right] = np.inf
@@ -146,7 +146,7 @@ def _search(
 def _open_set(
     mates: np.ndarray, others: np.ndarray, probe_enrolled: np.ndarray
 ) -> tuple[OpenSet, ...]:
-    found: dict[float, list[float]] = {far: [] for far in OPEN_FARS}
+    rates_at: dict[float, list[float]] = {far: [] for far in OPEN_FARS}
     for nearest, inside in zip(others, probe_enrolled, strict=True):
         strangers = np.sort(nearest[~inside])
         first = np.where(mates < nearest, mates, np.inf)[inside]
@@ -154,9 +154,9 @@ def _open_set(
             if far * len(strangers) >= 1 and len(first):
                 # At most this share of the strangers is nearer than the threshold.
                 threshold = strangers[int(far * len(strangers))]
-                found[far].append(float((first < threshold).mean()))
+                rates_at[far].append(float((first < threshold).mean()))
     return tuple(
         OpenSet(far, float(np.mean(rates)), float(np.std(rates)))
-        for far, rates in found.items()
+        for far, rates in rates_at.items()
         if rates
     )

@@ -1,7 +1,7 @@
 """Face verification by the LFW protocol: are two images of one person?
 
 The definitions are those of LFW (Huang et al. 2007) and of FaceNet (Schroff et al. 2015), with the
-choices of davidsandberg/facenet, so that the same embeddings give the same figures: squared
+choices of davidsandberg/facenet, so that the same embeddings give the same metrics: squared
 Euclidean distances, a grid of thresholds, and for each fold the threshold that does best on all
 others. Unlike there, folds are given by number and stay as they are when pairs are left out.
 """
@@ -22,6 +22,23 @@ FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
+class IndexedPairs:
+    """Pairs of images, by the rows of their embeddings.
+
+    Attributes:
+        a: int [n], row of each pair's first image.
+        b: int [n], row of its second.
+        same: bool [n], whether both are of one person.
+        fold: int [n], the fold that tests the pair.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+
+
+@dataclass(frozen=True)
 class Fold:
     """One test fold. `val_rate` or `far` is NaN where it has no pairs of one or of two people.
 
@@ -30,7 +47,7 @@ class Fold:
         pairs: how many it has.
         accuracy: share of them that `threshold` decides rightly.
         threshold: of the best accuracy on the other folds; a smaller distance is a match.
-        val_threshold: of the wanted false accept rate on the other folds.
+        val_threshold: of the false accept rate of VAL on the other folds.
         val_rate: share of the pairs of one person below `val_threshold`.
         far: share of the pairs of two people below `val_threshold`.
     """
@@ -68,6 +85,8 @@ class Verification:
     """What the protocol says of embeddings on pairs; means and deviations are over the folds.
 
     Attributes:
+        pairs: the n pairs.
+        far_target: false accept rate at which VAL was taken.
         distances: float64 [n]; where the mean is subtracted, that of the pair's own test fold.
         distances_by_fold: float64 [f, n], as each test fold's mean leaves them; [1, n] where no
             mean is subtracted.
@@ -82,6 +101,8 @@ class Verification:
         roc: the exact curve.
     """
 
+    pairs: IndexedPairs
+    far_target: float
     accuracy: float
     accuracy_std: float
     val_rate: float
@@ -100,24 +121,24 @@ class Verification:
     distances_by_fold: np.ndarray
     roc: Roc
 
-    def accepted(self, fold: np.ndarray, *, at_val: bool = False) -> np.ndarray:
+    def accepted(self, *, at_val: bool = False) -> np.ndarray:
         """Bool [n]: the pairs that the threshold of their fold takes for one person.
 
         Args:
-            fold: int [n], as given to `verify`.
             at_val: by the folds' `val_threshold`.
         """
         threshold_of = {f.fold: f.val_threshold if at_val else f.threshold for f in self.folds}
-        numbers, places = np.unique(fold, return_inverse=True)
-        return self.distances < np.array([threshold_of[int(n)] for n in numbers])[places]
+        numbers, index = np.unique(self.pairs.fold, return_inverse=True)
+        return self.distances < np.array([threshold_of[int(n)] for n in numbers])[index]
+
+    def correct(self) -> np.ndarray:
+        """Bool [n]: the pairs that the threshold of their fold decides rightly."""
+        return self.accepted() == self.pairs.same
 
 
 def verify(
     embeddings: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    same: np.ndarray,
-    fold: np.ndarray,
+    pairs: IndexedPairs,
     *,
     distance_metric: Metric = "euclidean",
     subtract_mean: bool = False,
@@ -127,10 +148,7 @@ def verify(
 
     Args:
         embeddings: float [m, d], one row an image.
-        a: int [n], row of each pair's first image.
-        b: int [n], row of its second.
-        same: bool [n], whether both are of one person.
-        fold: int [n], the fold that tests the pair.
+        pairs: n pairs of these rows.
         distance_metric: `euclidean` (squared) or `cosine` (angle/π).
         subtract_mean: first subtract the mean embedding of the other folds' pairs.
         far_target: false accept rate at which VAL is taken.
@@ -139,18 +157,19 @@ def verify(
         PairsError: fewer than two folds hold pairs of one person, or of two.
         ArtifactError: an embedding is not finite.
     """
+    same, fold = pairs.same, pairs.fold
     check_folds(same, fold)
     _check_finite(embeddings)
-    by_fold = _distances_by_fold(embeddings, a, b, fold, distance_metric, subtract_mean)
+    by_fold = _distances_by_fold(embeddings, pairs, distance_metric, subtract_mean)
     distances = np.empty(len(fold))
     targets = [t for t in FAR_TARGETS if t * (~same).sum() >= 1]
     folds, rates, tpr, fpr = [], [], [], []
-    for place, number in enumerate(np.unique(fold)):
+    for index, number in enumerate(np.unique(fold)):
         test = fold == number
-        found = by_fold[place if subtract_mean else 0]
-        distances[test] = found[test]
-        training = _Distances.of(found[~test], same[~test])
-        tested = _Distances.of(found[test], same[test])
+        of_fold = by_fold[index if subtract_mean else 0]
+        distances[test] = of_fold[test]
+        training = _Distances.of(of_fold[~test], same[~test])
+        tested = _Distances.of(of_fold[test], same[test])
         folds.append(_test_fold(int(number), training, tested, far_target))
         rates.append([tested.rates(_val_threshold(training, t)) for t in targets])
         true_rate, false_rate = tested.rates(ACCURACY_THRESHOLDS)
@@ -162,6 +181,8 @@ def verify(
     accuracies = [each.accuracy for each in folds]
     val_rates = [each.val_rate for each in folds]
     return Verification(
+        pairs=pairs,
+        far_target=far_target,
         accuracy=float(np.mean(accuracies)),
         accuracy_std=float(np.std(accuracies)),
         val_rate=float(np.nanmean(val_rates)),
@@ -177,12 +198,12 @@ def verify(
         rates=tuple(
             Rate(
                 target,
-                float(np.nanmean([fold_rates[place][0] for fold_rates in rates])),
-                float(np.nanstd([fold_rates[place][0] for fold_rates in rates])),
-                float(np.nanmean([fold_rates[place][1] for fold_rates in rates])),
+                float(np.nanmean([fold_rates[index][0] for fold_rates in rates])),
+                float(np.nanstd([fold_rates[index][0] for fold_rates in rates])),
+                float(np.nanmean([fold_rates[index][1] for fold_rates in rates])),
                 *tar_at(exact, target),
             )
-            for place, target in enumerate(targets)
+            for index, target in enumerate(targets)
         ),
         folds=tuple(folds),
         distances=distances,
@@ -192,18 +213,14 @@ def verify(
 
 
 def _distances_by_fold(
-    embeddings: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    fold: np.ndarray,
-    metric: Metric,
-    subtract_mean: bool,
+    embeddings: np.ndarray, pairs: IndexedPairs, metric: Metric, subtract_mean: bool
 ) -> np.ndarray:
+    a, b = pairs.a, pairs.b
     if not subtract_mean:
         return pair_distances(embeddings, a, b, metric)[None]
     rows = []
-    for number in np.unique(fold):
-        training = fold != number
+    for number in np.unique(pairs.fold):
+        training = pairs.fold != number
         mean = mean_embedding(embeddings, a[training], b[training])
         rows.append(pair_distances(embeddings, a, b, metric, mean))
     return np.stack(rows)
@@ -264,7 +281,7 @@ def far_threshold(far: np.ndarray, far_target: float) -> float:
 
     Args:
         far: float [4000], false accept rate at each of `VAL_THRESHOLDS`, never falling.
-        far_target: the rate wanted.
+        far_target: the rate to reach.
 
     Returns:
         The threshold; 0, which accepts nothing, where the rate is never reached.
@@ -287,8 +304,8 @@ def check_folds(same: np.ndarray, fold: np.ndarray) -> None:
     Raises:
         PairsError: fewer than two folds hold pairs of one person, or of two.
     """
-    for kind, chosen in (("one person", same), ("two people", ~same)):
-        folds = len(np.unique(fold[chosen]))
+    for kind, mask in (("one person", same), ("two people", ~same)):
+        folds = len(np.unique(fold[mask]))
         if folds < 2:
             raise PairsError(
                 f"pairs of {kind} are in {folds} of {len(np.unique(fold))} folds, at least two are "

@@ -1,4 +1,4 @@
-"""The report: one self-contained page of figures, plots and faces, and the plots as files."""
+"""The report: one self-contained page of metrics, plots and faces, and the plots as files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from markupsafe import Markup
 
 from facenet_core import storage
 from facenet_core.config import ValidateConfig
-from facenet_core.evaluation.embeddings import Embeddings
-from facenet_core.evaluation.evaluated_pairs import Trial
-from facenet_core.evaluation.protocol.verification import Verification
 from facenet_core.evaluation.report import pictures, plots
-from facenet_core.evaluation.report.pictures import Pictures, Skipped
-from facenet_core.storage import Manifest, Plan, parquet
+from facenet_core.evaluation.report.metrics import Evaluation
+from facenet_core.evaluation.report.pictures import ReportPictures, Skipped
+from facenet_core.storage import Artifact, Plan, parquet
 from facenet_core.text.plural import plural
 from facenet_core.text.printable import printable
 
@@ -40,73 +38,66 @@ class Page:
     histogram: Markup
     cmc: Markup | None
     training: Sequence[tuple[str, Markup]]
-    pictures: Pictures
+    pictures: ReportPictures
     skipped: Sequence[Skipped]
     skipped_reasons: Sequence[tuple[str, int]]
-    crops: Manifest
-    model: Manifest
+    crops: Artifact
+    model: Artifact
     made_by: Mapping[str, str]
     command: str
 
 
 def files(
-    plan: Plan,
-    config: ValidateConfig,
-    metrics: Mapping[str, Any],
-    verification: Verification,
-    trial: Trial,
-    embeddings: Embeddings,
+    plan: Plan, config: ValidateConfig, evaluation: Evaluation, metrics: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """The plots as PNG and `report.html`, by name."""
-    same = trial.pairs.same[trial.evaluated]
+    verification = evaluation.verification
+    same = verification.pairs.same
     one, two = int(same.sum()), int((~same).sum())
-    drawings = {
-        "roc": plots.roc_drawing(
+    drawn = {
+        "roc": plots.roc_plot(
             [("", verification.roc)], two, config.far_target, verification.val_rate
         ),
-        "det": plots.det_drawing(verification.roc, one, two),
-        "histogram": plots.histogram_drawing(
+        "det": plots.det_plot(verification.roc, one, two),
+        "histogram": plots.histogram_plot(
             verification.distances, same, verification.threshold, config.distance_metric
         ),
     }
     if "identification" in metrics:
-        drawings["cmc"] = plots.cmc_drawing(metrics["identification"]["cmc"])
+        drawn["cmc"] = plots.cmc_plot(metrics["identification"]["cmc"])
     titles = {
         "roc": "ROC curve",
         "det": "DET curve",
         "histogram": "Histogram of distances",
         "cmc": "Cumulative match curve",
     }
-    crops_uri, model_uri = (given.uri for given in plan.inputs)
-    crops = storage.open_artifact(crops_uri, "align")
-    model = storage.open_artifact(model_uri, "train")
-    drawn = {name: svg(drawing, titles[name]) for name, drawing in drawings.items()}
+    svgs = {name: svg(plot, titles[name]) for name, plot in drawn.items()}
     page = Page(
         plan=plan,
         metrics=metrics,
-        images=len(embeddings.image_ids),
+        images=len(evaluation.embeddings.image_ids),
         one_person=one,
         two_people=two,
-        roc=drawn["roc"],
-        det=drawn["det"],
-        histogram=drawn["histogram"],
-        cmc=drawn.get("cmc"),
-        training=training_curves(read_history(model_uri, model)),
-        pictures=pictures.collect(crops_uri, crops, verification, trial, embeddings),
-        skipped=pictures.skipped_pairs(trial),
-        skipped_reasons=pictures.reasons_of_skipping(trial),
-        crops=crops,
-        model=model,
+        roc=svgs["roc"],
+        det=svgs["det"],
+        histogram=svgs["histogram"],
+        cmc=svgs.get("cmc"),
+        training=training_curves(read_history(evaluation.model)),
+        pictures=pictures.collect(evaluation),
+        skipped=pictures.skipped_pairs(evaluation.pairs),
+        skipped_reasons=pictures.reasons_of_skipping(evaluation.pairs),
+        crops=evaluation.crops,
+        model=evaluation.model,
         made_by=storage.made_by(),
         command=command(plan, config),
     )
-    pngs = {f"{name}.png": plots.to_png(drawing.figure) for name, drawing in drawings.items()}
+    pngs = {f"{name}.png": plots.to_png(plot.figure) for name, plot in drawn.items()}
     return {**pngs, "report.html": render(page).encode()}
 
 
-def svg(drawing: plots.Drawing, title: str) -> Markup:
-    """A drawing for the page."""
-    return Markup(plots.to_svg(drawing, title))
+def svg(plot: plots.Plot, title: str) -> Markup:
+    """A plot for the page."""
+    return Markup(plots.to_svg(plot, title))
 
 
 def render(page: Page) -> str:
@@ -115,7 +106,7 @@ def render(page: Page) -> str:
 
 
 def template(name: str) -> jinja2.Template:
-    """A template of this package, with the filters that write figures."""
+    """A template of this package, with the filters that write numbers."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"),
         autoescape=True,
@@ -136,7 +127,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def _printable(value: Any) -> Any:
-    """What a template writes; attributes and file names are strangers'."""
+    """Without control characters: attributes and file names come from strangers."""
     return printable(value) if type(value) is str else value
 
 
@@ -157,41 +148,22 @@ def interval(ends: Sequence[float] | None, percents: bool = True) -> str:
     return f"{ends[0]:.4f} to {ends[1]:.4f}"
 
 
-def read_history(model_uri: str, model: Manifest) -> dict[str, list[float]]:
+def read_history(model: Artifact) -> dict[str, list[float | None]]:
     """The columns of the model's training history; empty where it has none."""
-    if not any(part.name == _HISTORY for part in model.parts):
+    if not model.has_file(_HISTORY):
         return {}
-    return parquet.read_table(storage.join(model_uri, _HISTORY)).to_pydict()
+    return parquet.read_table(model.file_uri(_HISTORY)).to_pydict()
 
 
-def training_curves(history: Mapping[str, Sequence[float]]) -> list[tuple[str, Markup]]:
+def training_curves(history: Mapping[str, Sequence[float | None]]) -> list[tuple[str, Markup]]:
     """Titles and plots of those curves that the history has."""
-    epochs = history.get("epoch")
-    if not epochs:
-        return []
-    wanted = {
-        "Loss": {"loss": "in all", "cross_entropy": "cross-entropy", "validation_loss": "held out"},
-        "Accuracy": {"accuracy": "training", "validation_accuracy": "held out"},
-        "Center loss": {"center_loss": "training"},
-        "Learning rate": {"learning_rate": "training"},
-    }
-    drawn = []
-    for title, columns in wanted.items():
-        curves = {
-            label: [math.nan if value is None else value for value in history[column]]
-            for column, label in columns.items()
-            if any(history.get(column) or ())
-        }
-        if curves:
-            drawing = plots.training_drawing(epochs, curves, log=title == "Learning rate")
-            drawn.append((title, svg(drawing, title)))
-    return drawn
+    return [(title, svg(plot, title)) for title, plot in plots.training_plots(history)]
 
 
 def command(plan: Plan, config: ValidateConfig) -> str:
-    """The command line that makes this report again, with paths as `below_root` shows them."""
+    """The command line that makes this report again, with paths as `below_root` writes them."""
     root = _root(plan)
-    words = ["facenet", "validate", *(below_root(given.uri, root) for given in plan.inputs)]
+    words = ["facenet", "validate", *(below_root(entry.uri, root) for entry in plan.inputs)]
     defaults = ValidateConfig().determining()
     for name, value in config.determining().items():
         flag = "--" + name.replace("_", "-")
@@ -203,10 +175,10 @@ def command(plan: Plan, config: ValidateConfig) -> str:
 
 
 def below_root(uri: str, root: str) -> str:
-    """A path as it is told to others: below the storage root, else its name alone.
+    """A path without the folders above the storage root; of a path elsewhere, its name alone.
 
-    Where on which machine a root lies is nobody's business who reads a report. Addresses of object
-    stores, and what is no absolute path, stay as they are.
+    A report must not reveal where a root lies on the machine that made it. URIs of object stores
+    and relative paths stay as they are.
     """
     if not uri.startswith(("/", "file:")):
         return uri

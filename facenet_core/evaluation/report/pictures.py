@@ -14,10 +14,10 @@ from PIL import Image
 
 from facenet_core.evaluation.center_crops import centre_crops
 from facenet_core.evaluation.embeddings import Embeddings, read_crops
-from facenet_core.evaluation.evaluated_pairs import Trial
+from facenet_core.evaluation.evaluated_pairs import EvaluatedPairs
 from facenet_core.evaluation.protocol.verification import Verification
+from facenet_core.evaluation.report.metrics import Evaluation
 from facenet_core.imaging.formats import openable
-from facenet_core.storage import Manifest
 
 HARDEST = 8
 SAMPLES = 16
@@ -26,7 +26,7 @@ _THUMBNAIL = 160
 
 
 @dataclass(frozen=True)
-class Face:
+class Thumbnail:
     """A crop on the page; `src` is a data URI."""
 
     image_id: str
@@ -41,11 +41,11 @@ class Face:
 
 
 @dataclass(frozen=True)
-class PairOfFaces:
+class ThumbnailPair:
     """Two crops with their distance; `wrong` if the threshold of their fold misjudges them."""
 
-    a: Face
-    b: Face
+    a: Thumbnail
+    b: Thumbnail
     distance: float
     wrong: bool
 
@@ -59,65 +59,54 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What the report shows of the crops.
+class ReportPictures:
+    """The crops on the page.
 
     `closest` are pairs of two people, `farthest` pairs of one; `false_matches` and
     `false_non_matches` count all that were judged wrongly.
     """
 
-    closest: list[PairOfFaces]
-    farthest: list[PairOfFaces]
+    closest: list[ThumbnailPair]
+    farthest: list[ThumbnailPair]
     false_matches: int
     false_non_matches: int
-    samples: list[Face]
+    samples: list[Thumbnail]
 
 
-def collect(
-    crops_uri: str,
-    crops: Manifest,
-    verification: Verification,
-    trial: Trial,
-    embeddings: Embeddings,
-) -> Pictures:
+def collect(evaluation: Evaluation) -> ReportPictures:
     """Read the crops that the report shows, each once."""
-    same, fold = trial.pairs.same[trial.evaluated], trial.pairs.fold[trial.evaluated]
-    wrong = verification.accepted(fold) != same
-    hardest = [hardest_pairs(verification, trial, same=kind) for kind in (False, True)]
-    samples = sample_images(embeddings)
-    paired = {image_id for rows in hardest for row in rows for image_id in trial.ids(row)}
-    wanted = {*samples, *paired}
-    middles = wanted & trial.centre_cropped
-    found = itertools.chain(
-        read_crops(crops_uri, crops, wanted),
-        centre_crops(crops_uri, crops, middles) if middles else (),
+    pairs, verification, crops = evaluation.pairs, evaluation.verification, evaluation.crops
+    same, wrong = verification.pairs.same, ~verification.correct()
+    hardest = [hardest_pairs(verification, same=kind) for kind in (False, True)]
+    samples = sample_images(evaluation.embeddings)
+    paired = {image_id for rows in hardest for row in rows for image_id in pairs.ids(row)}
+    image_ids = {*samples, *paired}
+    middles = image_ids & pairs.centre_cropped
+    encoded = itertools.chain(
+        read_crops(crops, image_ids), centre_crops(crops, middles) if middles else ()
     )
-    faces = {
-        crop.image_id: Face(crop.image_id, crop.identity, thumbnail(crop.data)) for crop in found
+    thumbnails = {
+        crop.image_id: Thumbnail(crop.image_id, crop.identity, data_uri(crop.data))
+        for crop in encoded
     }
-    closest, farthest = (
-        [
-            PairOfFaces(
-                *(faces[image_id] for image_id in trial.ids(row)),
-                distance=float(verification.distances[row]),
-                wrong=bool(wrong[row]),
-            )
-            for row in rows
-        ]
-        for rows in hardest
-    )
-    return Pictures(
+
+    def pair(row: int) -> ThumbnailPair:
+        a, b = (thumbnails[image_id] for image_id in pairs.ids(row))
+        return ThumbnailPair(a, b, float(verification.distances[row]), bool(wrong[row]))
+
+    closest, farthest = ([pair(row) for row in rows] for rows in hardest)
+    return ReportPictures(
         closest,
         farthest,
         int((wrong & ~same).sum()),
         int((wrong & same).sum()),
-        [faces[image_id] for image_id in samples],
+        [thumbnails[image_id] for image_id in samples],
     )
 
 
-def hardest_pairs(verification: Verification, trial: Trial, *, same: bool) -> np.ndarray:
+def hardest_pairs(verification: Verification, *, same: bool) -> np.ndarray:
     """Rows of the most distant pairs of one person, or of the closest pairs of two."""
-    rows = np.flatnonzero(trial.pairs.same[trial.evaluated] == same)
+    rows = np.flatnonzero(verification.pairs.same == same)
     distances = verification.distances[rows]
     return rows[np.argsort(-distances if same else distances, kind="stable")[:HARDEST]]
 
@@ -128,11 +117,11 @@ def sample_images(embeddings: Embeddings) -> list[str]:
     for image_id, identity in zip(embeddings.image_ids, embeddings.identities, strict=True):
         first_of.setdefault(identity or image_id, image_id)
     ids = [first_of[identity] for identity in sorted(first_of)]
-    places = np.linspace(0, len(ids) - 1, min(SAMPLES, len(ids))).astype(int)
-    return [ids[place] for place in places]
+    numbers = np.linspace(0, len(ids) - 1, min(SAMPLES, len(ids))).astype(int)
+    return [ids[number] for number in numbers]
 
 
-def thumbnail(data: bytes) -> str:
+def data_uri(data: bytes) -> str:
     """A crop as a data URI of a small JPEG."""
     with Image.open(io.BytesIO(data), formats=openable()) as image:
         small = image.convert("RGB")
@@ -142,18 +131,18 @@ def thumbnail(data: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def skipped_pairs(trial: Trial) -> list[Skipped]:
+def skipped_pairs(pairs: EvaluatedPairs) -> list[Skipped]:
     """The first few pairs that could not be evaluated."""
     skipped = []
-    for row in np.flatnonzero(trial.missing)[:SKIPPED]:
-        ids = (trial.pairs.image_id_a[row], trial.pairs.image_id_b[row])
-        reasons = [trial.reasons[image_id] for image_id in ids if image_id in trial.reasons]
-        images = tuple((image_id, image_id in trial.reasons) for image_id in ids)
+    for row in np.flatnonzero(pairs.missing)[:SKIPPED]:
+        ids = (pairs.pairs.image_id_a[row], pairs.pairs.image_id_b[row])
+        reasons = [pairs.reasons[image_id] for image_id in ids if image_id in pairs.reasons]
+        images = tuple((image_id, image_id in pairs.reasons) for image_id in ids)
         skipped.append(Skipped(images, "; ".join(dict.fromkeys(reasons))))
     return skipped
 
 
-def reasons_of_skipping(trial: Trial) -> list[tuple[str, int]]:
+def reasons_of_skipping(pairs: EvaluatedPairs) -> list[tuple[str, int]]:
     """How many images gave no crop for which reason, the most frequent first."""
-    reasons = Counter(reason.partition(":")[0] for reason in trial.reasons.values())
+    reasons = Counter(reason.partition(":")[0] for reason in pairs.reasons.values())
     return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

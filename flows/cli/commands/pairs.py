@@ -46,9 +46,8 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.housekeeping.promotion import resolve
 
     root = storage.absolute(options.storage or settings.storage or storage.default_root())
-    crops = storage.absolute(resolve(root, options.crops, "align"))
-    manifest = storage.open_artifact(crops, "align")
-    identity_of = dict(faces(crops, manifest))
+    uri = storage.absolute(resolve(root, options.crops, "align"))
+    identity_of = dict(faces(storage.open_artifact(uri, "align")))
     drawn = generate.generate(identity_of, options.folds, options.per_fold, options.seed)
     files.write(drawn, options.output)
     place = storage.absolute(options.output)

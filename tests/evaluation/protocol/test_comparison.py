@@ -4,7 +4,7 @@ import pytest
 from facenet_core.evaluation.protocol import comparison
 from facenet_core.evaluation.protocol.bootstrap import Sampling
 from facenet_core.evaluation.protocol.comparison import compare
-from facenet_core.evaluation.protocol.verification import verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 from tests.evaluation.protocol.test_bootstrap import some_pairs
 
 
@@ -12,20 +12,22 @@ def compared(noise: float, count: int = 200, pairs: int = 400):
     """A model, and the same with noise on its embeddings."""
     vectors, a, b, same, fold, *who = some_pairs(3, people=60, pairs=pairs)
     worse = vectors + noise * np.random.default_rng(0).normal(size=vectors.shape)
-    first, second = (verify(each, a, b, same, fold) for each in (vectors, worse))
-    found = compare(first, second, same, fold, Sampling.of(*who, same), far_target=0.1, count=count)
-    return found, first, second, same, fold
+    first, second = (
+        verify(each, IndexedPairs(a, b, same, fold), far_target=0.1) for each in (vectors, worse)
+    )
+    found = compare(first, second, Sampling.of(*who, same), count=count)
+    return found, first, second, same
 
 
 def test_a_worse_model_is_found_worse():
-    found, first, second, same, fold = compared(noise=1.0)
+    found, first, second, same = compared(noise=1.0)
     auc = found.figures["auc"]
     assert (auc.first, auc.second) == (first.auc, second.auc)
     assert auc.difference == second.auc - first.auc < 0
     assert auc.low < auc.difference < auc.high < 0
     assert auc.p_value < 0.05
     assert found.mcnemar_p < 0.05
-    right = [each.accepted(fold) == same for each in (first, second)]
+    right = [each.accepted() == same for each in (first, second)]
     assert found.only_first == (right[0] & ~right[1]).sum() > found.only_second
     assert found.both + found.neither + found.only_first + found.only_second == len(same)
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from facenet_core.errors import PairsError
-from facenet_core.evaluation.protocol.groups import by_group, read_attributes
-from facenet_core.evaluation.protocol.quality import by_quality
+from facenet_core.evaluation.protocol.groups import Decisions, by_group, read_attributes
 
 
 def written(tmp_path, text):
@@ -53,7 +52,7 @@ def test_groups_are_judged_within_themselves_at_the_same_thresholds():
     b = np.array(["f"] * 5 + ["m"] * 4 + ["m", ""], object)
     same = np.array([1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1], bool)
     distances = np.array([0.2, 1.2, 0.5, 1.4, 1.5, 0.3, 0.4, 1.1, 1.3, 0.1, 0.1])
-    women, men = by_group("sex", a, b, same, distances, distances < 1, distances < 0.45)
+    women, men = by_group("sex", a, b, Decisions(same, distances, distances < 1, distances < 0.45))
     assert (women.group, women.one_person, women.two_people) == ("f", 2, 3)
     assert (women.fmr, women.fnmr, women.accuracy) == (1 / 3, 1 / 2, 3 / 5)
     assert (women.val_rate, women.far) == (1 / 2, 0)
@@ -68,29 +67,6 @@ def test_groups_are_judged_within_themselves_at_the_same_thresholds():
 def test_a_group_without_pairs_of_a_kind_has_no_rate_of_it():
     only = np.array(["x", "x"], object)
     accepted = np.array([True, True])
-    (group,) = by_group("g", only, only, accepted, np.zeros(2), accepted, accepted)
+    (group,) = by_group("g", only, only, Decisions(accepted, np.zeros(2), accepted, accepted))
     assert (group.fmr, group.far, group.auc, group.eer, group.fmr_ratio) == (None,) * 5
     assert (group.fnmr, group.accuracy) == (0, 1)
-
-
-def test_quality_parts_go_from_the_worst_to_the_best():
-    worse = np.array([40.0, 10, 30, 20, np.nan, 80, 70, 60, 50])
-    same = np.array([1, 1, 0, 1, 1, 0, 0, 1, 0], bool)
-    accepted = np.array([1, 0, 0, 1, 0, 1, 0, 1, 0], bool)
-    parts = by_quality(worse, same, accepted)
-    assert [(p.low, p.high, p.pairs) for p in parts] == [
-        (10, 20, 2),
-        (30, 40, 2),
-        (50, 60, 2),
-        (70, 80, 2),
-    ]
-    assert [p.accuracy for p in parts] == [0.5, 1, 1, 0.5]
-    assert [p.fnmr for p in parts] == [0.5, 0, 0, None]
-    assert [p.fmr for p in parts] == [None, 0, 0, 0.5]
-
-
-def test_equal_quality_stays_together_and_none_gives_nothing():
-    same = np.array([True, False, True])
-    (part,) = by_quality(np.ones(3), same, same)
-    assert part.pairs == 3
-    assert by_quality(np.full(3, np.nan), same, same) == []

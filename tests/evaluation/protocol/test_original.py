@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from facenet_core.evaluation.protocol.verification import verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 
 ACCURACY_GRID = np.arange(0, 4, 0.01)
 VAL_GRID = np.arange(0, 4, 0.001)
@@ -78,10 +78,12 @@ def test_the_figures_are_the_originals(seed, nrof_folds, metric, subtract_mean, 
     accuracies, vals, fars, tpr, fpr = expected
     found = verify(
         np.concatenate([first, second]),
-        np.arange(len(same)),
-        np.arange(len(same)) + len(same),
-        same,
-        np.repeat(np.arange(nrof_folds), 12),
+        IndexedPairs(
+            np.arange(len(same)),
+            np.arange(len(same)) + len(same),
+            same,
+            np.repeat(np.arange(nrof_folds), 12),
+        ),
         distance_metric=metric,
         subtract_mean=subtract_mean,
         far_target=far_target,
@@ -105,13 +107,13 @@ def test_the_order_within_a_fold_and_turning_the_embeddings_change_nothing(seed)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     a, b = rng.permutation(40)[:20], rng.integers(0, 40, 20)
     same, fold = np.arange(20) % 2 == 0, np.repeat([0, 1], 10)
-    plain = verify(embeddings, a, b, same, fold)
+    plain = verify(embeddings, IndexedPairs(a, b, same, fold))
     shuffle = rng.permutation(20)
     turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
     for other in (
-        verify(embeddings, a[shuffle], b[shuffle], same[shuffle], fold[shuffle]),
-        verify(embeddings @ turn, a, b, same, fold),
-        verify(embeddings, b, a, same, fold),
+        verify(embeddings, IndexedPairs(*(each[shuffle] for each in (a, b, same, fold)))),
+        verify(embeddings @ turn, IndexedPairs(a, b, same, fold)),
+        verify(embeddings, IndexedPairs(b, a, same, fold)),
     ):
         assert other.accuracy == pytest.approx(plain.accuracy)
         assert other.auc == pytest.approx(plain.auc)

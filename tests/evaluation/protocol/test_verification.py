@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from facenet_core.errors import ArtifactError, PairsError
 from facenet_core.evaluation.protocol import curves, distances, verification
 from facenet_core.evaluation.protocol.curves import Roc
-from facenet_core.evaluation.protocol.verification import verify
+from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 
 
 def on_a_line(squared, same, fold, **options):
@@ -14,7 +14,8 @@ def on_a_line(squared, same, fold, **options):
     places = np.append(np.sqrt(squared), 0.0)[:, None]
     zero = np.full(len(squared), len(squared))
     rows = np.arange(len(squared))
-    return verify(places, rows, zero, np.array(same, bool), np.array(fold), **options)
+    pairs = IndexedPairs(rows, zero, np.array(same, bool), np.array(fold))
+    return verify(places, pairs, **options)
 
 
 TWO_FOLDS = {
@@ -62,9 +63,8 @@ def test_rates_are_taken_where_the_pairs_can_support_them():
 
 def test_pairs_are_accepted_by_the_threshold_of_their_fold():
     result = on_a_line(**TWO_FOLDS, far_target=0.25)
-    fold = np.array(TWO_FOLDS["fold"])
-    assert result.accepted(fold).tolist() == [True, False, False, False, True, True, True, False]
-    assert result.accepted(fold, at_val=True).tolist() == [True] + [False] * 3 + [True] * 4
+    assert result.accepted().tolist() == [True, False, False, False, True, True, True, False]
+    assert result.accepted(at_val=True).tolist() == [True] + [False] * 3 + [True] * 4
 
 
 def test_auc_and_eer_are_those_of_the_exact_curve():
@@ -92,7 +92,7 @@ def test_equal_embeddings_are_as_good_as_chance():
         same, fold = np.arange(8) % 2 == 0, np.arange(8) // 2
         embeddings = np.full((8, 4), 0.5)
         rows = np.arange(8)
-        result = verify(embeddings, rows, rows[::-1], same, fold, **options)
+        result = verify(embeddings, IndexedPairs(rows, rows[::-1], same, fold), **options)
         assert (result.accuracy, result.auc, result.eer) == (0.5, 0.5, 0.5)
         # No threshold accepts few: the false accept rate says so.
         assert (result.val_rate, result.far) == (1, 1)
@@ -121,7 +121,7 @@ def test_distances_are_those_of_the_pairs_own_fold():
     a, b = np.arange(10), np.arange(10, 20)
     fold, same = np.repeat([0, 1], 5), np.arange(10) % 2 == 0
     options = {"distance_metric": "cosine", "subtract_mean": True}
-    result = verify(embeddings, a, b, same, fold, **options)
+    result = verify(embeddings, IndexedPairs(a, b, same, fold), **options)
     for number in (0, 1):
         mean = np.concatenate([embeddings[a], embeddings[b]])[np.tile(fold, 2) != number].mean(0)
         expected = distances.distance(embeddings[a] - mean, embeddings[b] - mean, "cosine")
@@ -132,7 +132,9 @@ def test_an_image_counts_in_the_mean_as_often_as_it_occurs():
     embeddings = np.array([[0.0], [3.0], [5.0]])
     a, b = np.array([0, 0, 1, 1]), np.array([1, 1, 2, 2])
     same, fold = np.array([1, 0, 1, 0], bool), np.array([0, 0, 1, 1])
-    result = verify(embeddings, a, b, same, fold, distance_metric="cosine", subtract_mean=True)
+    result = verify(
+        embeddings, IndexedPairs(a, b, same, fold), distance_metric="cosine", subtract_mean=True
+    )
     # Fold 0 is centred on 4, which leaves both on one side; fold 1 on 1.5, with the same outcome.
     np.testing.assert_allclose(result.distances, 0)
 
@@ -244,7 +246,7 @@ def test_agrees_with_the_definitions(seed, nrof_folds, per_fold, metric, subtrac
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     a, b = rng.integers(0, len(embeddings), (2, len(same)))
     options = {"distance_metric": metric, "subtract_mean": subtract_mean}
-    result = verify(embeddings, a, b, same, fold, far_target=far_target, **options)
+    result = verify(embeddings, IndexedPairs(a, b, same, fold), far_target=far_target, **options)
     for found in result.folds:
         test = fold == found.fold
         sides = np.concatenate([embeddings[a[~test]], embeddings[b[~test]]])

@@ -9,7 +9,7 @@ from facenet_core import storage
 from facenet_core.config import ValidateConfig
 from facenet_core.evaluation.report import page as report
 from facenet_core.evaluation.report import pictures
-from facenet_core.evaluation.report.pictures import Face, PairOfFaces, Skipped
+from facenet_core.evaluation.report.pictures import Skipped, Thumbnail, ThumbnailPair
 from facenet_core.evaluation.stage import plan_validate, validate
 
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "wbr", "path", "use"}
@@ -63,13 +63,13 @@ def made(tmp_path_factory, crops_uri, model_uri):
     """A report on generated pairs: what its page shows, the page, and its metrics."""
     config = ValidateConfig(lfw_nrof_folds=3, pairs_per_fold=20)
     plan = plan_validate(str(tmp_path_factory.mktemp("reports")), crops_uri, model_uri, config)
-    shown, render = [], report.render
+    pages, render = [], report.render
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "render", lambda page: shown.append(page) or render(page))
+        patch.setattr(report, "render", lambda page: pages.append(page) or render(page))
         validate(plan, config)
     html = storage.read_bytes(storage.join(plan.uri, "report.html")).decode()
     metrics = json.loads(storage.read_bytes(storage.join(plan.uri, "metrics.json")))
-    return shown[0], html, metrics
+    return pages[0], html, metrics
 
 
 @pytest.fixture
@@ -170,12 +170,12 @@ def test_centre_crops_are_said(page):
 
 def test_names_are_escaped(page):
     nasty = '"><script>alert(1)</script>'
-    face = Face(nasty, nasty, "data:image/png;base64,AA==")
+    face = Thumbnail(nasty, nasty, "data:image/png;base64,AA==")
     hostile = dataclasses.replace(
         page,
         metrics={**page.metrics, "pairs_skipped": 1},
         pictures=dataclasses.replace(
-            page.pictures, samples=[face], closest=[PairOfFaces(face, face, 0.1, True)]
+            page.pictures, samples=[face], closest=[ThumbnailPair(face, face, 0.1, True)]
         ),
         skipped=[Skipped(((nasty, True), (nasty, False)), nasty)],
         skipped_reasons=[(nasty, 1)],
@@ -232,8 +232,8 @@ def test_wrong_pairs_and_accuracy_agree(page):
 
 
 def test_captions_leave_out_a_folder_that_the_name_repeats():
-    assert Face("lfw/Ada_L/Ada_L_0001.jpg", "Ada_L", "").caption == "Ada_L_0001"
-    assert Face("17/000123.jpg", "17", "").caption == "17/000123.jpg"
+    assert Thumbnail("lfw/Ada_L/Ada_L_0001.jpg", "Ada_L", "").caption == "Ada_L_0001"
+    assert Thumbnail("17/000123.jpg", "17", "").caption == "17/000123.jpg"
 
 
 def test_the_command_makes_the_report_again_in_the_storage_root(crops_uri, model_uri):
