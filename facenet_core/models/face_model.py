@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.keras"
 INPUT, OUTPUT = "image", "embedding"  # the names in exported models
-# Batches are padded to a power of two up to this: engines compile once for each size they see.
+# Batches are padded to a power of two up to this: backends compile once for each size.
 # Under JAX, which is there for GPUs, launching many small ones takes longer than computing them.
 _LARGEST_BATCH, _LARGEST_BATCH_UNDER_JAX = 32, 256
 # TensorFlow's `l2_normalize` in the original: the squared norm is at least this.
@@ -100,23 +101,23 @@ class Embedder:
 
         jax = keras.backend.backend() == "jax"
         largest = _LARGEST_BATCH_UNDER_JAX if jax else _LARGEST_BATCH
-        found = []
+        embeddings = []
         for start in range(0, len(images), largest):
             batch = images[start : start + largest]
             padding = (1 << (len(batch) - 1).bit_length()) - len(batch)
             padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
-            found.append((self._run(padded), len(batch)))
+            embeddings.append((self._run(padded), len(batch)))
         none = np.empty((0, self.embedding_size), np.float32)
-        return np.concatenate([none, *(np.asarray(rows)[:count] for rows, count in found)])
+        return np.concatenate([none, *(np.asarray(rows)[:count] for rows, count in embeddings)])
 
     @cached_property
     def _run(self) -> Callable[[np.ndarray], Any]:
         import keras
 
         if keras.backend.backend() == "jax":
-            from facenet_core.models.runtimes import jax as jax_engine
+            from facenet_core.models.runtimes import jax as jax_runtime
 
-            return jax_engine.compile_network(self.pixels_to_embeddings)
+            return jax_runtime.compile_network(self.pixels_to_embeddings)
         return self.pixels_to_embeddings.predict_on_batch
 
     @cached_property
@@ -165,12 +166,25 @@ def padded(height: int, width: int, size: int) -> bool:
     return min(height, width) < size and height != width
 
 
+def save_network(network: keras.Model, uri: str) -> None:
+    """Write a network as a `.keras` file."""
+    with storage.temporary_folder() as folder:
+        local = folder / MODEL_FILE
+        network.save(local)
+        storage.copy_file(local, uri)
+
+
+def name_from(text: str) -> str:
+    """The name of an artifact for a model from a file of any name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "imported"
+
+
 def load_network(uri: str) -> keras.Model:
     """The network in a `.keras` file. Files that carry code are refused.
 
     Raises:
         ArtifactError: it is missing or cannot be read.
-        ModelError: it is no such file, or its weights are not finite.
+        ModelError: it is not a `.keras` file, or its weights are not finite.
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""Models as people have them: beside the train stage's, `.keras` files and those of TensorFlow 1.
+"""Models from elsewhere than the train stage: `.keras` files and models of TensorFlow 1.
 
 Every command that takes a model takes each of these. `load` makes any of them ready to embed;
 `bring_in` makes an artifact of it under the storage root, where reports need its fingerprint.
@@ -7,13 +7,12 @@ Every command that takes a model takes each of these. `load` makes any of them r
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
-from facenet_core.models.face_model import MODEL_FILE, Embedder, load_network
+from facenet_core.models.face_model import MODEL_FILE, Embedder, load_network, name_from
 from facenet_core.models.formats import keras_file, tf1, tf1_files
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Plan
@@ -28,7 +27,7 @@ def load(uri: str) -> Embedder:
     """A model ready to embed: an artifact, a `.keras` file, or one from TensorFlow 1.
 
     Raises:
-        ModelError: a file is missing, damaged, or of a kind that is not known.
+        ModelError: a file is missing, damaged, or of an unknown kind.
         ArtifactError: there is an artifact, and it is damaged.
     """
     uri = artifact_of(uri)
@@ -123,8 +122,9 @@ def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
 
 
 def _plan_keras(root: str, uri: str) -> Plan:
-    given = Input(uri, storage.sha256(uri)[:16])
-    return storage.plan_stage(root, "train", _name_of(uri), {"keras": True}, [given], STAGE_FORMAT)
+    source = Input(uri, storage.sha256(uri)[:16])
+    name = name_from(posixpath.basename(uri).removesuffix(".keras"))
+    return storage.plan_stage(root, "train", name, {"keras": True}, [source], STAGE_FORMAT)
 
 
 def _load_exported(uri: str) -> keras.Model:
@@ -141,8 +141,3 @@ def _load_exported(uri: str) -> keras.Model:
             "`facenet export`, which takes pixels"
         )
     return network
-
-
-def _name_of(uri: str) -> str:
-    name = posixpath.basename(uri).removesuffix(".keras")
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"

@@ -12,8 +12,10 @@ from facenet_core.models.face_model import INPUT, OUTPUT, Embedder
 from facenet_core.models.formats.export import Exported, standardization
 from facenet_core.storage import Manifest
 
-_FIGURES = ("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer")
-_FIGURES += ("threshold", "distance_metric", "use_flipped_images", "subtract_mean", "pairs")
+_METRICS = (
+    *("accuracy", "accuracy_std", "val_rate", "val_rate_std", "far", "auc", "eer"),
+    *("threshold", "distance_metric", "use_flipped_images", "subtract_mean", "pairs"),
+)
 _LABELS = {
     "accuracy": "accuracy",
     "val_rate": "validation rate",
@@ -51,7 +53,7 @@ def card(
     """The card as JSON values.
 
     Args:
-        manifest: of the model's artifact; None for a model that is none.
+        manifest: of the model's artifact; None for a model that is not an artifact.
         report: of its last validation, if there is one.
         crops: how photographs are cropped for it.
         licences: of the data, by the name of the data set.
@@ -70,13 +72,13 @@ def card(
         "standardization": standardization(embedder),
         "crops": dict(crops),
         "training": {
-            "data": [given.uri.split("/")[-2] for given in _inputs(manifest)],
+            "data": [entry.uri.split("/")[-2] for entry in _inputs(manifest)],
             **{name: counts[name] for name in sorted(counts) if name != "variables"},
             "config": dict(manifest.config) if manifest is not None else {},
         },
         "imported_from": details.get("imported_from"),
-        "validation": {name: metrics[name] for name in _FIGURES if name in metrics},
-        "validated_on": [given.uri.split("/")[-2] for given in _inputs(report)][:1],
+        "validation": {name: metrics[name] for name in _METRICS if name in metrics},
+        "validated_on": [entry.uri.split("/")[-2] for entry in _inputs(report)][:1],
         "intended_use": list(_USE),
         "limits": list(_LIMITS),
         "licences": dict(licences),
@@ -120,24 +122,24 @@ def _training(values: Mapping[str, Any]) -> list[str]:
     training = values["training"]
     if not training["data"]:
         return ["The model comes from elsewhere; on which data it was trained is not recorded."]
-    shown = {key: value for key, value in training.items() if key not in ("data", "config")}
-    counts = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in shown.items())
+    counted = {key: value for key, value in training.items() if key not in ("data", "config")}
+    counts = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in counted.items())
     return [f"On {', '.join(training['data'])}: {counts}"]
 
 
 def _validation(values: Mapping[str, Any]) -> list[str]:
-    figures = values["validation"]
-    if not figures:
+    metrics = values["validation"]
+    if not metrics:
         return ["None is recorded: nobody knows how good it is. `facenet validate` measures it."]
     lines = [f"On {', '.join(values['validated_on'])}:", "", "| | |", "|---|---|"]
     for name, label in _LABELS.items():
-        if name in figures:
-            value = figures[name]
-            shown = f"{value:.4f}" if isinstance(value, float) else f"{value}"
-            if f"{name}_std" in figures:
-                shown += f" ± {figures[f'{name}_std']:.4f}"
-            lines.append(f"| {label} | {shown} |")
-    if figures.get("use_flipped_images"):
+        if name in metrics:
+            value = metrics[name]
+            text = f"{value:.4f}" if isinstance(value, float) else f"{value}"
+            if f"{name}_std" in metrics:
+                text += f" ± {metrics[f'{name}_std']:.4f}"
+            lines.append(f"| {label} | {text} |")
+    if metrics.get("use_flipped_images"):
         lines += ["", "With the embedding of the mirrored image joined to each embedding."]
     return lines
 

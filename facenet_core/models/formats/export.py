@@ -2,9 +2,8 @@
 
 In every format the model takes pixels, `image` uint8 [n, s, s, 3] RGB, and gives `embedding`
 float32 [n, d] of unit length: standardisation and normalisation are inside, where nobody can forget
-them.
-What else its user has to know (sizes, colours, threshold) is metadata in the file, where a format
-has room for it: `metadata_props` of ONNX, `assets.extra/metadata.json` of a SavedModel, and
+them. What else its user has to know (sizes, colours, threshold) is metadata in the file, where a
+format has room for it: `metadata_props` of ONNX, `assets.extra/metadata.json` of a SavedModel, and
 `metadata.json` of the zip behind a TFLite model, which is where its tools put files.
 
     exported = export(load("models/celeba/…"), "onnx", Path("out"))
@@ -88,12 +87,12 @@ def export(
     check_format(format, float16)
     with storage.temporary_folder() as temporary, quietly():
         name = FLOAT16_NAME if float16 else NAMES[format]
-        place = temporary / name
+        path = temporary / name
         images = _sample_images(embedder.image_size)
         expected = embedder.embed(images)
-        _write(embedder, format, place, float16)
-        _describe(place, format, {**_metadata(embedder), **(metadata or {})})
-        cosine = least_cosine(open_exported(place, format)(images), expected)
+        _write(embedder, format, path, float16)
+        _describe(path, format, {**_metadata(embedder), **(metadata or {})})
+        cosine = least_cosine(open_exported(path, format)(images), expected)
         needed = FLOAT16_TOLERANCE if float16 else TOLERANCE
         if not cosine >= needed:
             raise ModelError(
@@ -101,7 +100,7 @@ def export(
                 f"expected {needed} or more); it was not kept"
             )
         uri = storage.join(storage.absolute(folder), name)
-        return Exported(format, uri, _publish(place, uri), cosine)
+        return Exported(format, uri, _publish(path, uri), cosine)
 
 
 def open_exported(path: Path, format: Format) -> Run:
@@ -134,12 +133,12 @@ def check_format(format: str, float16: bool) -> None:
         )
 
 
-def _write(embedder: Embedder, format: Format, place: Path, float16: bool) -> None:
+def _write(embedder: Embedder, format: Format, path: Path, float16: bool) -> None:
     import keras
 
     network = embedder.pixels_to_embeddings
     if format == "keras":
-        network.save(place)
+        network.save(path)
         return
     image = keras.Input(network.input_shape[1:], dtype="uint8", name=INPUT)
     network = keras.Model(image, {OUTPUT: network(image)})
@@ -147,14 +146,14 @@ def _write(embedder: Embedder, format: Format, place: Path, float16: bool) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # NumPy's, of Keras
         if format == "savedmodel":
-            _write_saved_model(network, place)
+            _write_saved_model(network, path)
         elif format == "onnx":
-            network.export(str(place), format="onnx", verbose=False)
+            network.export(str(path), format="onnx", verbose=False)
         else:
-            network.export(str(place), format="litert", verbose=False, **_tflite_options(float16))
+            network.export(str(path), format="litert", verbose=False, **_tflite_options(float16))
 
 
-def _write_saved_model(network: Any, place: Path) -> None:
+def _write_saved_model(network: Any, path: Path) -> None:
     import keras
 
     archive = keras.export.ExportArchive()
@@ -163,7 +162,7 @@ def _write_saved_model(network: Any, place: Path) -> None:
         archive.track(network)
     call = network.call
     archive.add_endpoint("serve", lambda image: call(image, training=False), network.inputs)
-    archive.write_out(str(place), verbose=False)
+    archive.write_out(str(path), verbose=False)
 
 
 def _tflite_options(float16: bool) -> dict[str, Any]:
@@ -197,22 +196,22 @@ def standardization(embedder: Embedder) -> str:
     return "each image's own mean and deviation"
 
 
-def _describe(place: Path, format: Format, metadata: Mapping[str, Any]) -> None:
+def _describe(path: Path, format: Format, metadata: Mapping[str, Any]) -> None:
     """Write the metadata into an exported model."""
     text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
     if format == "onnx":
         import onnx
 
-        model = onnx.load(str(place))
+        model = onnx.load(str(path))
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
-        onnx.save(model, str(place))
+        onnx.save(model, str(path))
     elif format == "savedmodel":
-        (place / "assets.extra").mkdir(exist_ok=True)
-        (place / "assets.extra" / METADATA).write_text(text, encoding="utf-8")
+        (path / "assets.extra").mkdir(exist_ok=True)
+        (path / "assets.extra" / METADATA).write_text(text, encoding="utf-8")
     elif format == "tflite":
-        with zipfile.ZipFile(place, "a") as archive:
+        with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(METADATA, text)
 
 
@@ -225,17 +224,17 @@ def _sample_images(size: int) -> np.ndarray:
     return np.concatenate([smooth, noise])
 
 
-def _publish(place: Path, uri: str) -> int:
+def _publish(path: Path, uri: str) -> int:
     """Copy a file or folder into storage; a folder's files first, its `saved_model.pb` last."""
-    if place.is_file():
-        storage.copy_file(place, uri)
-        return place.stat().st_size
+    if path.is_file():
+        storage.copy_file(path, uri)
+        return path.stat().st_size
     storage.remove(uri)
-    files = [file for file in place.rglob("*") if file.is_file()]
+    files = [file for file in path.rglob("*") if file.is_file()]
     for file in sorted(files, key=lambda file: file.name == "saved_model.pb"):
-        storage.copy_file(file, storage.join(uri, file.relative_to(place).as_posix()))
+        storage.copy_file(file, storage.join(uri, file.relative_to(path).as_posix()))
     size = sum(file.stat().st_size for file in files)
-    shutil.rmtree(place)
+    shutil.rmtree(path)
     return size
 
 

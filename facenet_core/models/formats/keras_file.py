@@ -1,4 +1,4 @@
-"""`.keras` files from anywhere: looked at before anything in them is read."""
+"""Checks of `.keras` files from anywhere, made before anything in them is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from facenet_core.errors import ModelError
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-# What Keras writes. Anything else (a pickle, a script) has no business in the archive.
+# What Keras writes. Anything else (a pickle, a script) does not belong in the archive.
 _MEMBERS = ("metadata.json", _CONFIG, _WEIGHTS)
 LARGEST = 4 * 2**30  # bytes, unpacked or not
 _LARGEST_CONFIG = 64 * 2**20  # bytes; that of a network of a thousand layers has one hundredth
@@ -74,10 +74,10 @@ def check_values(path: Path, name: str) -> None:
     most = min(most, _MOST_PACKED * path.stat().st_size)
     # Keras remembers, for its thread, variables that have no values yet: this thread ends.
     with ThreadPoolExecutor(1) as thread:
-        wanted = thread.submit(_count_values, config).result()
-    if wanted > most:
+        values = thread.submit(_count_values, config).result()
+    if values > most:
         raise ModelError(
-            f"{name}: its configuration asks for {wanted:,} weights, its {_WEIGHTS} can hold at "
+            f"{name}: its configuration asks for {values:,} weights, its {_WEIGHTS} can hold at "
             f"most {most:,}; it is damaged, or made to fill the memory"
         )
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
-from facenet_core.models.face_model import MODEL_FILE, Embedder
+from facenet_core.models.face_model import MODEL_FILE, Embedder, name_from, save_network
 from facenet_core.models.formats import tf1_files
 from facenet_core.models.formats.tf1_variables import Variables, open_variables
 from facenet_core.models.networks import registry
@@ -37,7 +37,7 @@ SCOPES = {
     "InceptionResnetV2": "inception_resnet_v2",
     "squeezenet": "squeezenet",
 }
-# What Keras calls otherwise than TF-Slim.
+# The names of Keras for which TF-Slim has others.
 _KINDS = {"kernel": "weights", "bias": "biases"}
 _AVERAGE = "/ExponentialMovingAverage"
 _CLASSIFIER = {"weights": "Logits/weights", "biases": "Logits/biases"}
@@ -46,8 +46,8 @@ _OF_TRAINING = re.compile(
     r"(^|/)(Logits/.*|centers|global_step|beta[12]_power|Variable(_\d+)?|learning_rate)$"
     r"|/(Adam|RMSProp|Adadelta)(_1)?$|/(Adagrad|Momentum)$|/avg$|/(local_step|biased)$"
 )
-# From the models of 2018 on; those before were trained on images standardised one by one.
 _LARGEST_EMBEDDING = 2**14  # dimensions; a graph may claim any
+# Older models were trained on images standardised one by one.
 _FIRST_FIXED_YEAR = 2018
 
 
@@ -96,9 +96,9 @@ def plan_import(root: str, uri: str, options: Tf1Options, name: str | None = Non
         "moving_average": options.moving_average,
         "keep_classifier": options.keep_classifier,
     }
-    given = Input(files.stem, files.digest())
+    source = Input(files.stem, files.digest())
     name = name or model_name(files.stem)
-    return storage.plan_stage(root, "train", name, config, [given], STAGE_FORMAT)
+    return storage.plan_stage(root, "train", name, config, [source], STAGE_FORMAT)
 
 
 def import_model(plan: Plan, uri: str, options: Tf1Options, run: Mapping[str, Any]) -> Manifest:
@@ -112,10 +112,11 @@ def import_model(plan: Plan, uri: str, options: Tf1Options, run: Mapping[str, An
         graph = recognise(variables)
         network = _build(graph, variables, options)
         classifier = _classifier(variables) if options.keep_classifier else None
-    parts = [_save_network(plan.uri, network)]
+    save_network(network, storage.join(plan.uri, MODEL_FILE))
+    parts = [storage.describe_file(plan.uri, MODEL_FILE)]
     if classifier is not None:
-        place = storage.join(plan.uri, CLASSIFIER_FILE)
-        with storage.new_file(place) as path, path.open("wb") as file:
+        classifier_uri = storage.join(plan.uri, CLASSIFIER_FILE)
+        with storage.new_file(classifier_uri) as path, path.open("wb") as file:
             np.savez(file, **classifier)
         parts.append(storage.describe_file(plan.uri, CLASSIFIER_FILE))
     details = {
@@ -163,21 +164,21 @@ def recognise(variables: Variables) -> _Graph:
         ModelError: none that is known, or one without a bottleneck.
     """
     scopes = {name.partition("/")[0] for name in variables.shapes if "/" in name}
-    found = [scope for scope in SCOPES if scope in scopes]
-    if len(found) != 1:
+    networks = [scope for scope in SCOPES if scope in scopes]
+    if len(networks) != 1:
         listed = ", ".join(sorted(scopes)[:8]) or "none"
         raise ModelError(
             f"{variables.source}: not one network that is known ({', '.join(SCOPES)}); its "
             f"variables are in the scopes {listed}"
         )
-    bottleneck = f"{found[0]}/Bottleneck/weights"
+    bottleneck = f"{networks[0]}/Bottleneck/weights"
     shape = variables.shapes.get(bottleneck)
     if shape is None or len(shape) != 2 or not 0 < shape[1] <= _LARGEST_EMBEDDING:
         raise ModelError(
             f"{variables.source}: {bottleneck} is missing or of no size that an embedding has "
             f"({'missing' if shape is None else list(shape)})"
         )
-    return _Graph(found[0], shape[1])
+    return _Graph(networks[0], shape[1])
 
 
 def variable_name(network: keras.Model, variable: Any) -> str:
@@ -204,7 +205,7 @@ def model_name(stem: str) -> str:
     if dated:
         return dated[-1]
     name = re.sub(r"\.(pb|ckpt.*)$", "", posixpath.basename(stem))
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"
+    return name_from(name)
 
 
 def _build(graph: _Graph, variables: Variables, options: Tf1Options) -> keras.Model:
@@ -215,32 +216,32 @@ def _build(graph: _Graph, variables: Variables, options: Tf1Options) -> keras.Mo
             image_size=options.image_size,
             embedding_size=graph.embedding_size,
         )
-    wanted = {variable_name(network, variable): variable for variable in network.variables}
-    _account(set(wanted), variables)
-    for name, variable in wanted.items():
+    variable_of = {variable_name(network, variable): variable for variable in network.variables}
+    _account(set(variable_of), variables)
+    for name, variable in variable_of.items():
         if variables.shapes[name] != tuple(variable.shape):
             raise ModelError(
                 f"{variables.source}: {name} has the shape {list(variables.shapes[name])}, "
                 f"expected {list(variable.shape)}"
             )
-    for name, variable in wanted.items():
+    for name, variable in variable_of.items():
         averaged = options.moving_average and name + _AVERAGE in variables.shapes
         variable.assign(variables.read(name + _AVERAGE if averaged else name))
     return network
 
 
-def _account(wanted: set[str], variables: Variables) -> None:
-    missing = sorted(wanted - variables.shapes.keys())
+def _account(expected: set[str], variables: Variables) -> None:
+    missing = sorted(expected - variables.shapes.keys())
     if missing:
         raise ModelError(
-            f"{variables.source}: {len(missing)} of {len(wanted)} variables of the network are "
+            f"{variables.source}: {len(missing)} of {len(expected)} variables of the network are "
             f"missing: {_listed(missing)}"
         )
     left_over = sorted(
         name
         for name in variables.shapes
-        if name not in wanted
-        and name.removesuffix(_AVERAGE) not in wanted
+        if name not in expected
+        and name.removesuffix(_AVERAGE) not in expected
         and not _OF_TRAINING.search(name.removesuffix(_AVERAGE))
     )
     if left_over:
@@ -254,7 +255,7 @@ def _has_averages(variables: Variables) -> bool:
     return any(name.endswith(_AVERAGE) for name in variables.shapes)
 
 
-def _classifier(variables: Variables) -> dict[str, np.ndarray]:
+def _classifier(variables: Variables) -> dict[str, Any]:
     missing = [name for name in _CLASSIFIER.values() if name not in variables.shapes]
     if missing:
         raise ModelError(
@@ -262,14 +263,6 @@ def _classifier(variables: Variables) -> dict[str, np.ndarray]:
             "graph seldom has one"
         )
     return {key: variables.read(name) for key, name in _CLASSIFIER.items()}
-
-
-def _save_network(uri: str, network: keras.Model) -> storage.Part:
-    with storage.temporary_folder() as folder:
-        local = folder / MODEL_FILE
-        network.save(local)
-        storage.copy_file(local, storage.join(uri, MODEL_FILE))
-    return storage.describe_file(uri, MODEL_FILE)
 
 
 def _listed(names: list[str]) -> str:

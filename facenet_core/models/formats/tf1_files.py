@@ -102,10 +102,10 @@ def find(uri: str) -> Tf1Files:
         return find(storage.join(uri, frozen[0]))
     if frozen:
         raise ModelError(f"{uri}: {len(frozen)} frozen graphs ({', '.join(frozen)}); name one")
-    seen = f"it has {', '.join(names[:5])}" if names else "there are no files"
+    content = f"it has {', '.join(names[:5])}" if names else "there are no files"
     raise ModelError(
         f"{uri}: no TensorFlow 1 model: expected a folder with model-….ckpt-N.index and "
-        f".data-00000-of-00001, or with a frozen graph (.pb); {seen}"
+        f".data-00000-of-00001, or with a frozen graph (.pb); {content}"
     )
 
 
@@ -133,25 +133,25 @@ def _newest(names: Sequence[str], prefix: str = "") -> str | None:
 
 
 def _steps(stem: str) -> int:
-    found = re.search(r"-(\d+)$", stem)
-    return int(found[1]) if found else -1
+    match = re.search(r"-(\d+)$", stem)
+    return int(match[1]) if match else -1
 
 
 def _checkpoint(folder: str, name: str, names: Sequence[str]) -> Tf1Files:
-    place = storage.join(folder, name)
+    stem = storage.join(folder, name)
     shards = [file for file in names if _SHARD.sub("", file) == name and _SHARD.search(file)]
-    counts = {int(found[2]) for file in shards if (found := _SHARD.search(file))}
+    counts = {int(match[2]) for file in shards if (match := _SHARD.search(file))}
     total = max(counts, default=1)
     expected = [f"{name}.index"]
     expected += [f"{name}.data-{number:05d}-of-{total:05d}" for number in range(total)]
     missing = [file for file in expected if file not in names]
     if missing:
         raise ModelError(
-            f"{place}: the checkpoint is not whole: {', '.join(missing[:3])} is missing in "
+            f"{stem}: the checkpoint is not whole: {', '.join(missing[:3])} is missing in "
             f"{folder}; fetch it, or name a frozen graph (.pb)"
         )
     return _checked(
-        Tf1Files("checkpoint", place, tuple(storage.join(folder, file) for file in expected))
+        Tf1Files("checkpoint", stem, tuple(storage.join(folder, file) for file in expected))
     )
 
 

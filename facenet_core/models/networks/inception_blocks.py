@@ -70,7 +70,7 @@ def reduction_b(layers: Layers, x: Any, name: str, *, last: Filters, between: in
         branch = layers.conv(x, 256, 1, f"{name}.Branch_{number}.Conv2d_0a_1x1")
         if number == 2:
             branch = layers.conv(branch, between, 3, f"{name}.Branch_2.Conv2d_0b_3x3")
-        place = f"{name}.Branch_{number}.Conv2d_1a_3x3"
-        branches.append(layers.conv(branch, filters, 3, place, strides=2, padding="valid"))
+        layer = f"{name}.Branch_{number}.Conv2d_1a_3x3"
+        branches.append(layers.conv(branch, filters, 3, layer, strides=2, padding="valid"))
     branches.append(max_pool(x, 3, f"{name}.Branch_3.MaxPool_1a_3x3"))
     return concatenate(branches, f"{name}.concat")

@@ -16,14 +16,12 @@ from facenet_core.errors import ConfigError
 if TYPE_CHECKING:
     import keras
 
-# As text, because importing a network's module imports Keras and its engine, which takes seconds.
+# As text, because importing a network's module imports Keras and its backend, which takes seconds.
 MODELS: dict[str, str] = {
     "inception_resnet_v1": "facenet_core.models.networks.inception_resnet_v1:inception_resnet_v1",
     "inception_resnet_v2": "facenet_core.models.networks.inception_resnet_v2:inception_resnet_v2",
     "squeezenet": "facenet_core.models.networks.squeezenet:squeezenet",
 }
-
-
 # Pixels: after their strides nothing would be left of smaller ones.
 SMALLEST_IMAGE: dict[str, int] = {
     "inception_resnet_v1": 75,
@@ -38,9 +36,9 @@ def locate(model_def: str) -> str:
     Raises:
         ConfigError: no network has this name.
     """
-    place = MODELS.get(model_def, model_def)
-    if ":" in place:
-        return place
+    location = MODELS.get(model_def, model_def)
+    if ":" in location:
+        return location
     nearest = difflib.get_close_matches(model_def.rpartition(".")[2], MODELS, n=1)
     hint = f"did you mean `{nearest[0]}`? " if nearest else ""
     raise ConfigError(

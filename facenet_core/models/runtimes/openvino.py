@@ -1,4 +1,4 @@
-"""A model's embeddings on OpenVINO: on a CPU the faster engine, see docs/benchmarks.md."""
+"""A model's embeddings on OpenVINO: faster than Keras on a CPU, see docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def compile_embedder(
 def _convert(function: Any) -> Any:
     """OpenVINO's model of a TensorFlow function, its weights included.
 
-    By way of a file: given the function itself, OpenVINO 2026.4 fails under Python 3.13.
+    By way of a file: from the function itself, OpenVINO 2026.4 fails under Python 3.13.
     """
     import openvino as ov
     import tensorflow as tf
