@@ -29,7 +29,7 @@ _SCHEMA = pa.schema([field for field in parquet.PAIRS if field.name != "distance
 
 
 def plan_compare(root: str, report_a: str, report_b: str, config: ValidateConfig) -> Plan:
-    """Where the comparison of two reports belongs.
+    """Plan the comparison of two reports.
 
     Raises:
         ArtifactError: either is not a finished report.

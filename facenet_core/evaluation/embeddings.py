@@ -31,10 +31,10 @@ _COLUMNS = ("image_id", "identity", "face_index", "image", "box", "score")
 
 @dataclass(frozen=True)
 class Crop:
-    """A face 0 as it lies in its shard, still encoded.
+    """The first face of an image, encoded as in its shard.
 
-    `score` is the detector's, `size` the side in pixels of a square as large as the box it found;
-    NaN where there was no detection.
+    `score` is the detector's, `size` the side in pixels of a square as large as its box; both are
+    NaN where nothing was detected.
     """
 
     image_id: str

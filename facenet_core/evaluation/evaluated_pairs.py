@@ -18,7 +18,7 @@ from facenet_core.evaluation.embeddings import Embeddings
 from facenet_core.evaluation.protocol.verification import IndexedPairs
 from facenet_core.storage import Artifact, parquet
 
-# A part of crops that bring their own pairs, as imported verification sets do.
+# The file with the pairs of an imported verification set, beside its crops.
 OWN_PAIRS = "pairs.parquet"
 
 
@@ -95,7 +95,7 @@ def choose_pairs(crops: Artifact, config: ValidateConfig) -> EvaluatedPairs:
     """The pairs that the configuration asks for, in the image ids of an artifact of crops.
 
     Raises:
-        PairsError: they cannot be had; or an image gave no crop and `missing` is `error`.
+        PairsError: there are no such pairs; or an image gave no crop and `missing` is `error`.
     """
     uri = resolve_auto(crops, config)
     if uri == GENERATED_PAIRS:
@@ -147,5 +147,5 @@ def _rejects(crops: Artifact) -> Iterator[tuple[str, str]]:
 
 
 def pairs_content(uri: str) -> str:
-    """What a pairs file, or CFP's folder of lists, is known by in a fingerprint."""
+    """The content of a pairs file, or of CFP's folder of lists, for a fingerprint."""
     return files.content_of(uri)

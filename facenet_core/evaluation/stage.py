@@ -30,8 +30,7 @@ from facenet_core.evaluation.evaluated_pairs import (
 )
 from facenet_core.evaluation.protocol import groups
 from facenet_core.evaluation.protocol.verification import check_folds, verify
-from facenet_core.evaluation.report import metrics as measures
-from facenet_core.evaluation.report.metrics import Evaluation
+from facenet_core.evaluation.report.metrics import Evaluation, measure
 from facenet_core.housekeeping.promotion import judge
 from facenet_core.models.face_model import Embedder
 from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet
@@ -45,7 +44,7 @@ _NEVER_CROPPED = ("crashed", "undecodable", "unsupported_format", "too_large")
 
 
 def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateConfig) -> Plan:
-    """Where the report of a model on the crops of a data set belongs.
+    """Plan the report of a model on the crops of a data set.
 
     Raises:
         ArtifactError: either is not a finished artifact of its stage.
@@ -75,7 +74,7 @@ def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateCon
 
 
 def check_pairs(crops_uri: str, config: ValidateConfig) -> None:
-    """See that the pairs can be had from these crops, before a model is trained for hours.
+    """Check that these crops have the pairs, before a model is trained for hours.
 
     Raises:
         ArtifactError: `crops_uri` is not a finished artifact of crops.
@@ -121,17 +120,9 @@ def validate(
         far_target=config.far_target,
     )
     evaluation = Evaluation(crops, model, pairs, embeddings, verification)
-    identification = measures.find_people(embeddings, config)
-    if config.identification and identification is None:
+    metrics = measure(evaluation, config, attributes)
+    if config.identification and "identification" not in metrics:
         logger.warning("identification: nobody can be found, as no person has two images")
-    metrics = {
-        **measures.describe(evaluation, config),
-        **measures.confidence(evaluation, config),
-        **measures.count_people(evaluation),
-        **measures.describe_identification(identification),
-        **measures.describe_groups(evaluation, attributes),
-        **measures.describe_quality(evaluation),
-    }
     if attributes is not None and not metrics["groups"]:
         logger.warning(
             "groups: no pair lies within a group of %s; its column %s must hold those of the crops",

@@ -7,8 +7,10 @@ from typing import Any
 
 from keras import ops
 
+Tensor = Any  # of Keras or its backend, symbolic or with values: neither has types
 
-def standardize(images: Any, fixed: bool) -> Any:
+
+def standardize(images: Tensor, fixed: bool) -> Tensor:
     """Images [n, h, w, 3] uint8 or float of 0 to 255 -> float32 [n, h, w, 3] around 0.
 
     Args:

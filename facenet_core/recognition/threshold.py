@@ -16,7 +16,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.evaluation.protocol.distances import Metric
+from facenet_core.evaluation.protocol.distances import DistanceMetric
 from facenet_core.storage import Manifest
 
 METRIC = "Euclidean, of embeddings of unit length"  # as JSON says it
@@ -44,7 +44,7 @@ class Threshold:
         return None if self.distance is None else bool(distance < self.distance)
 
 
-def as_euclidean(threshold: float, metric: Metric, use_flipped_images: bool) -> float:
+def as_euclidean(threshold: float, metric: DistanceMetric, use_flipped_images: bool) -> float:
     """A validation's threshold as a Euclidean distance of embeddings of unit length.
 
     Args:

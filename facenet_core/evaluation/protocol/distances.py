@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-Metric = Literal["euclidean", "cosine"]
+DistanceMetric = Literal["euclidean", "cosine"]
 
 _BLOCK = 8192
 
 
-def distance(a: np.ndarray, b: np.ndarray, metric: Metric) -> np.ndarray:
+def distance(a: np.ndarray, b: np.ndarray, metric: DistanceMetric) -> np.ndarray:
     """Distances of rows: squared Euclidean, or angle/π in [0, 1].
 
     A vector of length zero has no direction: it is at 1/2, a right angle, from everything.
@@ -36,7 +36,7 @@ def pair_distances(
     embeddings: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
-    metric: Metric,
+    metric: DistanceMetric,
     mean: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Distances float64 [n] of the pairs of rows `a`, `b`, after subtracting `mean` from all."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facenet_core.evaluation.protocol.distances import Metric
+from facenet_core.evaluation.protocol.distances import DistanceMetric
 
 MAX_RANK = 50
 OPEN_FARS = (1e-1, 1e-2, 1e-3)
@@ -61,7 +61,7 @@ def identify(
     vectors: np.ndarray,
     identities: np.ndarray,
     *,
-    distance_metric: Metric = "euclidean",
+    distance_metric: DistanceMetric = "euclidean",
     subtract_mean: bool = False,
     seed: int = 0,
 ) -> Identification | None:

@@ -14,7 +14,11 @@ import numpy as np
 
 from facenet_core.errors import ArtifactError, PairsError
 from facenet_core.evaluation.protocol.curves import Roc, area_under, equal_error_rate, roc, tar_at
-from facenet_core.evaluation.protocol.distances import Metric, mean_embedding, pair_distances
+from facenet_core.evaluation.protocol.distances import (
+    DistanceMetric,
+    mean_embedding,
+    pair_distances,
+)
 
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
 VAL_THRESHOLDS = np.arange(0, 4, 0.001)
@@ -140,7 +144,7 @@ def verify(
     embeddings: np.ndarray,
     pairs: IndexedPairs,
     *,
-    distance_metric: Metric = "euclidean",
+    distance_metric: DistanceMetric = "euclidean",
     subtract_mean: bool = False,
     far_target: float = 1e-3,
 ) -> Verification:
@@ -213,7 +217,7 @@ def verify(
 
 
 def _distances_by_fold(
-    embeddings: np.ndarray, pairs: IndexedPairs, metric: Metric, subtract_mean: bool
+    embeddings: np.ndarray, pairs: IndexedPairs, metric: DistanceMetric, subtract_mean: bool
 ) -> np.ndarray:
     a, b = pairs.a, pairs.b
     if not subtract_mean:
@@ -299,7 +303,7 @@ def far_threshold(far: np.ndarray, far_target: float) -> float:
 
 
 def check_folds(same: np.ndarray, fold: np.ndarray) -> None:
-    """See that thresholds can be chosen on some folds and tested on another.
+    """Check that thresholds can be chosen on some folds and tested on another.
 
     Raises:
         PairsError: fewer than two folds hold pairs of one person, or of two.

@@ -53,6 +53,20 @@ class QualityBin:
     fnmr: float | None
 
 
+def measure(
+    evaluation: Evaluation, config: ValidateConfig, attributes: Attributes | None
+) -> dict[str, Any]:
+    """All of `metrics.json`; `attributes` are those to group images by, if any."""
+    return {
+        **describe(evaluation, config),
+        **confidence(evaluation, config),
+        **count_people(evaluation),
+        **describe_identification(find_people(evaluation.embeddings, config)),
+        **describe_groups(evaluation, attributes),
+        **describe_quality(evaluation),
+    }
+
+
 def describe(evaluation: Evaluation, config: ValidateConfig) -> dict[str, Any]:
     """The metrics of the protocol; a rate without any pair to take it from is None.
 

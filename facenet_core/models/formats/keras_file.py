@@ -21,7 +21,7 @@ _MOST_PACKED = 100
 
 
 def check(path: Path, name: str) -> None:
-    """See that a file is a `.keras` archive of bounded size with nothing but a model in it.
+    """Check that a file is a `.keras` archive of bounded size with nothing but a model in it.
 
     Args:
         name: of the file, for messages.
@@ -56,7 +56,7 @@ def check(path: Path, name: str) -> None:
 
 
 def check_values(path: Path, name: str) -> None:
-    """See that the weights which a configuration asks for can be in the file, before any is made.
+    """Check that the file can hold the weights its configuration asks for, before any is made.
 
     A configuration of a few bytes can ask for any number of them.
 

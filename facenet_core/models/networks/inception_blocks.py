@@ -7,14 +7,13 @@ sizes in the names are the paper's, for images of 299 pixels.
 
 from __future__ import annotations
 
-from typing import Any
-
 from facenet_core.models.networks.layers import Layers, concatenate, max_pool, residual
+from facenet_core.models.preprocessing import Tensor
 
 Filters = tuple[int, int, int]
 
 
-def block35(layers: Layers, x: Any, scale: float, name: str, *, branch_2: Filters) -> Any:
+def block35(layers: Layers, x: Tensor, scale: float, name: str, *, branch_2: Filters) -> Tensor:
     """Inception-ResNet-A: [n, h, w, c] -> the same shape."""
     one = layers.conv(x, 32, 1, f"{name}.Branch_0.Conv2d_1x1")
     two = layers.conv(x, 32, 1, f"{name}.Branch_1.Conv2d_0a_1x1")
@@ -26,8 +25,8 @@ def block35(layers: Layers, x: Any, scale: float, name: str, *, branch_2: Filter
 
 
 def block17(
-    layers: Layers, x: Any, scale: float, name: str, *, branch_0: int, branch_1: Filters
-) -> Any:
+    layers: Layers, x: Tensor, scale: float, name: str, *, branch_0: int, branch_1: Filters
+) -> Tensor:
     """Inception-ResNet-B: [n, h, w, c] -> the same shape."""
     one = layers.conv(x, branch_0, 1, f"{name}.Branch_0.Conv2d_1x1")
     two = layers.conv(x, branch_1[0], 1, f"{name}.Branch_1.Conv2d_0a_1x1")
@@ -37,8 +36,14 @@ def block17(
 
 
 def block8(
-    layers: Layers, x: Any, scale: float, name: str, *, branch_1: Filters, activation: bool = True
-) -> Any:
+    layers: Layers,
+    x: Tensor,
+    scale: float,
+    name: str,
+    *,
+    branch_1: Filters,
+    activation: bool = True,
+) -> Tensor:
     """Inception-ResNet-C: [n, h, w, c] -> the same shape."""
     one = layers.conv(x, 192, 1, f"{name}.Branch_0.Conv2d_1x1")
     two = layers.conv(x, branch_1[0], 1, f"{name}.Branch_1.Conv2d_0a_1x1")
@@ -47,7 +52,7 @@ def block8(
     return residual(layers, x, [one, two], scale, name, activation)
 
 
-def reduction_a(layers: Layers, x: Any, name: str, *, branch_1: Filters) -> Any:
+def reduction_a(layers: Layers, x: Tensor, name: str, *, branch_1: Filters) -> Tensor:
     """Halves height and width: [n, h, w, c] -> [n, h/2, w/2, 384 + branch_1[2] + c]."""
     one = layers.conv(x, 384, 3, f"{name}.Branch_0.Conv2d_1a_3x3", strides=2, padding="valid")
     two = layers.conv(x, branch_1[0], 1, f"{name}.Branch_1.Conv2d_0a_1x1")
@@ -58,7 +63,7 @@ def reduction_a(layers: Layers, x: Any, name: str, *, branch_1: Filters) -> Any:
     return concatenate([one, two, pooled], f"{name}.concat")
 
 
-def reduction_b(layers: Layers, x: Any, name: str, *, last: Filters, between: int) -> Any:
+def reduction_b(layers: Layers, x: Tensor, name: str, *, last: Filters, between: int) -> Tensor:
     """Halves height and width: [n, h, w, c] -> [n, h/2, w/2, sum(last) + c].
 
     Args:

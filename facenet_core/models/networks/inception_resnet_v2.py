@@ -7,8 +7,6 @@ https://arxiv.org/abs/1602.07261.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from facenet_core.models.networks.inception_blocks import (
@@ -27,6 +25,7 @@ from facenet_core.models.networks.layers import (
     max_pool,
 )
 from facenet_core.models.networks.registry import SMALLEST_IMAGE
+from facenet_core.models.preprocessing import Tensor
 
 
 def inception_resnet_v2(
@@ -71,7 +70,7 @@ def inception_resnet_v2(
     return keras.Model(images, layers.bottleneck(x, embedding_size), name="InceptionResnetV2")
 
 
-def _mixed_5b(layers: Layers, x: Any, name: str) -> Any:
+def _mixed_5b(layers: Layers, x: Tensor, name: str) -> Tensor:
     """The inception block before the residual ones: [n, h, w, 192] -> [n, h, w, 320]."""
     branch_0 = layers.conv(x, 96, 1, f"{name}.Branch_0.Conv2d_1x1")
     branch_1 = layers.conv(x, 48, 1, f"{name}.Branch_1.Conv2d_0a_1x1")

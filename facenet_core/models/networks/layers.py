@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from facenet_core.models.networks.registry import check_image_size
+from facenet_core.models.preprocessing import Tensor
 
 BATCH_NORM_EPSILON = 0.001
 CHANNELS_LAST = "channels_last"
@@ -35,14 +36,14 @@ class Layers:
 
     def conv(
         self,
-        x: Any,
+        x: Tensor,
         filters: int,
         kernel_size: int | tuple[int, int],
         name: str,
         *,
         strides: int = 1,
         padding: str = "same",
-    ) -> Any:
+    ) -> Tensor:
         """Convolution without bias, batch norm, ReLU: [n, h, w, c] -> [n, h', w', filters]."""
         x = keras.layers.Conv2D(
             filters,
@@ -56,13 +57,13 @@ class Layers:
         )(x)
         return keras.layers.Activation("relu", name=f"{name}.Relu")(self._batch_norm(x, name))
 
-    def linear_conv(self, x: Any, filters: int, name: str) -> Any:
+    def linear_conv(self, x: Tensor, filters: int, name: str) -> Tensor:
         """A 1×1 convolution with bias and nothing after it: [n, h, w, c] -> [n, h, w, filters]."""
         return keras.layers.Conv2D(
             filters, 1, data_format=CHANNELS_LAST, name=name, **self._kernel(name)
         )(x)
 
-    def bottleneck(self, x: Any, embedding_size: int) -> Any:
+    def bottleneck(self, x: Tensor, embedding_size: int) -> Tensor:
         """The layer that gives the prelogits: dense without bias, batch norm, no activation.
 
         [n, c] -> [n, embedding_size].
@@ -71,14 +72,14 @@ class Layers:
         x = keras.layers.Dense(embedding_size, use_bias=False, name=name, **self._kernel(name))(x)
         return self._batch_norm(x, name)
 
-    def dropout(self, x: Any, keep_probability: float) -> Any:
+    def dropout(self, x: Tensor, keep_probability: float) -> Tensor:
         """Zeroes a share 1 − keep_probability of the values while training."""
         if keep_probability == 1:
             return x
         seed = layer_seed(self.seed, "Dropout")
         return keras.layers.Dropout(1 - keep_probability, seed=seed, name="Dropout")(x)
 
-    def _batch_norm(self, x: Any, name: str) -> Any:
+    def _batch_norm(self, x: Tensor, name: str) -> Tensor:
         return keras.layers.BatchNormalization(
             momentum=self.batch_norm_decay,
             epsilon=BATCH_NORM_EPSILON,
@@ -93,7 +94,7 @@ class Layers:
         }
 
 
-def image_input(image_size: int, smallest: int, network: str) -> Any:
+def image_input(image_size: int, smallest: int, network: str) -> Tensor:
     """The network's input, [n, image_size, image_size, 3].
 
     Raises:
@@ -103,23 +104,28 @@ def image_input(image_size: int, smallest: int, network: str) -> Any:
     return keras.Input((image_size, image_size, 3), name="images")
 
 
-def max_pool(x: Any, size: int, name: str) -> Any:
+def max_pool(x: Tensor, size: int, name: str) -> Tensor:
     """Maximum over size × size windows, two pixels apart, none over the edge."""
     return keras.layers.MaxPooling2D(size, 2, "valid", data_format=CHANNELS_LAST, name=name)(x)
 
 
-def global_average(x: Any, name: str) -> Any:
+def global_average(x: Tensor, name: str) -> Tensor:
     """Mean over all places: [n, h, w, c] -> [n, c]."""
     return keras.layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, name=name)(x)
 
 
-def concatenate(branches: list[Any], name: str) -> Any:
+def concatenate(branches: list[Tensor], name: str) -> Tensor:
     return keras.layers.Concatenate(axis=-1, name=name)(branches)
 
 
 def residual(
-    layers: Layers, x: Any, branches: list[Any], scale: float, name: str, activation: bool = True
-) -> Any:
+    layers: Layers,
+    x: Tensor,
+    branches: list[Tensor],
+    scale: float,
+    name: str,
+    activation: bool = True,
+) -> Tensor:
     """x + scale · (the branches, joined and brought to the channels of x), then ReLU."""
     mixed = concatenate(branches, f"{name}.concat")
     up = layers.linear_conv(mixed, x.shape[-1], f"{name}.Conv2d_1x1")

@@ -7,8 +7,6 @@ https://arxiv.org/abs/1602.07360 (version 1.0, with batch norm after each convol
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from facenet_core.models.networks.layers import (
@@ -19,6 +17,7 @@ from facenet_core.models.networks.layers import (
     max_pool,
 )
 from facenet_core.models.networks.registry import SMALLEST_IMAGE
+from facenet_core.models.preprocessing import Tensor
 
 
 def squeezenet(
@@ -57,7 +56,7 @@ def squeezenet(
     return keras.Model(images, layers.bottleneck(x, embedding_size), name="squeezenet")
 
 
-def _fire(layers: Layers, x: Any, squeeze: int, expand: int, name: str) -> Any:
+def _fire(layers: Layers, x: Tensor, squeeze: int, expand: int, name: str) -> Tensor:
     """Few channels for the 3×3 convolution to look at: [n, h, w, c] -> [n, h, w, 2 · expand]."""
     x = layers.conv(x, squeeze, 1, f"{name}.squeeze")
     branches = [

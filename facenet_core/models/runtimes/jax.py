@@ -7,13 +7,14 @@ has to wait.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 
+from facenet_core.models.preprocessing import Tensor
 
-def compile_network(network: keras.Model) -> Callable[[np.ndarray], Any]:
+
+def compile_network(network: keras.Model) -> Callable[[np.ndarray], Tensor]:
     """From a batch to the network's answer, with the weights that it has at each call.
 
     Answers are JAX arrays that may still be at work, so that batches follow each other closely.
@@ -21,10 +22,10 @@ def compile_network(network: keras.Model) -> Callable[[np.ndarray], Any]:
     import jax
 
     @jax.jit
-    def answer(trainable: list[Any], others: list[Any], batch: Any) -> Any:
+    def answer(trainable: list[Tensor], others: list[Tensor], batch: Tensor) -> Tensor:
         return network.stateless_call(trainable, others, batch, training=False)[0]
 
-    def run(batch: np.ndarray) -> Any:
+    def run(batch: np.ndarray) -> Tensor:
         trainable = [variable.value for variable in network.trainable_variables]
         others = [variable.value for variable in network.non_trainable_variables]
         return answer(trainable, others, on_device(batch))
@@ -32,7 +33,7 @@ def compile_network(network: keras.Model) -> Callable[[np.ndarray], Any]:
     return run
 
 
-def on_device(batch: np.ndarray) -> Any:
+def on_device(batch: np.ndarray) -> Tensor:
     """A batch [n, …] on the device, or divided between those of the distribution in scope.
 
     Each of them gets all of a batch that cannot be divided evenly.
