@@ -189,7 +189,7 @@ def cmc_plot(cmc: Sequence[float]) -> Plot:
     return Plot(figure, np.stack([ranks, np.array(cmc)], axis=1), labels)
 
 
-def training_plot(
+def _training_plot(
     epochs: Sequence[float], curves: Mapping[str, Sequence[float]], *, log: bool = False
 ) -> Plot:
     """Training curves over epochs, at most three of them."""
@@ -228,7 +228,7 @@ def training_plots(
             if any(history.get(column) or ())
         }
         if values:
-            yield title, training_plot(epochs, values, log=title == "Learning rate")
+            yield title, _training_plot(epochs, values, log=title == "Learning rate")
 
 
 def to_png(figure: Figure) -> bytes:
