@@ -72,11 +72,11 @@ def figures() -> None:
 
 def embedding(crops_uri: str, model_uri: str) -> None:
     """Time embedding from shards against embedding from memory, in turn."""
-    from facenet_core.models.face_model import Embedder
+    from facenet_core.models.face_model import FaceModel
 
     crops = storage.open_artifact(crops_uri, "align")
     ids = [image_id for image_id, _ in faces(crops)]
-    embedder = Embedder.load(model_uri)
+    embedder = FaceModel.load(model_uri)
     config = ValidateConfig(lfw_batch_size=96)
     images = np.stack([decode(crop) for crop in read_crops(crops, {*ids})])
     embedder.embed(images[:64])  # compiled before the clock runs

@@ -112,7 +112,7 @@ def embed_ours(work: Work, answers: TextIO) -> None:
     import numpy as np
 
     from facenet_core import storage
-    from facenet_core.models.face_model import Embedder
+    from facenet_core.models.face_model import FaceModel
     from facenet_core.models.networks import registry
     from facenet_core.models.runtimes import openvino
     from facenet_core.storage import parquet
@@ -124,7 +124,7 @@ def embed_ours(work: Work, answers: TextIO) -> None:
     pixels = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]
     images = np.stack([pixels[i % len(pixels)][:SIZE, :SIZE] for i in range(work.batch)])
     network = registry.build(NETWORK, image_size=SIZE, embedding_size=DIMENSIONS)
-    embedder = Embedder(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
+    embedder = FaceModel(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
     embed = embedder.embed
     if openvino.available():
         embed = openvino.compile_embedder(embedder, precision=work.precision)

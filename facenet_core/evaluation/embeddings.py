@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.imaging.formats import openable
-from facenet_core.models.face_model import Embedder, fit
+from facenet_core.models.face_model import FaceModel, fit
 from facenet_core.storage import Artifact, parquet
 from facenet_core.text.plural import plural
 
@@ -112,7 +112,7 @@ def _rows_of_first_faces(group: pa.Table, image_ids: Collection[str]) -> list[di
 def embed_crops(
     crops: Artifact,
     image_ids: Iterable[str],
-    embedder: Embedder,
+    embedder: FaceModel,
     config: ValidateConfig,
     *,
     others: Iterable[Crop] = (),

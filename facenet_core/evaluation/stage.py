@@ -32,7 +32,7 @@ from facenet_core.evaluation.protocol import groups
 from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.evaluation.report.metrics import Evaluation, measure
 from facenet_core.housekeeping.promotion import judge
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def validate(
     attributes = groups.read_attributes(config.groups) if config.groups else None
     pairs = choose_pairs(crops, config)
     _require_unchanged(plan, crops, config)
-    embedder = Embedder.from_artifact(model)
+    embedder = FaceModel.from_artifact(model)
     pairs, embeddings = _embed(crops, pairs, embedder, config, progress)
     verification = verify(
         embeddings.vectors,
@@ -145,7 +145,7 @@ def _require_unchanged(plan: Plan, crops: Artifact, config: ValidateConfig) -> N
 def _embed(
     crops: Artifact,
     pairs: EvaluatedPairs,
-    embedder: Embedder,
+    embedder: FaceModel,
     config: ValidateConfig,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[EvaluatedPairs, Embeddings]:

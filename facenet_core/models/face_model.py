@@ -32,7 +32,7 @@ _EPSILON = 1e-10
 
 
 @dataclass(frozen=True)
-class Embedder:
+class FaceModel:
     """A network with what it takes to feed it.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
-from facenet_core.models.face_model import MODEL_FILE, Embedder, load_network, name_from
+from facenet_core.models.face_model import MODEL_FILE, FaceModel, load_network, name_from
 from facenet_core.models.formats import keras_file, tf1, tf1_files
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Plan
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STAGE_FORMAT = 1
 
 
-def load(uri: str) -> Embedder:
+def load(uri: str) -> FaceModel:
     """A model ready to embed: an artifact, a `.keras` file, or one from TensorFlow 1.
 
     Raises:
@@ -32,12 +32,12 @@ def load(uri: str) -> Embedder:
     """
     uri = artifact_of(uri)
     if storage.exists(storage.join(uri, storage.MANIFEST)):
-        return Embedder.load(uri)
+        return FaceModel.load(uri)
     if uri.endswith(".keras"):
         network = _load_exported(uri)
         plan = _plan_keras("", uri)
         size, dimensions = network.input_shape[1], network.output_shape[1]
-        return Embedder(network, size, dimensions, False, plan.name, plan.fingerprint)
+        return FaceModel(network, size, dimensions, False, plan.name, plan.fingerprint)
     return tf1.load_embedder(_require_tf1(uri))
 
 

@@ -21,7 +21,7 @@ from facenet_core.imaging import formats
 from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, to_rgb
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models import import_model
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from facenet_core.models.runtimes import openvino
 from facenet_core.recognition.faces import Face, alignment_of, find_faces
 from facenet_core.recognition.photographs import read_photograph
@@ -179,7 +179,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return found
 
     @cached_property
-    def network(self) -> Embedder:
+    def network(self) -> FaceModel:
         """The model, loaded when it is first needed, once in a process for all embedders."""
         return load_once(self.model)
 
@@ -271,7 +271,7 @@ _MADE_OF_PARAMETERS = [
 ]
 
 
-def load_once(uri: str) -> Embedder:
+def load_once(uri: str) -> FaceModel:
     """The model at `uri`, shared by all that ask for it in this process while its files are equal.
 
     Raises:
@@ -282,12 +282,12 @@ def load_once(uri: str) -> Embedder:
 
 
 @lru_cache(_MODELS)
-def _loaded(uri: str, fingerprint: str) -> Embedder:
+def _loaded(uri: str, fingerprint: str) -> FaceModel:
     return import_model.load(uri)
 
 
 @lru_cache(_MODELS)
-def _compiled(network: Embedder) -> openvino.Embed:
+def _compiled(network: FaceModel) -> openvino.Embed:
     return openvino.compile_embedder(network)
 
 

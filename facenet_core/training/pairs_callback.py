@@ -12,7 +12,7 @@ from facenet_core.config import TrainConfig, ValidateConfig
 from facenet_core.evaluation.embeddings import embed_crops
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
 from facenet_core.evaluation.protocol.verification import check_folds, verify
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 
 FIGURES = ("lfw_accuracy", "lfw_val_rate", "lfw_auc")
 
@@ -31,7 +31,7 @@ class Monitor:
         self._config = validation_config(config)
         self._pairs = choose_pairs(self._crops, self._config)
         check_folds(self._pairs.same, self._pairs.fold)
-        self._embedder = Embedder(
+        self._embedder = FaceModel(
             network,
             config.image_size,
             config.embedding_size,

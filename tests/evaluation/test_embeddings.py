@@ -8,7 +8,7 @@ from facenet_core import storage
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.evaluation.embeddings import Crop, decode, embed_crops, read_crops
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from tests.support.small_artifacts import DIMENSIONS, SIZE, crop, image_id, publish_crops
 
 WANTED = [image_id(3, 2), image_id(0, 1), image_id(5, 6), image_id(0, 1), image_id(9, 4)]
@@ -16,7 +16,7 @@ WANTED = [image_id(3, 2), image_id(0, 1), image_id(5, 6), image_id(0, 1), image_
 
 @pytest.fixture(scope="module")
 def embedder(model_uri):
-    return Embedder.load(model_uri)
+    return FaceModel.load(model_uri)
 
 
 def embed(uri, embedder, ids, *, batch_size=3, use_flipped_images=False, **options):

@@ -3,7 +3,7 @@ import pytest
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.models.face_model import MODEL_FILE, Embedder, fit
+from facenet_core.models.face_model import MODEL_FILE, FaceModel, fit
 from facenet_core.models.networks import registry
 
 SIZE, DIMENSIONS = 32, 8
@@ -29,7 +29,7 @@ def model_uri(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def embedder(model_uri):
-    return Embedder.load(model_uri)
+    return FaceModel.load(model_uri)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_names_the_artifact_it_came_from(embedder, model_uri):
 
 def test_a_folder_without_a_finished_model_is_an_error(tmp_path):
     with pytest.raises(ArtifactError, match="no finished artifact here"):
-        Embedder.load(str(tmp_path))
+        FaceModel.load(str(tmp_path))
 
 
 def test_a_file_that_is_no_model_is_an_error(tmp_path):
@@ -104,4 +104,4 @@ def test_a_file_that_is_no_model_is_an_error(tmp_path):
     storage.write_bytes(storage.join(plan.uri, MODEL_FILE), b"not a model")
     storage.publish(plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}), {})
     with pytest.raises(ArtifactError, match="not a Keras model"):
-        Embedder.load(plan.uri)
+        FaceModel.load(plan.uri)

@@ -18,7 +18,7 @@ from facenet_core.alignment.faces import load_detector
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError, StorageError
 from facenet_core.imaging.decode import UndecodableImage, decode
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from facenet_core.models.formats import export
 from facenet_core.models.runtimes import openvino
 from facenet_core.recognition.embedder import NoFace
@@ -30,7 +30,7 @@ from tests.support.small_network import small_network
 def save_exported(network, file):
     """As `facenet export` does: pixels in, embeddings out."""
     size, dimensions = network.input_shape[1], network.output_shape[1]
-    Embedder(network, size, dimensions, True, "", "").pixels_to_embeddings.save(file)
+    FaceModel(network, size, dimensions, True, "", "").pixels_to_embeddings.save(file)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.support.small_crops import draw
 from training_runs import Killed, kill_at, run
 
 from facenet_core.config import TrainConfig
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 
 root, crops_uri, options = sys.argv[1:]
 config = TrainConfig(
@@ -39,11 +39,11 @@ config = TrainConfig(
 )
 
 
-through = Embedder.load(run(root + "/a", crops_uri, config))
+through = FaceModel.load(run(root + "/a", crops_uri, config))
 try:
     run(root + "/b", crops_uri, config, progress=kill_at(25))
 except Killed:
-    resumed = Embedder.load(run(root + "/b", crops_uri, config))
+    resumed = FaceModel.load(run(root + "/b", crops_uri, config))
 for one, other in zip(through.network.get_weights(), resumed.network.get_weights(), strict=True):
     np.testing.assert_array_equal(one, other)
 ann, bob = (through.embed(np.stack([draw(p, shot) for shot in (98, 99)])) for p in (1, 2))

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from facenet_core import storage
 from facenet_core.config import TrainConfig
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from facenet_core.training import stage
 
 SMALL = TrainConfig(
@@ -37,7 +37,7 @@ def run(root, crops_uri, config, run_id="run", progress=None):
 
 
 def weights(model_uri):
-    return Embedder.load(model_uri).network.get_weights()
+    return FaceModel.load(model_uri).network.get_weights()
 
 
 def history(model_uri):

@@ -156,9 +156,9 @@ def test_frozen_layers_stay_to_the_bit(root, crops_uri, parent):
 
 
 def names(model_uri):
-    from facenet_core.models.face_model import Embedder
+    from facenet_core.models.face_model import FaceModel
 
-    return [variable.path for variable in Embedder.load(model_uri).network.weights]
+    return [variable.path for variable in FaceModel.load(model_uri).network.weights]
 
 
 @pytest.mark.parametrize(

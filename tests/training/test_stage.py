@@ -13,7 +13,7 @@ import pytest
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError, ConfigError, ModelError, TrainingError
-from facenet_core.models.face_model import Embedder, load_network
+from facenet_core.models.face_model import FaceModel, load_network
 from facenet_core.training import checkpoints, stage
 from facenet_core.training.input.data import open_data
 from tests.support import training_runs
@@ -51,7 +51,7 @@ def test_learns_to_tell_people_apart(root, crops_uri):
     uri = run(root, crops_uri, config)
     rows = history(uri)
     assert rows[-1]["cross_entropy"] < rows[0]["cross_entropy"] / 3
-    embedder = Embedder.load(uri)
+    embedder = FaceModel.load(uri)
     ann, bob = (embedder.embed(np.stack([draw(p, shot) for shot in (98, 99)])) for p in (1, 2))
     assert np.linalg.norm(ann[0] - ann[1]) < np.linalg.norm(ann - bob, axis=1).min()
 
@@ -75,7 +75,7 @@ def test_the_manifest_says_what_users_of_the_model_need(small_uri):
     assert details["labels"] == ["Ann", "Bob", "Cy", "Di"]
     assert (details["image_size"], details["embedding_size"]) == (32, 8)
     assert details["use_fixed_image_standardization"] is False
-    assert details["parameters"] == Embedder.load(small_uri).network.count_params()
+    assert details["parameters"] == FaceModel.load(small_uri).network.count_params()
     assert details["final"]["loss"] == history(small_uri)[-1]["loss"]
 
 
@@ -218,7 +218,7 @@ def test_an_interrupted_training_leaves_only_its_attempt(root, crops_uri):
     kept = [path.name for path in Path(plan.uri, "attempts/first/checkpoints").iterdir()]
     assert sorted(kept) == ["step-000000009.npz", "step-000000010.npz"]
     with pytest.raises(ArtifactError, match="no finished artifact"):
-        Embedder.load(plan.uri)
+        FaceModel.load(plan.uri)
 
 
 def test_finishing_keeps_the_last_checkpoint_only(everything_uri):
@@ -351,7 +351,7 @@ def test_the_last_update_of_an_epoch_is_looked_at_too(root, crops_uri, fields, m
 
 
 def test_a_model_with_weights_that_are_no_numbers_is_not_loaded(small_uri, tmp_path):
-    network = Embedder.load(small_uri).network
+    network = FaceModel.load(small_uri).network
     path = str(tmp_path / "broken.keras")
     network.layers[-1].set_weights([np.full_like(w, np.nan) for w in network.layers[-1].weights])
     network.save(path)

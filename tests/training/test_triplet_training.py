@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facenet_core.errors import TrainingError
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from tests.support.small_crops import draw, write_crops
 from tests.support.training_runs import SMALL, Killed, changed, history, kill_at, run, weights
 
@@ -46,7 +46,7 @@ def test_learns_to_tell_people_apart_and_ends_when_no_triplet_is_left(root, crop
         TRIPLETS, max_nrof_epochs=60, learning_rate=0.05, alpha=0.2, triplet_selection="semi_hard"
     )
     uri = run(root, crops_uri, config)
-    embedder = Embedder.load(uri)
+    embedder = FaceModel.load(uri)
     ann, bob = (embedder.embed(np.stack([draw(p, shot) for shot in (98, 99)])) for p in (1, 2))
     assert np.linalg.norm(ann[0] - ann[1]) < np.linalg.norm(ann - bob, axis=1).min()
     assert "no triplet within alpha 0.2" in caplog.text

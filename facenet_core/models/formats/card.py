@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facenet_core.models.face_model import INPUT, OUTPUT, Embedder
+from facenet_core.models.face_model import INPUT, OUTPUT, FaceModel
 from facenet_core.models.formats.export import Exported, standardization
 from facenet_core.storage import Manifest
 
@@ -43,7 +43,7 @@ _LIMITS = (
 
 
 def card(
-    embedder: Embedder,
+    embedder: FaceModel,
     manifest: Manifest | None,
     report: Manifest | None,
     crops: Mapping[str, Any],

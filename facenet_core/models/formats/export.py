@@ -26,7 +26,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ConfigError, ModelError
-from facenet_core.models.face_model import INPUT, OUTPUT, Embedder
+from facenet_core.models.face_model import INPUT, OUTPUT, FaceModel
 from facenet_core.runtime import quietly
 
 Format = Literal["keras", "savedmodel", "onnx", "tflite"]
@@ -66,7 +66,7 @@ class Exported:
 
 
 def export(
-    embedder: Embedder,
+    embedder: FaceModel,
     format: Format,
     folder: str,
     float16: bool = False,
@@ -133,7 +133,7 @@ def check_format(format: str, float16: bool) -> None:
         )
 
 
-def _write(embedder: Embedder, format: Format, path: Path, float16: bool) -> None:
+def _write(embedder: FaceModel, format: Format, path: Path, float16: bool) -> None:
     import keras
 
     network = embedder.pixels_to_embeddings
@@ -176,7 +176,7 @@ def _tflite_options(float16: bool) -> dict[str, Any]:
     return {"target_spec": target, "optimizations": [tf.lite.Optimize.DEFAULT]}
 
 
-def _metadata(embedder: Embedder) -> dict[str, Any]:
+def _metadata(embedder: FaceModel) -> dict[str, Any]:
     return {
         "name": embedder.name,
         "fingerprint": embedder.fingerprint,
@@ -187,7 +187,7 @@ def _metadata(embedder: Embedder) -> dict[str, Any]:
     }
 
 
-def standardization(embedder: Embedder) -> str:
+def standardization(embedder: FaceModel) -> str:
     """How the model treats pixels before its first layer, for people."""
     if embedder.network.inputs[0].dtype == "uint8":
         return "in the file it was made of"

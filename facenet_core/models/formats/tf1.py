@@ -19,7 +19,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
-from facenet_core.models.face_model import MODEL_FILE, Embedder, name_from, save_network
+from facenet_core.models.face_model import MODEL_FILE, FaceModel, name_from, save_network
 from facenet_core.models.formats import tf1_files
 from facenet_core.models.formats.tf1_variables import Variables, open_variables
 from facenet_core.models.networks import registry
@@ -136,7 +136,7 @@ def import_model(plan: Plan, uri: str, options: Tf1Options, run: Mapping[str, An
     )
 
 
-def load_embedder(uri: str, options: Tf1Options | None = None) -> Embedder:
+def load_embedder(uri: str, options: Tf1Options | None = None) -> FaceModel:
     """A model of TensorFlow 1 ready to embed, imported in memory.
 
     Raises:
@@ -147,7 +147,7 @@ def load_embedder(uri: str, options: Tf1Options | None = None) -> Embedder:
     with open_variables(files) as variables:
         graph = recognise(variables)
         network = _build(graph, variables, options)
-    return Embedder(
+    return FaceModel(
         network,
         options.image_size,
         graph.embedding_size,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from facenet_core import storage
-from facenet_core.models.face_model import Embedder, fit
+from facenet_core.models.face_model import FaceModel, fit
 from facenet_core.runtime import quietly
 
 _BATCH = 16  # larger ones are no faster
@@ -29,7 +29,7 @@ def available() -> bool:
 
 
 def compile_embedder(
-    embedder: Embedder, threads: int | None = None, precision: str | None = None
+    embedder: FaceModel, threads: int | None = None, precision: str | None = None
 ) -> Embed:
     """`embedder.embed` for OpenVINO: crops uint8 [n, h, w, 3] -> float32 [n, d] of unit length.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.cache import cache_folder
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from facenet_core.training.input.crops import Crops, ahead
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def near_rows(
     path = cache_folder() / "distances" / f"{crops.content}-{fingerprint}.npy"
     if not path.exists():
         logger.info("embedding %d crops with %s to filter them", len(crops), model_uri)
-        embeddings = _embeddings(crops, crop_size, Embedder.load(model_uri), threads)
+        embeddings = _embeddings(crops, crop_size, FaceModel.load(model_uri), threads)
         with storage.new_file(str(path), 0o600) as new, new.open("wb") as file:
             np.save(file, distances_to_centre(embeddings, crops.identity_of_row))
     distances = np.load(path)
@@ -51,7 +51,7 @@ def distances_to_centre(embeddings: np.ndarray, identity_of_row: np.ndarray) -> 
 
 
 def _embeddings(
-    crops: Crops, crop_size: tuple[int, int], embedder: Embedder, threads: int
+    crops: Crops, crop_size: tuple[int, int], embedder: FaceModel, threads: int
 ) -> np.ndarray:
     def load(start: int) -> np.ndarray:
         return crops.decode_rows(range(start, min(start + _BATCH, len(crops))), crop_size)

@@ -12,7 +12,7 @@ import pytest
 from facenet_core import storage
 from facenet_core.errors import ArtifactError, ConfigError, ModelError
 from facenet_core.models import import_model
-from facenet_core.models.face_model import MODEL_FILE, Embedder
+from facenet_core.models.face_model import MODEL_FILE, FaceModel
 from facenet_core.models.formats import export
 from facenet_core.models.networks import registry
 from tests.support.small_network import small_network
@@ -20,11 +20,11 @@ from tests.support.small_network import small_network
 SIZE = 32
 
 
-def build(fixed: bool = False, scale: float = 1.0) -> Embedder:
+def build(fixed: bool = False, scale: float = 1.0) -> FaceModel:
     network = small_network(SIZE, 16)
     kernel = network.get_layer("Bottleneck").kernel
     kernel.assign(kernel * scale)
-    return Embedder(network, SIZE, 16, fixed, "small", "0" * 16)
+    return FaceModel(network, SIZE, 16, fixed, "small", "0" * 16)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_an_export_of_a_whole_network_agrees_with_keras(model_def, format, tmp_p
         pytest.importorskip("onnxruntime")
         pytest.importorskip("tf2onnx")
     network = registry.build(model_def, image_size=96, embedding_size=128)
-    whole = Embedder(network, 96, 128, False, model_def, "0" * 16)
+    whole = FaceModel(network, 96, 128, False, model_def, "0" * 16)
     exported = export.export(whole, format, str(tmp_path))
     crops = np.random.default_rng(3).integers(0, 256, (100, 96, 96, 3), np.uint8)
     found = export.open_exported(Path(exported.uri), format)(crops)
@@ -122,7 +122,7 @@ def test_an_exported_keras_file_is_a_model_for_every_command(fixed, crops, tmp_p
     uri = export.export(embedder, "keras", str(tmp_path)).uri
     loaded = import_model.load(uri)
     np.testing.assert_allclose(loaded.embed(crops[:3]), embedder.embed(crops[:3]), atol=1e-6)
-    brought = Embedder.load(import_model.bring_in(root, uri, {}))
+    brought = FaceModel.load(import_model.bring_in(root, uri, {}))
     np.testing.assert_array_equal(brought.embed(crops[:3]), loaded.embed(crops[:3]))
     assert brought.fingerprint == loaded.fingerprint
 

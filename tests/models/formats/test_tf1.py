@@ -8,7 +8,7 @@ import pytest
 from facenet_core import storage
 from facenet_core.errors import ModelError
 from facenet_core.models import import_model
-from facenet_core.models.face_model import Embedder
+from facenet_core.models.face_model import FaceModel
 from facenet_core.models.formats import tf1, tf1_files
 from facenet_core.models.formats.tf1 import Tf1Options
 from flows.cli.main import main
@@ -214,7 +214,7 @@ def test_an_imported_model_is_an_artifact_like_a_trained_one(published, original
     manifest = tf1.import_model(plan, str(published), options, {})
     assert manifest.details["model_def"] == "squeezenet"
     assert set(manifest.details["imported_from"]["files"]) == {INDEX, DATA}
-    embedder = Embedder.load(plan.uri)
+    embedder = FaceModel.load(plan.uri)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     np.testing.assert_array_equal(embedder.embed(crops), original.embed(crops))
     with np.load(f"{plan.uri}/{tf1.CLASSIFIER_FILE}", allow_pickle=False) as kept:
