@@ -19,7 +19,8 @@ from typing import Any, TextIO
 
 from facenet_core import storage
 from facenet_core.alignment import crops
-from facenet_core.config import AlignConfig, build
+from facenet_core.alignment.faces import settings_of
+from facenet_core.config import AlignConfig
 from facenet_core.errors import ArtifactError, StorageError
 from facenet_core.imaging import decode
 from facenet_core.progress import Progress, silent
@@ -53,9 +54,7 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
     text_file = check_folder(folder, manifest.fingerprint)
     if text_file.is_file():
         return text_file
-    fields = AlignConfig.model_fields  # a plan's configuration may say more than these
-    known = {name: value for name, value in manifest.config.items() if name in fields}
-    config = build(AlignConfig, known, uri)
+    config = settings_of(uri, manifest.config)
     parts = zip(
         parquet.part_uris(raw_uri, "images", raw.parts),
         parquet.part_uris(uri, "crops", manifest.parts),

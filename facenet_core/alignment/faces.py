@@ -1,11 +1,12 @@
-"""From photographs to the rows of a crop shard: decode, detect, choose, crop, encode.
+"""From photographs to faces: decode, detect, order, crop; and to the rows of a crop shard.
 
-Every photograph gives one reject or at least one crop.
+The align stage and recognition crop the same faces: both do it here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,25 +15,46 @@ import numpy as np
 from facenet_core.alignment import crops
 from facenet_core.alignment.mtcnn.detector import MTCNN, Detections
 from facenet_core.alignment.mtcnn.networks import EngineName, default_engine
-from facenet_core.alignment.similarity import crop_similar
-from facenet_core.alignment.watchdog import Watchdog
-from facenet_core.config import AlignConfig
-from facenet_core.imaging import decode as images
-from facenet_core.imaging.decode import Photograph, UndecodableImage
+from facenet_core.config import AlignConfig, build
+from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, encode
 
 _BATCH_PIXELS = 16_000_000  # decoded images wait for the detector in so many pixels at most
 
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Face:
+    """A face in a photograph.
+
+    Attributes:
+        pixels: the crop, uint8 RGB [s, s, 3].
+        box: float32 [4], x1, y1, x2, y2 in pixels of the photograph, before the margin.
+        landmarks: float32 [10], x and y of left eye, right eye, nose, left and right mouth corner.
+        score: the detector's probability of a face.
+    """
+
+    pixels: np.ndarray
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+
+
+def settings_of(uri: str, config: Mapping[str, Any]) -> AlignConfig:
+    """The settings that the crops at `uri` were made with, by their manifest's configuration."""
+    fields = AlignConfig.model_fields  # a plan's configuration may say more than these
+    settings = {name: value for name, value in config.items() if name in fields}
+    return build(AlignConfig, settings, uri)
+
+
 def load_detector(config: AlignConfig) -> MTCNN:
-    """The detector of this process; loading it takes seconds, so the last one is kept."""
+    """The detector of this process; loading it takes seconds, so the last one is cached."""
     engine = resolve_engine(config)
     return _load_detector(config.minsize, config.thresholds, config.factor, engine)
 
 
 def resolve_engine(config: AlignConfig) -> EngineName:
-    """What runs the detector here, for `auto`, too."""
+    """The detector's runtime in this process, where the configuration says `auto` too."""
     return default_engine() if config.detector_engine == "auto" else config.detector_engine
 
 
@@ -43,38 +65,10 @@ def _load_detector(
     return MTCNN(minsize=minsize, thresholds=thresholds, factor=factor, engine=engine, threads=1)
 
 
-def align(
-    rows: Sequence[Row],
-    config: AlignConfig,
-    watchdog: Watchdog,
-    crashed: Mapping[str, str] | None = None,
-) -> Iterator[Row]:
-    """Crops and rejects (those have a `reason`) of the rows of a raw shard, in their order.
-
-    Batches of the detector are formed by position and size alone.
-
-    Args:
-        rows: with `image_id`, `identity` and `image`.
-        watchdog: told of each image that was decoded, and of each batch.
-        crashed: images not to be touched, by image_id, with the reject's detail.
-    """
-    for batch in _batches(rows, config, watchdog, crashed or {}):
-        photographs = [photo for _, photo in batch if isinstance(photo, Photograph)]
-        found = iter(load_detector(config).detect([photo.pixels for photo in photographs]))
-        watchdog.progress()
-        for row, photo in batch:
-            key = {"image_id": row["image_id"], "identity": row["identity"]}
-            if isinstance(photo, Photograph):
-                for outcome in _outcomes(photo, next(found), row, config):
-                    yield key | outcome
-            else:
-                yield key | photo
-
-
-def decode(row: Row, config: AlignConfig) -> Photograph:
-    """The photograph of a raw row. Raises UndecodableImage."""
-    return images.decode_photograph(
-        row["image"]["bytes"],
+def decode_configured(data: bytes, config: AlignConfig) -> Photograph:
+    """The photograph in a file's bytes. Raises UndecodableImage."""
+    return decode_photograph(
+        data,
         exif=config.exif,
         max_pixels=config.max_pixels,
         scale_above=config.scale_above,
@@ -82,64 +76,120 @@ def decode(row: Row, config: AlignConfig) -> Photograph:
     )
 
 
+def find_faces(photographs: Sequence[Photograph], config: AlignConfig) -> list[list[Face]]:
+    """The faces of each photograph: first the one that it is of, the others by score.
+
+    They are those of the align stage with the same configuration, before they are encoded.
+    """
+    detected = load_detector(config).detect([photo.pixels for photo in photographs])
+    return [
+        list(_crop_faces(photo, detections, config))
+        for photo, detections in zip(photographs, detected, strict=True)
+    ]
+
+
+def align(
+    rows: Sequence[Row],
+    config: AlignConfig,
+    progress: Callable[[], None],
+    crashed: Mapping[str, str] | None = None,
+) -> Iterator[Row]:
+    """Crops and rejects (those have a `reason`) of the rows of a raw shard, in their order.
+
+    Every photograph gives one reject or at least one crop. Batches of the detector are formed by
+    position and size alone.
+
+    Args:
+        rows: with `image_id`, `identity` and `image`.
+        progress: called after each image that was decoded, and after each batch.
+        crashed: images not to be touched, by image_id, with the reject's detail.
+    """
+    for batch in _batches(rows, config, progress, crashed or {}):
+        photographs = [photo for _, photo in batch if isinstance(photo, Photograph)]
+        detected = iter(load_detector(config).detect([photo.pixels for photo in photographs]))
+        progress()
+        for row, photo in batch:
+            key = {"image_id": row["image_id"], "identity": row["identity"]}
+            if isinstance(photo, Photograph):
+                for outcome in _outcomes(photo, next(detected), row["image_id"], config):
+                    yield key | outcome
+            else:
+                yield key | photo
+
+
 def _batches(
-    rows: Sequence[Row], config: AlignConfig, watchdog: Watchdog, crashed: Mapping[str, str]
+    rows: Sequence[Row],
+    config: AlignConfig,
+    progress: Callable[[], None],
+    crashed: Mapping[str, str],
 ) -> Iterator[list[tuple[Row, Photograph | Row]]]:
     """The rows with their photographs, or with reason and detail where there is none."""
     batch: list[tuple[Row, Photograph | Row]] = []
-    held = 0
+    pixels = 0
     for row in rows:
         photo: Photograph | Row
         if row["image_id"] in crashed:
             photo = {"reason": "crashed", "detail": crashed[row["image_id"]]}
         else:
             try:
-                photo = decode(row, config)
+                photo = decode_configured(row["image"]["bytes"], config)
             except UndecodableImage as problem:
                 photo = {"reason": problem.reason, "detail": problem.detail}
-            watchdog.progress()
+            progress()
         size = photo.pixels.size // 3 if isinstance(photo, Photograph) else 0
-        if held and held + size > _BATCH_PIXELS:
+        if pixels and pixels + size > _BATCH_PIXELS:
             yield batch
-            batch, held = [], 0
+            batch, pixels = [], 0
         batch.append((row, photo))
-        held += size
+        pixels += size
     yield batch
 
 
-def _outcomes(photo: Photograph, faces: Detections, row: Row, config: AlignConfig) -> Iterator[Row]:
+def _outcomes(
+    photo: Photograph, detections: Detections, image_id: str, config: AlignConfig
+) -> Iterator[Row]:
     """What becomes of one photograph: its crops, or a reject."""
-    if not len(faces):
-        detail = f"none found in {photo.width}x{photo.height} pixels"
-        yield {"reason": "no_face", "detail": detail}
+    if not len(detections):
+        yield {"reason": "no_face", "detail": no_face(photo)}
         return
-    for index, face in enumerate(_chosen(faces, photo, config)):
-        pixels = _crop(photo, faces, face, config)
-        encoded = images.encode(pixels, config.image_format, config.jpeg_quality)
+    for index, face in enumerate(_crop_faces(photo, detections, config)):
+        encoded = encode(face.pixels, config.image_format, config.jpeg_quality)
         yield {
             "face_index": index,
-            "image": {"bytes": encoded, "path": row["image_id"]},
-            "box": _in_full(photo, faces.boxes[face]).tolist(),
-            "landmarks": _in_full(photo, faces.landmarks[face]).tolist(),
-            "score": float(faces.scores[face]),
+            "image": {"bytes": encoded, "path": image_id},
+            "box": face.box.tolist(),
+            "landmarks": face.landmarks.tolist(),
+            "score": face.score,
         }
 
 
-def _chosen(faces: Detections, photo: Photograph, config: AlignConfig) -> list[int]:
-    """Numbers of the faces to crop: first the one of the single-face rule, then by score."""
-    first = crops.choose_face(_in_full(photo, faces.boxes), (photo.height, photo.width))
-    if not config.detect_multiple_faces:
-        return [first]
-    return [first, *(face for face in range(len(faces)) if face != first)]
+def no_face(photo: Photograph) -> str:
+    """The reject's detail of a photograph in which no face was found."""
+    return f"none found in {photo.width}x{photo.height} pixels"
 
 
-def _crop(photo: Photograph, faces: Detections, face: int, config: AlignConfig) -> np.ndarray:
-    if config.crop == "similarity":
-        return crop_similar(photo.pixels, faces.landmarks[face], config.image_size)
-    margin = config.margin / photo.scale.max()
-    return crops.crop(photo.pixels, faces.boxes[face], config.image_size, margin)
+def _crop_faces(photo: Photograph, detections: Detections, config: AlignConfig) -> Iterator[Face]:
+    """The faces to crop: first the one of the single-face rule, then the others by score."""
+    if not len(detections):
+        return
+    boxes = _full_resolution(photo, detections.boxes)
+    first = crops.choose_face(boxes, (photo.height, photo.width))
+    others = range(len(detections)) if config.detect_multiple_faces else ()
+    for number in (first, *(number for number in others if number != first)):
+        landmarks = detections.landmarks[number]
+        if config.crop == "similarity":
+            pixels = crops.crop_similar(photo.pixels, landmarks, config.image_size)
+        else:
+            margin = config.margin / photo.scale.max()
+            pixels = crops.crop(photo.pixels, detections.boxes[number], config.image_size, margin)
+        yield Face(
+            pixels,
+            boxes[number].astype(np.float32),
+            _full_resolution(photo, landmarks).astype(np.float32),
+            float(detections.scores[number]),
+        )
 
 
-def _in_full(photo: Photograph, coordinates: np.ndarray) -> np.ndarray:
-    """Coordinates x, y, x, y … in the decoded photograph, as those in full resolution."""
+def _full_resolution(photo: Photograph, coordinates: np.ndarray) -> np.ndarray:
+    """Coordinates x, y, x, y … in the decoded photograph, as those in full resolution, float64."""
     return (coordinates.reshape(-1, 2) * photo.scale).reshape(coordinates.shape)

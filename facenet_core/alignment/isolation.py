@@ -1,5 +1,7 @@
 """Finding the images that crash or hang the process that works on them.
 
+A process that hangs is ended by its `Watchdog`, even where no Python code can run any more.
+
 A child process goes through a shard and says, before it touches an image, which one that is. When
 it dies, the image it named last is under suspicion; when the next child dies of it too, it is a
 culprit, and another goes on behind it. All images are decoded first, for nearly every crash is a
@@ -8,23 +10,25 @@ decoder's, and the detector takes seconds to load.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 from facenet_core import child_process
 from facenet_core.alignment import faces
-from facenet_core.alignment.watchdog import HUNG, Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import FacenetError
 from facenet_core.imaging.decode import UndecodableImage
 from facenet_core.storage import parquet
 
 Step = Literal["decode", "align"]
+HUNG = 1  # exit status of a process that its watchdog ended
 _FAILED = 3  # exit status of a child that met a Python error
 
 
@@ -32,6 +36,42 @@ class IsolationFailed(FacenetError):
     """The child that looks for images that crash could not do its work."""
 
     retryable = True
+
+
+class Watchdog:
+    """Ends the process if nothing happens for `seconds` inside a `with` block.
+
+    For processes that do nothing else and that somebody watches over: a Dask worker, a child. The
+    clock is a thread of the interpreter's own in C, so a library that hangs while it holds Python's
+    lock is noticed as well. There is one clock a process.
+
+    Args:
+        seconds: None never ends anything.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> Self:
+        # The stacks of all threads, which it prints, would be the only thing in a terminal.
+        self._stacks = open(os.devnull, "w")
+        self.progress()
+        return self
+
+    def progress(self) -> None:
+        """Something was done: the time starts anew."""
+        if self._seconds is not None:
+            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._stacks)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._seconds is not None:
+            faulthandler.cancel_dump_traceback_later()
+        self._stacks.close()
 
 
 @dataclass(frozen=True)
@@ -108,10 +148,10 @@ def _child(raw_part: str, step: str, start: int, config: AlignConfig, skip: set[
                 print(json.dumps([row_number, row["image_id"]]), flush=True)
                 watchdog.progress()
                 if step == "align":
-                    list(faces.align([row], config, watchdog))
+                    list(faces.align([row], config, watchdog.progress))
                     continue
                 try:
-                    faces.decode(row, config)
+                    faces.decode_configured(row["image"]["bytes"], config)
                 except UndecodableImage:
                     pass
 

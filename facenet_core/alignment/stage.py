@@ -11,19 +11,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from facenet_core import storage
 from facenet_core.alignment import faces, isolation
-from facenet_core.alignment.watchdog import Watchdog
+from facenet_core.alignment.isolation import Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import AccountingError, FacenetError, ShardError
 from facenet_core.imaging import contact_sheet, formats
+from facenet_core.prefetch import one_ahead
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import CONFIG_KEY, REDACTED
 from facenet_core.storage import Input, Manifest, Part, Plan, parquet
@@ -106,12 +104,12 @@ def align_shard(
             parquet.PartWriter(rejects_uri, parquet.REJECTS, plan.fingerprint) as reject_rows,
         ):
             columns = ["image_id", "identity", "image"]
-            for group in _read_ahead(parquet.read_row_groups(raw_part, columns)):
+            for group in one_ahead(parquet.read_row_groups(raw_part, columns)):
                 rows = [row for row in group.to_pylist() if not left_out(row["identity"])]
                 if not rows:
                     continue
                 with _naming(rows):
-                    for row in faces.align(rows, config, watchdog, crashed):
+                    for row in faces.align(rows, config, watchdog.progress, crashed):
                         (reject_rows if "reason" in row else crop_rows).write(row)
     return _summarise(plan, raw_part, number)
 
@@ -166,15 +164,6 @@ def _naming(rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
             error.args = (f"{error} {place}",)
             raise
         raise ShardError(f"{type(error).__name__}: {error} {place}") from error
-
-
-def _read_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same, each read while the one before is worked on: storage may be far away."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, groups, None)
-        while (group := coming.result()) is not None:
-            coming = reader.submit(next, groups, None)
-            yield group
 
 
 def _part_names(number: int) -> tuple[str, str]:

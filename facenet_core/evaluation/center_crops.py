@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from facenet_core import storage
-from facenet_core.alignment import crops as cropping
+from facenet_core.alignment import crops, faces
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.embeddings import Crop
 from facenet_core.imaging import decode
@@ -36,19 +36,15 @@ def centre_crops(crops: Artifact, image_ids: Collection[str]) -> Iterator[Crop]:
     Raises:
         PairsError: the photographs that the crops were made of are no longer there.
     """
-    settings = crops.config
+    config = faces.settings_of(crops.uri, crops.config)
+    config = config.model_copy(update={"scale_above": config.max_pixels})  # never scaled down
     for image_id, identity, data in _photographs(crops, image_ids):
         try:
-            pixels = decode.decode(
-                data,
-                exif=settings["exif"],
-                max_pixels=settings["max_pixels"],
-                tolerate_truncated=settings["tolerate_truncated"],
-            )
+            pixels = faces.decode_configured(data, config).pixels
         except decode.UndecodableImage:
             continue
-        face = centre_crop(pixels, settings["image_size"], settings["margin"])
-        encoded = decode.encode(face, settings["image_format"], settings["jpeg_quality"])
+        face = centre_crop(pixels, config.image_size, config.margin)
+        encoded = decode.encode(face, config.image_format, config.jpeg_quality)
         yield Crop(image_id, identity, encoded)
 
 
@@ -57,7 +53,7 @@ def centre_crop(pixels: np.ndarray, image_size: int, margin: float) -> np.ndarra
     height, width = pixels.shape[:2]
     half = _SHARE * min(height, width) / 2
     middle = np.array([width / 2, height / 2])
-    return cropping.crop(pixels, np.concatenate([middle - half, middle + half]), image_size, margin)
+    return crops.crop(pixels, np.concatenate([middle - half, middle + half]), image_size, margin)
 
 
 def _photographs(crops: Artifact, image_ids: Collection[str]) -> Iterator[tuple[str, str, bytes]]:

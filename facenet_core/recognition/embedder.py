@@ -14,16 +14,16 @@ from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from facenet_core import storage
+from facenet_core.alignment.faces import Face, decode_configured, find_faces
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.evaluation.protocol.distances import distance
 from facenet_core.imaging import formats
-from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, to_rgb
+from facenet_core.imaging.decode import Photograph, UndecodableImage, to_rgb
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models import import_model
 from facenet_core.models.face_model import FaceModel
 from facenet_core.models.runtimes import openvino
-from facenet_core.recognition.faces import Face, alignment_of, find_faces
 from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
     Threshold,
@@ -39,6 +39,9 @@ Engine = Literal["auto", "keras", "openvino"]
 _BATCH = 16
 _MODELS = 4  # in memory of a process, those used last
 _LOADING = threading.RLock()
+# Fields that say what a crop looks like; what ran the detector may not be installed here.
+_CROPPING = {"image_size", "crop", "margin", "minsize", "thresholds", "factor", "exif"}
+_CROPPING |= {"tolerate_truncated"}
 
 
 class NoFace(FacenetError):
@@ -189,7 +192,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         if self.align is not None:
             return self.align
         reports = [report for _, report in self.reports]
-        return alignment_of(self.model, reports, self.network.image_size)
+        return _alignment_of(self.model, reports, self.network.image_size)
 
     @cached_property
     def decision(self) -> Threshold:
@@ -291,6 +294,26 @@ def _compiled(network: FaceModel) -> openvino.Embed:
     return openvino.compile_embedder(network)
 
 
+def _alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) -> AlignConfig:
+    """How photographs are cropped for a model: as those of its last validation were.
+
+    Where it was not validated, as those that it was trained on; where that is not known either, as
+    for models from elsewhere, by the original's rules for LFW.
+
+    Args:
+        reports: of its validations, the last one first.
+    """
+    model = storage.read_manifest(import_model.artifact_of(model_uri))
+    made_of = [source.uri for report in reports for source in report.inputs[:1]]
+    made_of += [source.uri for source in model.inputs[:1]] if model is not None else []
+    for uri in made_of:
+        crops = storage.read_manifest(uri)
+        if crops is not None and crops.stage == "align" and "image_size" in crops.config:
+            settings = {name: crops.config[name] for name in _CROPPING & set(crops.config)}
+            return AlignConfig(**settings)
+    return AlignConfig(image_size=image_size)
+
+
 def _several(images: Sequence[Photo]) -> Sequence[Photo]:
     """A list of them, for they may come as a column of a data frame.
 
@@ -323,13 +346,7 @@ def _photograph(image: Photo, config: AlignConfig) -> Photograph:
         format = formats.of_file("" if isinstance(image, bytes) else os.fspath(image), data)
         if format is not None and not format.read:
             raise UndecodableImage("unsupported_format", str(formats.unsupported(format)))
-        return decode_photograph(
-            data,
-            exif=config.exif,
-            max_pixels=config.max_pixels,
-            scale_above=config.scale_above,
-            tolerate_truncated=config.tolerate_truncated,
-        )
+        return decode_configured(data, config)
     except UndecodableImage as error:
         raise UndecodableImage(error.reason, f"{name}{error.detail}") from None
 

@@ -8,24 +8,22 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from facenet_core.alignment.faces import decode_configured, find_faces, no_face
 from facenet_core.config import AlignConfig
-from facenet_core.imaging.decode import Photograph, UndecodableImage, decode, decode_photograph
+from facenet_core.imaging.decode import Photograph, UndecodableImage, decode
 from facenet_core.models.face_model import fit, padded
+from facenet_core.prefetch import one_ahead
 from facenet_core.recognition.embedder import FaceEmbedder
-from facenet_core.recognition.faces import Face, find_faces
 from facenet_core.recognition.photographs import Row
 
 _log = logging.getLogger(__name__)
 _BATCH = 32
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,23 +79,22 @@ def embed_rows(
         rows = (row for row in rows if not row.get("face_index"))
     batches = _batches(rows, _BATCH)
     if aligned:
-        found = _ahead(_as_they_are(batch, size, not_square) for batch in batches)
+        cropped = one_ahead(_as_they_are(batch, size, not_square) for batch in batches)
     else:
-        decoded = _ahead(_decoded(batch, config) for batch in batches)
-        found = _ahead(_detected(batch, config) for batch in decoded)
-    for batch in found:
-        found_faces = [outcome for _, outcome in batch if isinstance(outcome, list)]
-        pixels = [face.pixels for faces in found_faces for face in faces]
+        decoded = one_ahead(_decoded(batch, config) for batch in batches)
+        cropped = one_ahead(_detected(batch, config) for batch in decoded)
+    for outcomes in cropped:
+        crops = [crop for _, outcome in outcomes if isinstance(outcome, list) for crop in outcome]
+        pixels = [crop.pixels for crop in crops]
         vectors = iter(embedder.embed_crops(np.stack(pixels)) if pixels else ())
-        for row, outcome in batch:
+        for row, outcome in outcomes:
             key = (row["image_id"], row["identity"])
             if isinstance(outcome, Rejected):
                 yield outcome
                 continue
-            for index, face in enumerate(outcome):
-                box = None if face.box is None else face.box.tolist()
+            for index, crop in enumerate(outcome):
                 number = row.get("face_index", index)
-                yield Embedded(*key, number, box, face.score, next(vectors), face.pixels)
+                yield Embedded(*key, number, crop.box, crop.score, next(vectors), crop.pixels)
     if not_square:
         (height, width), _ = not_square.most_common(1)[0]
         _log.warning(
@@ -110,7 +107,15 @@ def embed_rows(
         )
 
 
-Found = list[tuple[Row, list[Face] | Rejected]]
+class _Crop(NamedTuple):
+    """A face to be embedded; of crops that come as they are, box and score may not be known."""
+
+    pixels: np.ndarray
+    box: list[float] | None
+    score: float | None
+
+
+_Outcomes = list[tuple[Row, list[_Crop] | Rejected]]
 
 
 def _decoded(rows: Sequence[Row], config: AlignConfig) -> list[tuple[Row, Photograph | Rejected]]:
@@ -120,13 +125,7 @@ def _decoded(rows: Sequence[Row], config: AlignConfig) -> list[tuple[Row, Photog
             batch.append((row, Rejected(**row)))
             continue
         try:
-            photo = decode_photograph(
-                row["image"]["bytes"],
-                exif=config.exif,
-                max_pixels=config.max_pixels,
-                scale_above=config.scale_above,
-                tolerate_truncated=config.tolerate_truncated,
-            )
+            photo = decode_configured(row["image"]["bytes"], config)
         except UndecodableImage as error:
             batch.append((row, _reject(row, error.reason, error.detail)))
         else:
@@ -134,37 +133,36 @@ def _decoded(rows: Sequence[Row], config: AlignConfig) -> list[tuple[Row, Photog
     return batch
 
 
-def _detected(batch: Sequence[tuple[Row, Photograph | Rejected]], config: AlignConfig) -> Found:
+def _detected(batch: Sequence[tuple[Row, Photograph | Rejected]], config: AlignConfig) -> _Outcomes:
     photographs = [photo for _, photo in batch if isinstance(photo, Photograph)]
-    found = iter(find_faces(photographs, config))
-    outcomes: Found = []
+    detected = iter(find_faces(photographs, config))
+    outcomes: _Outcomes = []
     for row, photo in batch:
         if isinstance(photo, Rejected):
             outcomes.append((row, photo))
             continue
-        faces = next(found)
-        detail = f"none found in {photo.width}x{photo.height} pixels"
-        outcomes.append((row, faces or _reject(row, "no_face", detail)))
+        crops = [_Crop(face.pixels, face.box.tolist(), face.score) for face in next(detected)]
+        outcomes.append((row, crops or _reject(row, "no_face", no_face(photo))))
     return outcomes
 
 
-def _as_they_are(rows: Sequence[Row], size: int, not_square: Counter[tuple[int, int]]) -> Found:
-    outcomes: Found = []
+def _as_they_are(rows: Sequence[Row], size: int, not_square: Counter[tuple[int, int]]) -> _Outcomes:
+    outcomes: _Outcomes = []
     for row in rows:
         if "reason" in row:
             outcomes.append((row, Rejected(**row)))
             continue
         try:
-            crop = decode(row["image"]["bytes"], exif="ignore")
+            pixels = decode(row["image"]["bytes"], exif="ignore")
         except UndecodableImage as error:
             outcomes.append((row, _reject(row, error.reason, error.detail)))
             continue
-        if padded(*crop.shape[:2], size):
-            not_square[crop.shape[:2]] += 1
-        pixels = fit(crop[None], size)[0]
+        height, width = pixels.shape[:2]
+        if padded(height, width, size):
+            not_square[height, width] += 1
         box = row.get("box")
-        box = None if box is None else np.asarray(box, np.float32)
-        outcomes.append((row, [Face(pixels, box, row.get("landmarks"), row.get("score"))]))
+        box = None if box is None else np.asarray(box, np.float32).tolist()
+        outcomes.append((row, [_Crop(fit(pixels[None], size)[0], box, row.get("score"))]))
     return outcomes
 
 
@@ -176,12 +174,3 @@ def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     rows = iter(rows)
     while batch := list(islice(rows, size)):
         yield batch
-
-
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made by a thread while the one before is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facenet_core.alignment import faces, stage
-from facenet_core.alignment.crops import crop
-from facenet_core.alignment.similarity import TEMPLATE, estimate_similarity
+from facenet_core.alignment.crops import TEMPLATE, crop, estimate_similarity
 from facenet_core.config import AlignConfig
 from facenet_core.errors import AccountingError
 from facenet_core.imaging.decode import decode
