@@ -36,7 +36,7 @@ def ours(files: Sequence[str], engine: str) -> Callable[[], int]:
     align = AlignConfig(image_size=SIZE, margin=MARGIN)
     embedder = FaceEmbedder("drawn", align=align, engine=engine)
     network = registry.build("inception_resnet_v1", image_size=SIZE, embedding_size=DIMENSIONS)
-    embedder.network = FaceModel(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
+    embedder.face_model = FaceModel(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
     folder = tempfile.mkdtemp(prefix="facenet-bench-")
 
     def embed() -> int:

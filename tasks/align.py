@@ -7,9 +7,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
 from facenet_core import storage
+from facenet_core.alignment import samples
 from facenet_core.alignment import stage as core
 from facenet_core.config import AlignConfig
-from facenet_core.imaging import contact_sheet
 from facenet_core.storage import Plan
 from tasks.dask.cluster import Cluster, WorkerLost
 from tasks.prefect.artifacts import show_picture, show_table
@@ -74,7 +74,7 @@ def show_outcome(summary: StageSummary, name: str) -> None:
         for outcome, count in outcomes.items()
     ]
     show_table(rows, f"align {name} outcome")
-    for sheet in (contact_sheet.CROPS_SHEET, contact_sheet.REJECTS_SHEET):
+    for sheet in (samples.CROPS_SHEET, samples.REJECTS_SHEET):
         uri = storage.join(summary.uri, sheet)
         if storage.exists(uri):
             show_picture(uri, f"align {name} {sheet.removesuffix('.png')}")

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from facenet_core import storage
-from facenet_core.alignment import faces, isolation
+from facenet_core.alignment import faces, isolation, samples
 from facenet_core.alignment.isolation import Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import AccountingError, FacenetError, ShardError
-from facenet_core.imaging import contact_sheet, formats
+from facenet_core.imaging import formats
 from facenet_core.prefetch import one_ahead
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import CONFIG_KEY, REDACTED
@@ -140,7 +140,7 @@ def finish(
         counts[REDACTED] = redacted
     _close(plan.uri, images, counts["aligned"], counts["rejects"])
     parts = [part for summary in summaries for part in summary.parts]
-    parts += contact_sheet.draw(plan.uri, parts, raw_parts(raw_uri))
+    parts += samples.draw_sheets(plan.uri, parts, raw_parts(raw_uri))
     return storage.publish(plan, storage.Outcome(parts, counts), run)
 
 

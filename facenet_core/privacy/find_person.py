@@ -14,11 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from facenet_core import storage
+from facenet_core.alignment.samples import CROPS_SHEET, REJECTS_SHEET
 from facenet_core.cache import cache_folder, configured_folder
 from facenet_core.datasets.memo import MEMO, Memo
 from facenet_core.errors import ArtifactError, StorageError
 from facenet_core.housekeeping.inventory import Artifact, Inventory, open_manifest
-from facenet_core.imaging.contact_sheet import CROPS_SHEET, REJECTS_SHEET
 from facenet_core.privacy.redact import row_filter
 from facenet_core.storage import Manifest, Part, parquet
 

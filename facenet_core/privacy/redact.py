@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 from facenet_core import storage
+from facenet_core.alignment import samples
 from facenet_core.config import SYNTHETIC
 from facenet_core.datasets.rows import compile_identity_pattern, names_forgotten
 from facenet_core.datasets.stage import SKIPPED_ROWS
-from facenet_core.imaging import contact_sheet
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.storage import Manifest, Part, Plan, parquet
 
@@ -148,8 +148,8 @@ def _draw_sheets(plan: Plan, parts: list[Part]) -> list[Part]:
     raw = storage.read_manifest(plan.inputs[0].uri) if plan.inputs else None
     if raw is None:
         crops = [part for part in parts if part.folder == "crops"]
-        return contact_sheet.draw(plan.uri, crops, [])
-    return contact_sheet.draw(
+        return samples.draw_sheets(plan.uri, crops, [])
+    return samples.draw_sheets(
         plan.uri, parts, parquet.part_uris(plan.inputs[0].uri, "images", raw.parts)
     )
 

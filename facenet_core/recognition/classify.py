@@ -58,10 +58,10 @@ class Prediction:
 
     def limited(self, settings: ClassifierSettings) -> np.ndarray:
         """The names, `unknown` where a limit of the settings says that it is nobody known."""
-        known = self.probabilities >= settings.min_probability
+        accepted = self.probabilities >= settings.min_probability
         if settings.max_distance is not None:
-            known &= self.distances < settings.max_distance
-        return np.where(known, self.nearest, UNKNOWN)
+            accepted &= self.distances < settings.max_distance
+        return np.where(accepted, self.nearest, UNKNOWN)
 
 
 class FaceClassifier:
@@ -76,7 +76,10 @@ class FaceClassifier:
     """
 
     def __init__(
-        self, vectors: np.ndarray, identities: Sequence[str], settings: ClassifierSettings
+        self,
+        vectors: np.ndarray,
+        identities: Sequence[str] | np.ndarray,
+        settings: ClassifierSettings,
     ) -> None:
         self.settings = settings
         self.vectors = np.asarray(vectors, np.float32)
@@ -184,7 +187,7 @@ class CrossValidation:
         return float(limits[np.argmax(accepted + rejected)])
 
     def report(self, settings: ClassifierSettings) -> dict[str, Any]:
-        """Figures of a classifier with these limits.
+        """Metrics of a classifier with these limits.
 
         Returns:
             `accuracy` (of the names given, `unknown` is wrong), `closed_accuracy` (of the best
@@ -192,16 +195,16 @@ class CrossValidation:
             strangers), `strangers_rejected` (share of strangers seen as such, or None), `folds`,
             and `people` {name: [right, faces]}.
         """
-        found = self.known.limited(settings)
-        right = Counter(self.names[found == self.names])
+        names = self.known.limited(settings)
+        right = Counter(self.names[names == self.names])
         people = sorted(Counter(self.names).items())
         rejected = None
         if self.strangers is not None:
             rejected = float(np.mean(self.strangers.limited(settings) == UNKNOWN))
         return {
-            "accuracy": float(np.mean(found == self.names)),
+            "accuracy": float(np.mean(names == self.names)),
             "closed_accuracy": float(np.mean(self.known.nearest == self.names)),
-            "unknown": float(np.mean(found == UNKNOWN)),
+            "unknown": float(np.mean(names == UNKNOWN)),
             "strangers_rejected": rejected,
             "folds": self.folds,
             "people": {name: [right[name], count] for name, count in people},
@@ -236,9 +239,9 @@ def _out_of_fold(
     nearest = names.copy()
     probabilities, distances = np.empty(len(names)), np.empty(len(names))
     for train, test in splits:
-        found = _fit_known(vectors[train], names[train], settings).predict(vectors[test])
-        nearest[test] = found.nearest
-        probabilities[test], distances[test] = found.probabilities, found.distances
+        prediction = _fit_known(vectors[train], names[train], settings).predict(vectors[test])
+        nearest[test] = prediction.nearest
+        probabilities[test], distances[test] = prediction.probabilities, prediction.distances
     return Prediction(nearest, probabilities, distances)
 
 

@@ -111,7 +111,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return self.embed(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        return np.array([f"embedding{i}" for i in range(self.network.embedding_size)], object)
+        return np.array([f"embedding{i}" for i in range(self.face_model.embedding_size)], object)
 
     def detect(self, image: Photo) -> list[Face]:
         """All faces of a photograph, cropped; first the one that it is of, the others by score.
@@ -148,8 +148,8 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         Raises:
             NoFace: there is none in one of them.
         """
-        found = float(self.distances([a, b])[0, 1])
-        return Comparison(found, self.decision, self.decision.same(found))
+        apart = float(self.distances([a, b])[0, 1])
+        return Comparison(apart, self.decision, self.decision.same(apart))
 
     def distances(self, images: Sequence[Photo]) -> np.ndarray:
         """Euclidean distances float64 [n, n], 0 to 2, of photographs from one another."""
@@ -171,18 +171,18 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         Raises:
             NoFace: there is none in one of them.
         """
-        images, found = _several(images), []
+        images, first = _several(images), []
         for number, faces in enumerate(self._faces(images)):
             if not faces:
                 raise NoFace(
                     f"{_name(images[number], number)}: no face was found; try a larger or upright "
                     "photograph, or leave it out"
                 )
-            found.append(faces[0])
-        return found
+            first.append(faces[0])
+        return first
 
     @cached_property
-    def network(self) -> FaceModel:
+    def face_model(self) -> FaceModel:
         """The model, loaded when it is first needed, once in a process for all embedders."""
         return load_once(self.model)
 
@@ -192,15 +192,15 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         if self.align is not None:
             return self.align
         reports = [report for _, report in self.reports]
-        return _alignment_of(self.model, reports, self.network.image_size)
+        return _alignment_of(self.model, reports, self.face_model.image_size)
 
     @cached_property
     def decision(self) -> Threshold:
         """How embeddings are compared, and where the line is drawn."""
-        found = validated_threshold(self.reports)
+        threshold = validated_threshold(self.reports)
         if self.threshold is None:
-            return found
-        return replace(found, distance=self.threshold, report=None)
+            return threshold
+        return replace(threshold, distance=self.threshold, report=None)
 
     @property
     def artifact(self) -> str:
@@ -211,7 +211,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
     def reports(self) -> list[tuple[str, Manifest]]:
         """The model's validations, the last one first: URIs and manifests."""
         root = self.root or root_of(self.artifact) or storage.default_root()
-        return find_reports(storage.absolute(root), self.network.fingerprint)
+        return find_reports(storage.absolute(root), self.face_model.fingerprint)
 
     @cached_property
     def _run(self) -> openvino.Embed:
@@ -223,30 +223,30 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
                     "engine: openvino needs the package of that name (pip install openvino) and "
                     "Keras on TensorFlow"
                 )
-            return self.network.embed
+            return self.face_model.embed
         with _LOADING:
-            return _compiled(self.network)
+            return _compiled(self.face_model)
 
     def _embed(self, images: Sequence[Photo], embed: openvino.Embed) -> np.ndarray:
         if self.missing not in ("error", "nan"):
             raise ConfigError(f"missing: {self.missing!r}; expected error or nan")
         images = _several(images)
-        rows = np.full((len(images), self.network.embedding_size), np.nan, np.float32)
+        rows = np.full((len(images), self.face_model.embedding_size), np.nan, np.float32)
         if self.missing == "error":
             faces: list[Face | None] = list(self.first_faces(images))
         else:
-            faces = [found[0] if found else None for found in self._faces(images)]
-        present = [number for number, face in enumerate(faces) if face is not None]
-        if present:
-            rows[present] = embed(np.stack([faces[number].pixels for number in present]))
+            faces = [in_one[0] if in_one else None for in_one in self._faces(images)]
+        pixels = {number: face.pixels for number, face in enumerate(faces) if face is not None}
+        if pixels:
+            rows[list(pixels)] = embed(np.stack(list(pixels.values())))
         return rows
 
     def _faces(self, images: Sequence[Photo]) -> list[list[Face]]:
-        found: list[list[Face]] = []
+        faces: list[list[Face]] = []
         for start in range(0, len(images), _BATCH):
             batch = [_photograph(image, self.alignment) for image in images[start : start + _BATCH]]
-            found += find_faces(batch, self.alignment)
-        return found
+            faces += find_faces(batch, self.alignment)
+        return faces
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Also drop what was made with a parameter's old value: `set_params` ends up here."""
@@ -290,8 +290,8 @@ def _loaded(uri: str, fingerprint: str) -> FaceModel:
 
 
 @lru_cache(_MODELS)
-def _compiled(network: FaceModel) -> openvino.Embed:
-    return openvino.compile_embedder(network)
+def _compiled(model: FaceModel) -> openvino.Embed:
+    return openvino.compile_embedder(model)
 
 
 def _alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) -> AlignConfig:

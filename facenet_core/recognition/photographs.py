@@ -95,15 +95,15 @@ def _unpacked(source: str, root: str) -> Iterator[Row]:
     origin = locate(root, config)
     if any(storage.size(file.uri) is None for file in origin.files):
         raise SourceError(f"{source}: not here yet; fetch it with `facenet ingest {source}`")
-    found = recognise(origin.uri, config)
+    collection = recognise(origin.uri, config)
     rules = Rules(
         origin.name,
-        found.wrapped,
+        collection.wrapped,
         config.max_image_pixels,
         identity_pattern=origin.identity_pattern,
     )
     limits = Limits(config.max_image_bytes, _NO_TOTAL, config.max_ratio)
-    for row in RowMaker(rules).rows(nested.items(found, origin.shown, limits)):
+    for row in RowMaker(rules).rows(nested.items(collection, origin.shown, limits)):
         if not isinstance(row, Skip):
             yield row
         elif row.reason not in HARMLESS:

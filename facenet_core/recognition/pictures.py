@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from facenet_core.imaging.contact_sheet import Font, load_font, png, shorten
 
 _TILE, _GAP, _LINE = 112, 6, 16  # pixels
 _PAPER, _INK, _FAINT = "#ffffff", "#222222", "#8a8a8a"
 _SAME, _DIFFERENT, _UNKNOWN = "#d5ecd4", "#f4dcd8", "#eeeeee"
-_CLUSTERS, _SAMPLES = 40, 8  # shown at most
+_CLUSTERS, _SAMPLES = 40, 8  # drawn at most
 
 
 def matrix(
@@ -25,7 +26,7 @@ def matrix(
 
     Args:
         crops: n of uint8 [s, s, 3].
-        names: shown under them.
+        names: written above them.
         distances: float [n, n].
         threshold: distances below it are one person's.
     """
@@ -33,60 +34,49 @@ def matrix(
     side = step * (count + 1) + _GAP
     sheet = Image.new("RGB", (side, side + _LINE), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    small, large = ImageFont.load_default(11), ImageFont.load_default(20)
+    small, large = load_font(11), load_font(20)
     for number, crop in enumerate(crops):
         tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
-        place = _GAP + step * (number + 1)
-        label = short_name(names[number], small, _TILE)
-        sheet.paste(tile, (place, _GAP + _LINE))
-        pen.text((place + _TILE // 2, 3), label, _INK, small, "ma")
-        sheet.paste(tile, (_GAP, place + _LINE))
+        position = _GAP + step * (number + 1)
+        label = _name(names[number], small)
+        sheet.paste(tile, (position, _GAP + _LINE))
+        pen.text((position + _TILE // 2, 3), label, _INK, small, "ma")
+        sheet.paste(tile, (_GAP, position + _LINE))
         for other in range(count):
-            left, top = _GAP + step * (other + 1), place + _LINE
+            left, top = _GAP + step * (other + 1), position + _LINE
             middle = (left + _TILE // 2, top + _TILE // 2)
             if other == number:
                 pen.text(middle, "·", _FAINT, large, "mm")
                 continue
-            found = float(distances[number, other])
+            distance = float(distances[number, other])
             color = _UNKNOWN
             if threshold is not None:
-                color = _SAME if found < threshold else _DIFFERENT
+                color = _SAME if distance < threshold else _DIFFERENT
             pen.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=color)
-            pen.text(middle, f"{found:.3f}", _INK, large, "mm")
+            pen.text(middle, f"{distance:.3f}", _INK, large, "mm")
             if threshold is not None:
-                word = "same" if found < threshold else "different"
+                word = "same" if distance < threshold else "different"
                 pen.text((middle[0], middle[1] + 22), word, _INK, small, "mm")
-    return _png(sheet)
+    return png(sheet)
 
 
 def clusters(groups: Sequence[tuple[str, Sequence[np.ndarray]]]) -> bytes:
     """A line for each group: its title, and its first crops uint8 [s, s, 3]."""
-    shown = groups[:_CLUSTERS]
+    groups = groups[:_CLUSTERS]
     width = _GAP + _SAMPLES * (_TILE + _GAP)
     height = _TILE + _GAP + _LINE
-    sheet = Image.new("RGB", (width, _GAP + max(len(shown), 1) * height), _PAPER)
+    sheet = Image.new("RGB", (width, _GAP + max(len(groups), 1) * height), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(12)
-    for line, (title, crops) in enumerate(shown):
+    font = load_font(12)
+    for line, (title, crops) in enumerate(groups):
         top = _GAP + line * height
         pen.text((_GAP, top), title, _INK, font)
         for column, crop in enumerate(crops[:_SAMPLES]):
             tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
             sheet.paste(tile, (_GAP + column * (_TILE + _GAP), top + _LINE))
-    return _png(sheet)
+    return png(sheet)
 
 
-def short_name(name: str, font: ImageFont.ImageFont, width: int) -> str:
-    """The file's name without extension, cut in the middle to so many pixels."""
-    text = posixpath.splitext(posixpath.basename(name))[0]
-    kept, shown = len(text), text
-    while kept > 2 and font.getlength(shown) > width:
-        kept -= 1
-        shown = text[: kept - kept // 2] + "…" + text[len(text) - kept // 2 :]
-    return shown
-
-
-def _png(sheet: Image.Image) -> bytes:
-    stream = BytesIO()
-    sheet.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+def _name(path: str, font: Font) -> str:
+    """The file's name without extension, cut to a tile's width."""
+    return shorten(posixpath.splitext(posixpath.basename(path))[0], font, _TILE)

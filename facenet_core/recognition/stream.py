@@ -73,7 +73,7 @@ def embed_rows(
         aligned: the rows are crops: they are embedded as they are.
     """
     config = embedder.alignment.model_copy(update={"detect_multiple_faces": every_face})
-    size = embedder.network.image_size
+    size = embedder.face_model.image_size
     not_square: Counter[tuple[int, int]] = Counter()
     if not every_face:
         rows = (row for row in rows if not row.get("face_index"))

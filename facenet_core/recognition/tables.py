@@ -165,11 +165,11 @@ def _face_indices(uri: str, table: pa.Table) -> np.ndarray:
 
 def collect(faces: Iterable[Embedded], model: str) -> Faces:
     """Faces in memory, without their pixels."""
-    kept = [(face.image_id, face.identity, face.vector, face.face_index) for face in faces]
+    rows = [(face.image_id, face.identity, face.vector, face.face_index) for face in faces]
     return Faces(
-        tuple(image_id for image_id, *_ in kept),
-        tuple(identity for _, identity, *_ in kept),
-        np.stack([vector for *_, vector, _ in kept]) if kept else np.empty((0, 0), np.float32),
+        tuple(image_id for image_id, *_ in rows),
+        tuple(identity for _, identity, *_ in rows),
+        np.stack([vector for *_, vector, _ in rows]) if rows else np.empty((0, 0), np.float32),
         model,
-        np.array([index for *_, index in kept], np.int32),
+        np.array([index for *_, index in rows], np.int32),
     )

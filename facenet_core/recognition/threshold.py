@@ -59,21 +59,21 @@ def as_euclidean(threshold: float, metric: DistanceMetric, use_flipped_images: b
 def find_reports(root: str, fingerprint: str) -> list[tuple[str, Manifest]]:
     """The validations of a model below a storage root, the last one first."""
     folder = storage.join(root, storage.STAGE_FOLDERS["validate"])
-    found = []
+    reports = []
     for name in storage.find_files(folder):
-        place, file = posixpath.split(name)
-        if file != storage.MANIFEST or place.count("/") != 1:
+        artifact, file = posixpath.split(name)
+        if file != storage.MANIFEST or artifact.count("/") != 1:
             continue
-        uri = storage.join(folder, place)
+        uri = storage.join(folder, artifact)
         manifest = storage.read_manifest(uri)
         if (
             manifest is not None
             and _metrics(manifest).get("threshold") is not None
-            and any(given.fingerprint == fingerprint for given in manifest.inputs)
+            and any(source.fingerprint == fingerprint for source in manifest.inputs)
         ):
-            found.append((storage.modified(storage.join(folder, name)), uri, manifest))
-    found.sort(key=lambda item: (item[0], item[1]), reverse=True)
-    return [(uri, manifest) for _, uri, manifest in found]
+            reports.append((storage.modified(storage.join(folder, name)), uri, manifest))
+    reports.sort(key=lambda item: (item[0], item[1]), reverse=True)
+    return [(uri, manifest) for _, uri, manifest in reports]
 
 
 def validated_threshold(reports: Sequence[tuple[str, Manifest]]) -> Threshold:
@@ -86,10 +86,10 @@ def validated_threshold(reports: Sequence[tuple[str, Manifest]]) -> Threshold:
         try:
             if not metrics["subtract_mean"]:
                 strict = float(np.mean([fold["val_threshold"] for fold in metrics["folds"]]))
-                how = metrics["distance_metric"], metrics["use_flipped_images"]
+                metric = metrics["distance_metric"], metrics["use_flipped_images"]
                 return Threshold(
-                    as_euclidean(float(metrics["threshold"]), *how),
-                    as_euclidean(strict, *how),
+                    as_euclidean(float(metrics["threshold"]), *metric),
+                    as_euclidean(strict, *metric),
                     metrics["use_flipped_images"],
                     uri,
                 )

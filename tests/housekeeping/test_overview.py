@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping.overview import overview
 from facenet_core.housekeeping.sample_sheet import picture_sheet
-from facenet_core.housekeeping.terminal import inline, protocol
 from facenet_core.storage import parquet
 from tests.support.photographs import PEOPLE, jpeg
 
@@ -128,28 +125,3 @@ def test_a_report_shows_its_plot_and_a_model_nothing(root: str) -> None:
     )
     assert picture_sheet(plan.uri, manifest) == b"a plot"
     assert picture_sheet(report, storage.open_artifact(report, "validate")) is None
-
-
-@pytest.mark.parametrize(
-    ("environment", "terminal", "expected"),
-    [
-        ({"KITTY_WINDOW_ID": "1"}, True, "kitty"),
-        ({"TERM": "xterm-kitty"}, True, "kitty"),
-        ({"TERM_PROGRAM": "iTerm.app"}, True, "iterm2"),
-        ({"TERM_PROGRAM": "WezTerm"}, True, "iterm2"),
-        ({"TERM": "xterm-256color"}, True, None),
-        ({"KITTY_WINDOW_ID": "1", "TMUX": "/tmp/tmux"}, True, None),
-        ({"KITTY_WINDOW_ID": "1"}, False, None),
-    ],
-)
-def test_which_terminals_show_pictures(environment, terminal: bool, expected: str | None) -> None:
-    assert protocol(environment, terminal) == expected
-
-
-@pytest.mark.parametrize("size", [10, 5000, 12288])
-def test_kitty_gets_chunks_that_join_to_the_picture(size: int) -> None:
-    png = bytes(range(256)) * (size // 256 + 1)
-    chunks = re.findall(r"\033_G([^;]*);([^\033]*)\033\\", inline(png, "kitty"))
-    assert base64.b64decode("".join(data for _, data in chunks)) == png
-    assert all(len(data) <= 4096 for _, data in chunks)
-    assert [control[-1] for control, _ in chunks] == ["1"] * (len(chunks) - 1) + ["0"]

@@ -124,7 +124,7 @@ def test_pixels_that_are_not_uint8_rgb_are_refused_with_the_remedy(embedder, cha
     for use in (
         lambda: embedder.embed_crops(change(crops)),
         lambda: embedder.distances_of(change(crops)),
-        lambda: embedder.network.embed(change(crops)),
+        lambda: embedder.face_model.embed(change(crops)),
         lambda: detector.detect([change(crops[0])]),
     ):
         with pytest.raises(ValueError, match=remedy):
@@ -145,9 +145,9 @@ def test_a_model_is_loaded_once_for_all_embedders_of_a_process(model, exported):
     for uri in (model, exported):
         embedder = FaceEmbedder(uri)
         copies = [clone(embedder), pickle.loads(pickle.dumps(embedder)), FaceEmbedder(uri)]
-        assert all(copy.network is embedder.network for copy in copies)
+        assert all(copy.face_model is embedder.face_model for copy in copies)
     save_exported(small_network(32, 8), exported)
-    assert FaceEmbedder(exported).network.embedding_size == 8
+    assert FaceEmbedder(exported).face_model.embedding_size == 8
 
 
 def test_threads_share_a_model(model):
@@ -171,7 +171,7 @@ def test_is_a_step_of_a_scikit_learn_pipeline(embedder, files):
 def test_is_cloned_and_pickled_by_its_parameters(embedder, model):
     for copy in (clone(embedder), pickle.loads(pickle.dumps(embedder))):
         assert copy.get_params() == embedder.get_params()
-        assert copy.network.fingerprint == embedder.network.fingerprint
+        assert copy.face_model.fingerprint == embedder.face_model.fingerprint
 
 
 def test_compares_by_the_threshold_of_the_validation(embedder, files):
@@ -203,8 +203,8 @@ def test_crops_as_it_is_told(model, files):
 def test_openvino_gives_the_embeddings_of_keras(embedder):
     pytest.importorskip("openvino")
     crops = np.random.default_rng(0).integers(0, 256, (35, 40, 40, 3), np.uint8)
-    fast = openvino.compile_embedder(embedder.network)(crops)
-    assert export.least_cosine(fast, embedder.network.embed(crops)) >= 0.999
+    fast = openvino.compile_embedder(embedder.face_model)(crops)
+    assert export.least_cosine(fast, embedder.face_model.embed(crops)) >= 0.999
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

@@ -219,7 +219,7 @@ def test_embeddings_of_a_table_come_at_unit_length(tmp_path):
 
 @pytest.mark.parametrize(("width", "height"), [(50, 100), (100, 50), (100, 100), (250, 200)])
 def test_crops_that_are_not_square_are_padded_and_counted(width, height, embedder, files, caplog):
-    size = embedder.network.image_size
+    size = embedder.face_model.image_size
     picture = Image.open(files[0]).convert("RGB").resize((width, height))
     stream = io.BytesIO()
     picture.save(stream, "PNG")

@@ -247,4 +247,4 @@ def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face:
             report(len(kept) + rejected, None)
     if not kept:
         raise ConfigError("no faces were found in the photographs")
-    return tables.collect(kept, embedder.network.fingerprint)
+    return tables.collect(kept, embedder.face_model.fingerprint)

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     embedder = recognition.load(options, settings)
     faces = recognition.embed_sources(options, settings, embedder, options.detect_multiple_faces)
     with recognition.bar("embed") as report:
-        counts = tables.write(place, faces, embedder.network.fingerprint, report)
+        counts = tables.write(place, faces, embedder.face_model.fingerprint, report)
     seconds = time.monotonic() - started
     if options.json:
         shown = {"stage": "embed", "uri": place, "seconds": round(seconds, 3), "counts": counts}

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
 
     started = time.monotonic()
     face_embedder = recognition.load(options, settings)
-    embedder = face_embedder.network
+    embedder = face_embedder.face_model
     folder = storage.absolute(options.output or f"{embedder.name}-export")
     metadata = _metadata(face_embedder)
     exported = [
@@ -107,4 +107,4 @@ def _card(face_embedder: Any, exported: Any) -> dict[str, Any]:
     licences = {name: catalogue[name].licence for name in names if name in catalogue}
     alignment = face_embedder.alignment
     crops = {"image_size": alignment.image_size, "rule": alignment.crop, "margin": alignment.margin}
-    return card(face_embedder.network, manifest, report, crops, licences, exported)
+    return card(face_embedder.face_model, manifest, report, crops, licences, exported)

@@ -1,14 +1,12 @@
 """what is in an artifact: counts, lineage, people, sample pictures
 
-Of any artifact: its manifest, what it was made from, and a sheet of sample pictures as a PNG, which
-terminals that can (kitty, iTerm2, WezTerm, ghostty) show at once.
+Of any artifact: its manifest, what it was made from, and a sheet of sample pictures as a PNG, whose
+path is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -42,7 +40,6 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.cache import cache_folder
     from facenet_core.housekeeping.overview import overview
     from facenet_core.housekeeping.sample_sheet import picture_sheet
-    from facenet_core.housekeeping.terminal import inline, protocol
 
     found = overview(storage.absolute(options.uri))
     sheet = None
@@ -57,9 +54,6 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         echo_json({**asdict(found), "samples": place})
         return
     _show(found)
-    how = protocol(os.environ, sys.stdout.isatty())
-    if sheet is not None and how is not None:
-        sys.stdout.write(inline(sheet, how))
     if place is not None:
         echo(f"Samples: {place}")
     echo(found.uri)

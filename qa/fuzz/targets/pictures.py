@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, features
 
-from facenet_core.housekeeping import sample_sheet
+from facenet_core.imaging import contact_sheet
 from facenet_core.imaging.decode import MIN_SIDE, UndecodableImage, decode_photograph, full_size
 from facenet_core.imaging.header import picture_size
 
@@ -90,7 +90,8 @@ def read_crop(data: bytes, folder: Path) -> None:
 
 def read_sample(data: bytes, folder: Path) -> None:
     """As `facenet inspect` does with pictures of an artifact."""
-    sample_sheet._drawn([(sample_sheet._thumbnail(data), "Ann")])
+    tile = contact_sheet.Tile(contact_sheet.thumbnail(data, 120), ["Ann"], "does not decode")
+    contact_sheet.draw([tile], columns=1)
 
 
 TARGETS = (

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from facenet_core import storage
+from facenet_core.alignment import samples
 from facenet_core.config import AlignConfig
-from facenet_core.imaging import contact_sheet
 from facenet_core.storage import parquet
 from tests.support.raw_shards import aligned, face, raw_artifact
 
@@ -68,9 +68,7 @@ def parts_of(rows: list[int]) -> list[storage.Part]:
     "rows", [[1], [0, 3, 0], [1000], [400] * 250, [0, 1] * 30, [7, 0, 90_000, 1]]
 )
 def test_samples_are_spread_evenly_over_the_set(rows: list[int]) -> None:
-    places = [
-        (part.name, n) for part, numbers in contact_sheet._spread(parts_of(rows)) for n in numbers
-    ]
+    places = [(part.name, n) for part, numbers in samples.spread(parts_of(rows)) for n in numbers]
     assert len(places) == len(set(places)) == min(sum(rows), 40)
     numbers = [sum(rows[: int(name[6:])]) + n for name, n in places]
     assert all(0 <= n < rows[int(name[6:])] for name, n in places)
