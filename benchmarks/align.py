@@ -107,7 +107,7 @@ def raw_shards(source: str, images: int, root: str, shards: int) -> list[str]:
 
 def _rows(raw: str) -> Iterator[dict]:
     for turn in count():
-        for part in stage.raw_parts(raw):
+        for part in storage.open_artifact(raw, "ingest").part_uris("images"):
             for group in parquet.read_row_groups(part):
                 for row in group.to_pylist():
                     yield {**row, "image_id": f"{turn}/{row['image_id']}"}

@@ -37,9 +37,10 @@ BATCH = 64
 def align(root: str, raw: str) -> tuple[float, str]:
     """Photographs a second through the first shards, and where their crops are."""
     config = AlignConfig(image_size=160, margin=32)
-    plan = stage.plan_align(root, raw, config)
+    source = storage.open_artifact(raw, "ingest")
+    plan = stage.plan_align(root, source, config)
     begun = time.perf_counter()
-    parts = stage.raw_parts(raw)[:SHARDS]
+    parts = source.part_uris("images")[:SHARDS]
     summaries = [stage.align_shard(plan, part, n, config) for n, part in enumerate(parts)]
     seconds = time.perf_counter() - begun
     return sum(summary.images for summary in summaries) / seconds, plan.uri

@@ -11,7 +11,7 @@ from facenet_core.alignment import stage as core
 from facenet_core.alignment.export import check_folder
 from facenet_core.config import AlignConfig, ClusterConfig, IngestConfig, Uri
 from facenet_core.housekeeping.promotion import resolve
-from facenet_core.storage import Plan
+from facenet_core.storage import Artifact, Plan
 from flows.ingest import ingest
 from tasks.align import align_shard, export_crops, show_outcome
 from tasks.dask.cluster import cluster
@@ -53,11 +53,11 @@ def align(
     raw = resolve(root, raw, "ingest")
     if raw.startswith(("http://", "https://")) or storage.read_manifest(raw) is None:
         raw = ingest(IngestConfig(source=raw), root, where).uri
-    raw = storage.absolute(raw)
-    plan = core.plan_align(root, raw, config)
+    source = storage.open_artifact(storage.absolute(raw), "ingest")
+    plan = core.plan_align(root, source, config)
     if export is not None:
         check_folder(storage.local_folder(export), plan.fingerprint)  # before hours of work
-    summary = already_made(plan, run) or _align_shards(plan, raw, root, config, where, run)
+    summary = already_made(plan, run) or _align_shards(plan, source, root, config, where, run)
     core.warn_of_formats(plan, summary.counts)
     if export is not None:
         export_crops(summary.uri, export)
@@ -65,13 +65,12 @@ def align(
 
 
 def _align_shards(
-    plan: Plan, raw: str, root: str, config: AlignConfig, where: ClusterConfig, run: Run
+    plan: Plan, raw: Artifact, root: str, config: AlignConfig, where: ClusterConfig, run: Run
 ) -> StageSummary:
     storage.check_writable(root)
-    raw_parts = core.raw_parts(raw)
-    images = storage.open_artifact(raw, "ingest").counts["images"]
+    raw_parts = raw.part_uris("images")
     done = faces = rejects = 0
-    with cluster(where) as workers, progress("align", images) as report:
+    with cluster(where) as workers, progress("align", raw.counts["images"]) as report:
         workers.start()
         started = time.monotonic()
 

@@ -37,14 +37,14 @@ def align_shard(
     """
     shard = (plan, raw_part, number, config)
     try:
-        summary = cluster.call(core.align_shard, *shard, True)
+        summary = cluster.call(core.align_shard, *shard, supervised=True)
     except WorkerLost:
         if not _last_try():
             raise
         get_run_logger().warning(
             "Looking for the images that kill or hang the process; they become rejects"
         )
-        summary = cluster.call(core.align_shard, *shard, True, True)
+        summary = cluster.call(core.align_shard, *shard, supervised=True, isolate=True)
     rejects = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
     told = (raw_part, summary.images, summary.faces, rejects or "none")
     get_run_logger().info("%s: %d images, %d faces, rejects: %s", *told)

@@ -1,9 +1,10 @@
 """Align: raw shards become crop shards, one for one.
 
-plan = plan_align(root, raw_uri, config)
-parts = enumerate(raw_parts(raw_uri))
+raw = storage.open_artifact(raw_uri, "ingest")
+plan = plan_align(root, raw, config)
+parts = enumerate(raw.part_uris("images"))  # crop shard i is made of the i-th
 summaries = [align_shard(plan, part, number, config) for number, part in parts]
-finish(plan, raw_uri, summaries, run)
+finish(plan, raw, summaries, run)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from facenet_core.imaging import formats
 from facenet_core.prefetch import one_ahead
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import CONFIG_KEY, REDACTED
-from facenet_core.storage import Input, Manifest, Part, Plan, parquet
+from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet
 
 _log = logging.getLogger(__name__)
 
@@ -49,25 +50,15 @@ class ShardSummary:
     redacted: int = 0
 
 
-def plan_align(root: str, raw_uri: str, config: AlignConfig) -> Plan:
-    """Where the crops of a raw artifact belong.
-
-    Raises:
-        ArtifactError: `raw_uri` is not a finished raw artifact.
-    """
-    raw = storage.open_artifact(raw_uri, "ingest")
+def plan_align(root: str, raw: Artifact, config: AlignConfig) -> Plan:
+    """Where the crops of a raw artifact belong."""
     config.warn_of_unused()
-    given = Input(raw_uri, raw.fingerprint)
     determining = config.determining() | {"detector_engine": faces.resolve_engine(config)}
-    if missing := formats.not_read_here(raw.counts):  # with a package more, other crops come of it
+    if missing := formats.not_read_here(raw.counts):  # an optional package changes the crops
         determining["formats_not_read"] = missing
-    return deny_list.plan_stage(root, "align", raw.name, determining, [given], STAGE_FORMAT)
-
-
-def raw_parts(raw_uri: str) -> list[str]:
-    """URIs of the raw shards, in order; crop shard i is made of the i-th."""
-    manifest = storage.open_artifact(raw_uri, "ingest")
-    return parquet.part_uris(raw_uri, "images", manifest.parts)
+    return deny_list.plan_stage(
+        root, "align", raw.name, determining, [raw.as_input()], STAGE_FORMAT
+    )
 
 
 def align_shard(
@@ -75,6 +66,7 @@ def align_shard(
     raw_part: str,
     number: int,
     config: AlignConfig,
+    *,
     supervised: bool = False,
     isolate: bool = False,
 ) -> ShardSummary:
@@ -85,14 +77,14 @@ def align_shard(
     the shard.
 
     Args:
-        supervised: somebody replaces this process when it dies; so let it, if it hangs.
+        supervised: this process is replaced when it dies, so it ends itself if it hangs.
         isolate: first find the images that crash or hang a process, in child processes; they
             become rejects, and the others are aligned as if these were not decodable.
 
     Raises:
         AccountingError: images went in that came out neither as crops nor as rejects.
     """
-    # `auto` is what it was where the plan was made, on every worker.
+    # `auto` means on every worker what it meant where the plan was made.
     config = config.model_copy(update={"detector_engine": plan.config["detector_engine"]})
     crops_uri, rejects_uri = (storage.join(plan.uri, name) for name in _part_names(number))
     if not all(parquet.part_is_current(u, plan.fingerprint) for u in (crops_uri, rejects_uri)):
@@ -115,7 +107,7 @@ def align_shard(
 
 
 def finish(
-    plan: Plan, raw_uri: str, summaries: Sequence[ShardSummary], run: Mapping[str, Any]
+    plan: Plan, raw: Artifact, summaries: Sequence[ShardSummary], run: Mapping[str, Any]
 ) -> Manifest:
     """Check that the sum closes over all shards, draw contact sheets, publish the manifest.
 
@@ -125,7 +117,7 @@ def finish(
     """
     deny_list.of_plan(plan)
     redacted = sum(summary.redacted for summary in summaries)
-    images = storage.open_artifact(raw_uri, "ingest").counts["images"] - redacted
+    images = raw.counts["images"] - redacted
     reasons: Counter[str] = Counter()
     for summary in summaries:
         reasons.update(summary.rejected)
@@ -140,7 +132,7 @@ def finish(
         counts[REDACTED] = redacted
     _close(plan.uri, images, counts["aligned"], counts["rejects"])
     parts = [part for summary in summaries for part in summary.parts]
-    parts += samples.draw_sheets(plan.uri, parts, raw_parts(raw_uri))
+    parts += samples.draw_sheets(plan.uri, parts, raw.part_uris("images"))
     return storage.publish(plan, storage.Outcome(parts, counts), run)
 
 
@@ -159,11 +151,11 @@ def _naming(rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        place = f"(at images {rows[0]['image_id']} to {rows[-1]['image_id']})"
+        images = f"(at images {rows[0]['image_id']} to {rows[-1]['image_id']})"
         if isinstance(error, FacenetError):
-            error.args = (f"{error} {place}",)
+            error.args = (f"{error} {images}",)
             raise
-        raise ShardError(f"{type(error).__name__}: {error} {place}") from error
+        raise ShardError(f"{type(error).__name__}: {error} {images}") from error
 
 
 def _part_names(number: int) -> tuple[str, str]:
@@ -171,7 +163,7 @@ def _part_names(number: int) -> tuple[str, str]:
 
 
 def _summarise(plan: Plan, raw_part: str, number: int) -> ShardSummary:
-    """Count what is in the shard's parts, whoever wrote them."""
+    """Count the rows of the shard's parts, which an earlier run may have written."""
     crops_name, rejects_name = _part_names(number)
     cropped = parquet.read_table(storage.join(plan.uri, crops_name), ["image_id"])["image_id"]
     reasons = parquet.read_table(storage.join(plan.uri, rejects_name), ["reason"])["reason"]
@@ -199,9 +191,9 @@ def _redacted(plan: Plan, raw_part: str) -> int:
     )
 
 
-def _close(place: str, images_in: int, aligned: int, rejected: int) -> None:
+def _close(uri: str, images_in: int, aligned: int, rejected: int) -> None:
     if images_in != aligned + rejected:
         raise AccountingError(
-            f"{place}: {images_in} images went in, {aligned} came out as crops and {rejected} as "
+            f"{uri}: {images_in} images went in, {aligned} came out as crops and {rejected} as "
             "rejects; please report this with the shard"
         )

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from facenet_core.errors import FacenetError
 from facenet_core.imaging import formats
@@ -138,7 +139,7 @@ def decode_photograph(
         if factor > 1:
             image.draft(None, (max(width // factor, 1), max(height // factor, 1)))
         orientation = _orientation(image)
-        bits = image.tag_v2.get(_TIFF_BITS, (16,))[0] if image.format == "TIFF" else 16
+        bits = image.tag_v2.get(_TIFF_BITS, (16,))[0] if isinstance(image, TiffImageFile) else 16
         image.load()
         factor = math.ceil(math.sqrt(math.prod(image.size) / scale_above))
         inks = ImageChops.invert(image) if _wrongly_inverted(image) else image
@@ -146,7 +147,9 @@ def decode_photograph(
         pixels = _to_rgb(inks, white) if factor == 1 else _reduced(inks, factor, white)
         turn = orientation if exif == "apply" else None
         if image.format == "TIFF":  # these are turned by `load`
-            turn = _UNDONE_BY.get(orientation, orientation) if exif == "ignore" else None
+            turn = None
+            if exif == "ignore" and orientation is not None:
+                turn = _UNDONE_BY.get(orientation, orientation)
     if turn is not None:
         pixels = np.array(Image.fromarray(pixels).transpose(turn))
     if exif == "apply" and orientation in _SIDEWAYS:
@@ -228,7 +231,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
     """Width and height before the image is turned. Pillow gives those of a TIFF as turned."""
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
     return image.size
 
@@ -260,7 +263,7 @@ def _white(image: Image.Image, bits: int) -> float:
         return 65535
     if image.mode not in ("I", "F"):
         return 255
-    least, most = image.getextrema()
+    least, most = cast(tuple[float, float], image.getextrema())  # of one band
     if not math.isfinite(most):
         raise UndecodableImage("undecodable", "floats that are not finite")
     if image.mode == "I":
@@ -282,8 +285,8 @@ def _to_rgb(image: Image.Image, white: float) -> np.ndarray:
             grey = (values.clip(0, white) >> bits).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # convert copies
 
 

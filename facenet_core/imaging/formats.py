@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,16 @@ def of_content(data: bytes) -> Format | None:
 def of_file(name: str, data: bytes) -> Format | None:
     """The format of a file by extension or signature, or None where it is no picture at all.
 
-    What the bytes show goes before what the name says, except that raw files of cameras are TIFFs
-    by their bytes. A name that promises a picture which is read is believed whatever the bytes are.
+    The signature goes before the extension, except that raw files of cameras have the signature of
+    a TIFF. The extension of a format that is read is trusted whatever the bytes are.
     """
-    shown = of_content(data)
-    if shown is not None and shown.read and shown is not TIFF:
-        return shown
-    named = of_name(name)
-    return named if named is not None and not (shown is TIFF and named.read) else shown
+    by_content = of_content(data)
+    if by_content is not None and by_content.read and by_content is not TIFF:
+        return by_content
+    by_name = of_name(name)
+    if by_name is None or (by_content is TIFF and by_name.read):
+        return by_content
+    return by_name
 
 
 @cache
@@ -161,7 +164,7 @@ def not_read_here(counts: Mapping[str, int]) -> list[str]:
 
 def is_dng(image: Image.Image) -> bool:
     """Whether an opened TIFF is a raw file of which Pillow sees the preview alone."""
-    return image.format == "TIFF" and _DNG_VERSION in image.tag_v2
+    return isinstance(image, TiffImageFile) and _DNG_VERSION in image.tag_v2
 
 
 def _of_brands(data: bytes) -> Format | None:

@@ -104,9 +104,9 @@ def _unpacked(source: str, root: str) -> Iterator[Row]:
     )
     limits = Limits(config.max_image_bytes, _NO_TOTAL, config.max_ratio)
     for row in RowMaker(rules).rows(nested.items(collection, origin.shown, limits)):
-        if not isinstance(row, Skip):
+        if isinstance(row, dict):
             yield row
-        elif row.reason not in HARMLESS:
+        elif isinstance(row, Skip) and row.reason not in HARMLESS:
             yield {
                 "image_id": row.path,
                 "identity": "",

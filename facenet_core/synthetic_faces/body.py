@@ -30,7 +30,7 @@ def draw_hair_behind(
         (-1.05 * wide, 0.5, -0.4), (-wide, -0.5, -0.4),
         (-0.75 * wide, p.crown_y + 0.35, -0.4),
     ])  # fmt: skip
-    mask = np.zeros((size, size), np.uint8)
+    mask: np.ndarray = np.zeros((size, size), np.uint8)
     fill(mask, view.project(points), 255)
     mask = cv2.GaussianBlur(mask, (0, 0), 1.5)
     strands = np.clip(0.6 + 0.3 * streaks(rng, size, size, 5, 110), 0.2, 1.3)

@@ -101,7 +101,7 @@ def _brow(colour: np.ndarray, person: Identity, shot: Shot, shape: Profile, side
 
     window = _window(outline, 5, colour)
     corner = np.array([window[1].start, window[0].start], np.float64)
-    mask = np.zeros(colour[window].shape[:2], np.uint8)
+    mask: np.ndarray = np.zeros(colour[window].shape[:2], np.uint8)
     fill(mask, outline - corner, 165)
     roots, tips = centre + half, centre - 1.1 * half + (side * 0.05, -0.02)
     hairs = to_texture(shape, np.concatenate([roots, tips])) - corner
@@ -159,7 +159,7 @@ def _folds(colour: np.ndarray, person: Identity, shot: Shot, shape: Profile) -> 
         folds.append(to_texture(shape, curve(fold)))
     window = _window(np.concatenate(folds), 8, colour)
     corner = np.array([window[1].start, window[0].start], np.float64)
-    mask = np.zeros(colour[window].shape[:2], np.uint8)
+    mask: np.ndarray = np.zeros(colour[window].shape[:2], np.uint8)
     for fold in folds:
         stroke(mask, fold - corner, 255, 3)
     mask = cv2.GaussianBlur(mask, (0, 0), 2.0)

@@ -184,22 +184,26 @@ def look(shape: Profile, relief: np.ndarray, view: View, size: int) -> Visible:
     edge = np.where(
         settled & (inv_w < np.float32(0.99 / CLOSED)), discriminant / a, np.float32(-0.05)
     )
-    return _refine(left, top, (width, height), edge, z * view.unit, u, v)
+    return _refine((left, top, width, height), edge, z * view.unit, u, v)
 
 
 def _refine(
-    left: int,
-    top: int,
-    shape: tuple[int, int],
+    rectangle: tuple[int, int, int, int],
     edge: np.ndarray,
     z: np.ndarray,
     u: np.ndarray,
     v: np.ndarray,
 ) -> Visible:
-    """Bring the half-resolution answer to full resolution: coverage, normals, coordinates."""
+    """Bring the half-resolution answer to full resolution: coverage, normals, coordinates.
+
+    Args:
+        rectangle: left, top, width, height in the image.
+    """
+    left, top, width, height = rectangle
+    shape = (width, height)
     slope = np.hypot(cv2.Sobel(edge, cv2.CV_32F, 1, 0), cv2.Sobel(edge, cv2.CV_32F, 0, 1)) / 8.0
-    distance = 2.0 * edge / np.maximum(slope, 1e-4)
-    distance = cv2.resize(np.clip(distance, -8.0, 8.0), shape, interpolation=cv2.INTER_LINEAR)
+    steps = np.clip(2.0 * edge / np.maximum(slope, 1e-4), -8.0, 8.0)
+    distance = cv2.resize(steps, shape, interpolation=cv2.INTER_LINEAR)
     z = cv2.resize(cv2.GaussianBlur(z, (3, 3), 0.6), shape, interpolation=cv2.INTER_LINEAR)
     slope_x = cv2.Sobel(z, cv2.CV_32F, 1, 0, scale=1.0 / 8.0)
     slope_y = cv2.Sobel(z, cv2.CV_32F, 0, 1, scale=1.0 / 8.0)

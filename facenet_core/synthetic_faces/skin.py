@@ -49,7 +49,7 @@ class Bare:
 def bare_face(person: Identity) -> Bare:
     """The maps of one person; the caller must not write into them."""
     shape = profile(person)
-    angle, x, y = _grid(shape)
+    grid = angle, x, y = _grid(shape)
     rng = np.random.default_rng(person.texture_seed)
     hair = _hair_mask(person, angle, y, streaks(rng, GRID[1], GRID[0], 6, 48))
     flesh = _flesh(person, x, y) * (np.abs(angle) < 1.57)
@@ -59,7 +59,7 @@ def bare_face(person: Identity) -> Bare:
     occlusion = _full(np.clip(1.0 + 2.4 * cavity, 0.6, 1.1))
     hair = np.clip(_full(hair), 0.0, 1.0)
     strands = _strands(person, rng)
-    colour = _paint(person, shape, angle, x, y, strands, rng)
+    colour = _paint(person, shape, grid, strands, rng)
     colour = blend(colour, strands, hair)
     return Bare(shape, relief, occlusion, colour, hair)
 
@@ -162,14 +162,12 @@ def _hair_mask(
 def _paint(
     person: Identity,
     shape: Profile,
-    angle: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
+    grid: tuple[np.ndarray, np.ndarray, np.ndarray],
     strands: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """The skin, uint8 [h, w, 3]: mottling, blood, freckles, moles, beard, nostrils."""
-    p = person
+    p, (angle, x, y) = person, grid
     blood = 0.8 * _hill(x, y, 0.55, 0.5, 0.2, 0.2) + 0.5 * _hill(x, y, 0.0, 0.6, 0.17, 0.15)
     blood = p.ruddiness * blood - 0.15 * _hill(x, y, 0.0, -0.7, 0.5, 0.2)
     tired = (0.1 + 0.22 * p.age) * _hill(x, y, p.eye_distance - 0.03, 0.17, 0.16, 0.07)
@@ -202,7 +200,8 @@ def _spots(person: Identity, shape: Profile, colour: np.ndarray, rng: np.random.
     brown = tuple(255 * c * k for c, k in zip(person.skin_colour, (0.72, 0.6, 0.52), strict=True))
     for _ in range(int(160 * person.freckles)):
         spread = rng.normal(0.0, 0.38), 0.3 + rng.normal(0.0, 0.2)
-        spot = ellipse_points(*spread, *rng.uniform(0.006, 0.017, 2), count=6)
+        half_width, half_height = rng.uniform(0.006, 0.017, 2)
+        spot = ellipse_points(*spread, half_width, half_height, count=6)
         fill(colour, to_texture(shape, spot), brown)
     dark = tuple(255 * c * k for c, k in zip(person.skin_colour, (0.4, 0.3, 0.28), strict=True))
     for mole_x, mole_y, radius in person.moles:

@@ -61,7 +61,7 @@ class Cluster:
         _, probe = self._connected()
         self._wait_for_workers(probe)
 
-    def call(self, function: Callable[..., Result], /, *args: Any) -> Result:
+    def call(self, function: Callable[..., Result], /, *args: Any, **options: Any) -> Result:
         """Run a function on a worker and wait for what it returns.
 
         Raises:
@@ -74,7 +74,7 @@ class Cluster:
         client, probe = self._connected()
         try:
             self._wait_for_workers(probe)
-            return client.submit(_run, function, *args, pure=False).result()
+            return client.submit(_run, function, *args, pure=False, **options).result()
         except KilledWorker as error:
             raise WorkerLost(
                 f"the worker process that ran {function.__name__} died: killed, out of memory, "
@@ -160,14 +160,14 @@ def cluster(config: ClusterConfig) -> Iterator[Cluster]:
         _open = None
 
 
-def _run(function: Callable[..., Result], /, *args: Any) -> Result:
+def _run(function: Callable[..., Result], /, *args: Any, **options: Any) -> Result:
     """On a worker: run the function, provided that it has the process to itself."""
     from distributed import get_worker
 
     worker = get_worker()
     if worker.state.nthreads != 1:
         raise UnfitWorker(f"{worker.address}: {_too_many_threads(worker.state.nthreads)}")
-    return function(*args)
+    return function(*args, **options)
 
 
 def _too_many_threads(threads: int) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from facenet_core.alignment import isolation, stage
+from facenet_core import storage
+from facenet_core.alignment import isolation
 from facenet_core.alignment.isolation import HUNG, IsolationFailed, find_crashing
 from facenet_core.config import AlignConfig
 from tests.support.poison import CRASH, HANG, install
@@ -62,7 +63,10 @@ def test_a_process_that_was_killed_once_does_not_make_its_image_a_reject(
         return done
 
     monkeypatch.setattr(isolation.subprocess, "run", killed_the_first_time)
-    assert find_crashing(stage.raw_parts(raw)[0], AlignConfig()) == {}
+    assert (
+        find_crashing(storage.open_artifact(raw, "ingest").part_uris("images")[0], AlignConfig())
+        == {}
+    )
     assert len(runs) == 3
     assert len(runs[1].stdout.splitlines()) == 3, "goes on with the image of the one killed"
 

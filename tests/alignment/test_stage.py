@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from facenet_core import storage
 from facenet_core.alignment import faces, stage
 from facenet_core.alignment.crops import TEMPLATE, crop, estimate_similarity
 from facenet_core.config import AlignConfig
@@ -153,7 +154,7 @@ def test_crops_by_similarity_keep_box_and_landmarks_and_have_the_template_in_the
 
 
 def test_margin_makes_no_other_artifact_where_it_is_not_used(root: str) -> None:
-    raw = raw_artifact(root, [PEOPLE])
+    raw = storage.open_artifact(raw_artifact(root, [PEOPLE]), "ingest")
     plans = [
         stage.plan_align(root, raw, AlignConfig(crop=crop, margin=margin))
         for crop in ("similarity", "original")
@@ -164,9 +165,9 @@ def test_margin_makes_no_other_artifact_where_it_is_not_used(root: str) -> None:
 
 
 def test_a_shard_that_is_done_is_not_done_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = raw_artifact(root, [PEOPLE])
+    raw = storage.open_artifact(raw_artifact(root, [PEOPLE]), "ingest")
     config = AlignConfig()
     plan = stage.plan_align(root, raw, config)
-    first = stage.align_shard(plan, stage.raw_parts(raw)[0], 0, config)
+    first = stage.align_shard(plan, raw.part_uris("images")[0], 0, config)
     monkeypatch.delattr(faces, "align")
-    assert stage.align_shard(plan, stage.raw_parts(raw)[0], 0, config) == first
+    assert stage.align_shard(plan, raw.part_uris("images")[0], 0, config) == first

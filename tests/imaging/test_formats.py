@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from facenet_core import storage
 from facenet_core.alignment import stage as align_stage
 from facenet_core.config import AlignConfig
 from facenet_core.datasets import stage as ingest_stage
@@ -122,7 +123,7 @@ def test_crops_made_before_heif_could_be_read_are_not_taken_afterwards(
     pytest.importorskip("pi_heif")
     (tmp_path / "photos" / "Ann").mkdir(parents=True)
     (tmp_path / "photos" / "Ann" / "IMG_1.HEIC").write_bytes(HEIC)
-    raw = run(root, tmp_path / "photos")[0].uri
+    raw = storage.open_artifact(run(root, tmp_path / "photos")[0].uri, "ingest")
     with_heif = align_stage.plan_align(root, raw, AlignConfig())
     request.getfixturevalue("without_heif")
     without = align_stage.plan_align(root, raw, AlignConfig())

@@ -69,14 +69,16 @@ def test_a_scheduler_and_worker_over_tcp_make_the_same_crops_as_local_workers(
     (raw,) = map(str, undisturbed.glob("raw/tiny/*"))
     (crops,) = map(str, undisturbed.glob("crops/tiny/*"))
     config = AlignConfig(image_size=72, margin=16)
-    plan = stage.plan_align(str(tmp_path / "store"), raw, config)
+    source = storage.open_artifact(raw, "ingest")
+    plan = stage.plan_align(str(tmp_path / "store"), source, config)
     with closing(Cluster(ClusterConfig(dask_address=worker))) as cluster:
         made = [
-            cluster.call(stage.align_shard, plan, part, number, config, True)
-            for number, part in enumerate(stage.raw_parts(raw))
+            cluster.call(stage.align_shard, plan, part, number, config, supervised=True)
+            for number, part in enumerate(source.part_uris("images"))
         ]
         assert (
-            stage.finish(plan, raw, made, {}).parts == storage.open_artifact(crops, "align").parts
+            stage.finish(plan, source, made, {}).parts
+            == storage.open_artifact(crops, "align").parts
         )
         before = cluster.call(os.getpid)
         with pytest.raises(WorkerLost, match="_exit died"):

@@ -108,9 +108,12 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
     remote_raw = f"{bucket}/raw/ops/{Path(raw).name}"
     s3.put(raw, remote_raw, recursive=True)
     roots = {"local": str(Path(raw).parents[2]), "s3": bucket}
-    raws = {"local": raw, "s3": remote_raw}
+    raws = {
+        "local": storage.open_artifact(raw, "ingest"),
+        "s3": storage.open_artifact(remote_raw, "ingest"),
+    }
 
-    from facenet_core.alignment.stage import plan_align, raw_parts
+    from facenet_core.alignment.stage import plan_align
     from facenet_core.config import AlignConfig
 
     config = AlignConfig(image_size=64)
@@ -119,7 +122,8 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
     for place in in_the_way:
         place.mkdir(parents=True)
     damaged = {
-        part: storage.read_bytes(part) for part in map(raw_parts(remote_raw).__getitem__, BROKEN)
+        part: storage.read_bytes(part)
+        for part in map(raws["s3"].part_uris("images").__getitem__, BROKEN)
     }
     for part, content in damaged.items():
         storage.write_bytes(part, b"\0" * len(content))
@@ -128,13 +132,13 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
     told = {}
     for kind, root in roots.items():
         parameters = {
-            "raw": raws[kind],
+            "raw": raws[kind].uri,
             "config": {"image_size": 64},
             "root": root,
             "where": {"workers": 1},
         }
         run = site.run("align/align", parameters)
-        told[kind] = Story(raws[kind], crops[kind], run, {}, [], {})
+        told[kind] = Story(raws[kind].uri, crops[kind], run, {}, [], {})
     for story in told.values():
         story.failed = site.wait(story.run)
         story.first_tries = ended_task_runs(site, story.run, SHARDS)
@@ -233,7 +237,7 @@ def test_another_configuration_is_another_result(stories: dict[str, Story], site
 
     story = stories["local"]
     root = str(Path(story.raw).parents[2])
-    other = plan_align(root, story.raw, AlignConfig(image_size=65))
+    other = plan_align(root, storage.open_artifact(story.raw, "ingest"), AlignConfig(image_size=65))
     assert other.fingerprint not in story.crops
     remembered = {path.parent.name for path in Path(root, ".prefect/shards/align").rglob("0*")}
     assert remembered == {Path(story.crops).name}

@@ -185,17 +185,17 @@ def test_a_stage_that_began_before_does_not_publish(site: Site, tmp_path: Path) 
     config = IngestConfig(source=str(archive))
     plan = ingest.plan_ingest(site.root, config)
     written = ingest.stream(site.root, plan, config)
-    crops_plan = shard.plan_align(site.root, site.raw, CONFIG.model_copy(update={"margin": 9}))
+    raw = storage.open_artifact(site.raw, "ingest")
+    crops_plan = shard.plan_align(site.root, raw, CONFIG.model_copy(update={"margin": 9}))
     shards = [
         shard.align_shard(crops_plan, part, number, CONFIG)
-        for number, part in enumerate(shard.raw_parts(site.raw))
+        for number, part in enumerate(raw.part_uris("images"))
     ]
-    old = site.raw
     forget(site.root)
     with pytest.raises(ArtifactError, match=r"somebody was forgotten .* run it again"):
         ingest.finish(plan, written, {})
     with pytest.raises(ArtifactError, match="somebody was forgotten"):
-        shard.finish(crops_plan, old, shards, {})
+        shard.finish(crops_plan, raw, shards, {})
 
 
 def test_models_and_reports_are_named_and_removed_on_request(site: Site) -> None:

@@ -47,12 +47,13 @@ def aligned(
     root: str, raw: str, config: AlignConfig, isolate: bool = False
 ) -> tuple[str, Manifest]:
     """Carry out the align stage: URI and manifest of its artifact."""
-    plan = stage.plan_align(root, raw, config)
+    source = storage.open_artifact(raw, "ingest")
+    plan = stage.plan_align(root, source, config)
     summaries = [
         stage.align_shard(plan, part, number, config, isolate=isolate)
-        for number, part in enumerate(stage.raw_parts(raw))
+        for number, part in enumerate(source.part_uris("images"))
     ]
-    return plan.uri, stage.finish(plan, raw, summaries, {})
+    return plan.uri, stage.finish(plan, source, summaries, {})
 
 
 def rows(uri: str, folder: str) -> list[dict]:

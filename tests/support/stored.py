@@ -75,11 +75,12 @@ def ingested(root: str, source: Path | str, **options: object) -> str:
 
 def aligned(root: str, raw: str) -> str:
     """The URI of the crops, made if they are not there."""
-    plan = shard.plan_align(root, raw, CONFIG)
+    source = storage.open_artifact(raw, "ingest")
+    plan = shard.plan_align(root, source, CONFIG)
     if storage.finished(plan) is None:
-        parts = enumerate(shard.raw_parts(raw))
+        parts = enumerate(source.part_uris("images"))
         made = [shard.align_shard(plan, part, number, CONFIG) for number, part in parts]
-        shard.finish(plan, raw, made, {})
+        shard.finish(plan, source, made, {})
     return plan.uri
 
 
