@@ -126,7 +126,7 @@ def write_photographs(shards: Sequence[str], folder: Path) -> None:
 def work(shards: Sequence[str], engine: str) -> None:
     """The child process of ours: aligns all its shards anew for each line of its input."""
     config = AlignConfig(detector_engine=engine)
-    determining = {"detector_engine": faces.resolve_engine(config)}
+    determining = {"detector_engine": faces.resolve_runtime(config)}
 
     def align() -> None:
         with tempfile.TemporaryDirectory() as root:

@@ -39,7 +39,7 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
         uri: of a crops artifact. The raw artifact that it was made of is read as well, for the
             sizes of the photographs.
         folder: a new or empty one.
-        progress: told of photographs.
+        progress: called with the photographs done and their number.
 
     Returns:
         The text file with the bounding boxes.
@@ -128,12 +128,12 @@ def _rows(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
 def _write(
     photograph: dict[str, Any],
     faces: Iterable[dict[str, Any]],
-    place: Path,
+    unfinished: Path,
     folder: Path,
     config: AlignConfig,
     text: TextIO,
 ) -> None:
-    """The files of one photograph's crops below `place`, and its lines."""
+    """The files of one photograph's crops below `unfinished`, and its lines."""
     stem, original_extension = posixpath.splitext(photograph["image_id"])
     extension = _EXTENSIONS[config.image_format]
     if not faces:
@@ -145,7 +145,7 @@ def _write(
         number = f"_{face['face_index']}" if config.detect_multiple_faces else ""
         # a.jpg and a.png, or a file system to which A and a are the same
         paths = [stem, stem + original_extension] if original_extension else [stem]
-        file, stream = storage.create_file(place, paths, number + extension)
+        file, stream = storage.create_file(unfinished, paths, number + extension)
         with stream:
             stream.write(face["image"]["bytes"])
         corners = crops.crop_box(face["box"], margin, (height, width))

@@ -14,7 +14,7 @@ import numpy as np
 
 from facenet_core.alignment import crops
 from facenet_core.alignment.mtcnn.detector import MTCNN, Detections
-from facenet_core.alignment.mtcnn.networks import EngineName, default_engine
+from facenet_core.alignment.mtcnn.networks import RuntimeName, default_runtime
 from facenet_core.config import AlignConfig, build
 from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, encode
 
@@ -49,20 +49,20 @@ def settings_of(uri: str, config: Mapping[str, Any]) -> AlignConfig:
 
 def load_detector(config: AlignConfig) -> MTCNN:
     """The detector of this process; loading it takes seconds, so the last one is cached."""
-    engine = resolve_engine(config)
-    return _load_detector(config.minsize, config.thresholds, config.factor, engine)
+    runtime = resolve_runtime(config)
+    return _load_detector(config.minsize, config.thresholds, config.factor, runtime)
 
 
-def resolve_engine(config: AlignConfig) -> EngineName:
+def resolve_runtime(config: AlignConfig) -> RuntimeName:
     """The detector's runtime in this process, where the configuration says `auto` too."""
-    return default_engine() if config.detector_engine == "auto" else config.detector_engine
+    return default_runtime() if config.detector_engine == "auto" else config.detector_engine
 
 
 @lru_cache(maxsize=1)
 def _load_detector(
-    minsize: int, thresholds: tuple[float, float, float], factor: float, engine: EngineName
+    minsize: int, thresholds: tuple[float, float, float], factor: float, runtime: RuntimeName
 ) -> MTCNN:
-    return MTCNN(minsize=minsize, thresholds=thresholds, factor=factor, engine=engine, threads=1)
+    return MTCNN(minsize=minsize, thresholds=thresholds, factor=factor, runtime=runtime, threads=1)
 
 
 def decode_configured(data: bytes, config: AlignConfig) -> Photograph:

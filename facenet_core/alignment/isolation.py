@@ -2,10 +2,10 @@
 
 A process that hangs is ended by its `Watchdog`, even where no Python code can run any more.
 
-A child process goes through a shard and says, before it touches an image, which one that is. When
-it dies, the image it named last is under suspicion; when the next child dies of it too, it is a
-culprit, and another goes on behind it. All images are decoded first, for nearly every crash is a
-decoder's, and the detector takes seconds to load.
+A child process goes through a shard and prints the id of each image before it touches it. When the
+child dies, the last image printed is a suspect; when the next child dies at the same image, that
+image is recorded, and another child continues after it. All images are decoded first, because
+nearly every crash happens in a decoder, and the detector takes seconds to load.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class IsolationFailed(FacenetError):
 class Watchdog:
     """Ends the process if nothing happens for `seconds` inside a `with` block.
 
-    For processes that do nothing else and that somebody watches over: a Dask worker, a child. The
-    clock is a thread of the interpreter's own in C, so a library that hangs while it holds Python's
+    For processes that do nothing else and are restarted when they die: a Dask worker, a child. The
+    clock is a C thread of the interpreter, so a library that hangs while it holds Python's
     lock is noticed as well. There is one clock a process.
 
     Args:
-        seconds: None never ends anything.
+        seconds: None disables the watchdog.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -59,7 +59,7 @@ class Watchdog:
         return self
 
     def progress(self) -> None:
-        """Something was done: the time starts anew."""
+        """Reset the clock: something was done."""
         if self._seconds is not None:
             faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._stacks)
 
@@ -108,7 +108,7 @@ def find_crashing(raw_part: str, config: AlignConfig) -> dict[str, str]:
 def _run_child(
     raw_part: str, step: Step, start: int, skip: Collection[str], config: AlignConfig
 ) -> _Death | None:
-    """Let a child go through the rows from `start` on; None if it comes to the end."""
+    """Run a child on the rows from `start` on; None if it reaches the end."""
     child = subprocess.run(
         child_process.command(__name__, raw_part, step, str(start), config.model_dump_json()),
         input=json.dumps(list(skip)),
@@ -168,5 +168,5 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    # Without tidying up: an engine that crashes while it is taken down is no image's fault.
+    # Exit without cleanup: a runtime that crashes at shutdown is not the fault of an image.
     os._exit(_main())

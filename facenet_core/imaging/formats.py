@@ -1,7 +1,7 @@
 """Formats of pictures: the one list of their extensions and signatures, and of what is read.
 
-Whether a file is a picture at all and whether it can be read are two questions: a raw file of a
-camera is a picture that nothing here reads, and whoever has some is told so.
+A file may be a picture that cannot be read here, such as a camera's raw file; such files are
+reported.
 """
 
 from __future__ import annotations

@@ -41,20 +41,20 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     """ITU T.81, B.1: segments of marker and length up to the first frame header."""
-    place, end = 2, len(data) - 9
-    while place <= end:
-        if data[place] != 0xFF:
+    offset, end = 2, len(data) - 9
+    while offset <= end:
+        if data[offset] != 0xFF:
             return None
-        marker = data[place + 1]
+        marker = data[offset + 1]
         if marker in _FRAME:
-            height, width = struct.unpack_from(">HH", data, place + 5)
+            height, width = struct.unpack_from(">HH", data, offset + 5)
             return width, height
         if marker == 0xFF:  # a fill byte
-            place += 1
+            offset += 1
         elif marker in _BARE:
-            place += 2
+            offset += 2
         else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
     return None
 
 
@@ -85,7 +85,7 @@ def _largest_extents(data: bytes) -> tuple[int, int] | None:
 
     It is the same whatever is installed.
     """
-    sizes = [struct.unpack(">II", found[1]) for found in _EXTENTS.finditer(data)]
+    sizes = [struct.unpack(">II", match[1]) for match in _EXTENTS.finditer(data)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 

@@ -1,4 +1,4 @@
-"""Who is it: a classifier over the embeddings of known people, with an answer for strangers.
+"""A classifier over the embeddings of known people that answers `unknown` for strangers.
 
 A trained classifier is kept as its examples and settings, a Parquet file, and fitted again when it
 is loaded: that takes seconds, gives the same classifier, and nothing has to be unpickled.

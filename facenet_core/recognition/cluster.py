@@ -1,4 +1,4 @@
-"""Faces of nobody known, gathered by person, by their embeddings."""
+"""Clusters of unlabelled faces, one a person, by their embeddings."""
 
 from __future__ import annotations
 

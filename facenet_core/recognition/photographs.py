@@ -19,7 +19,7 @@ from facenet_core.storage import parquet
 # A source may be a bucket of any size; what one member unpacks to is bounded by the others.
 _NO_TOTAL = 2**62
 
-# Bytes; the same as ingest takes unless it is told otherwise.
+# Bytes; the default of ingest.
 LARGEST_PHOTOGRAPH: int = IngestConfig.model_fields["max_image_bytes"].default
 
 Row = Mapping[str, Any]
@@ -35,7 +35,7 @@ def read_photograph(uri: str) -> bytes:
     """The bytes of a file.
 
     Raises:
-        SourceError: there is none.
+        SourceError: there is no such file.
         StorageError: it cannot be read, or a server does not answer.
     """
     try:
@@ -56,7 +56,7 @@ def read_rows(sources: Sequence[str], root: str) -> Iterator[Row]:
         `image_id`, `identity`, `reason`, `detail` for what is no image.
 
     Raises:
-        SourceError: a source is missing, or of no kind that is known.
+        SourceError: a source is missing, or of an unknown kind.
     """
     for source in sources:
         manifest = storage.read_manifest(storage.absolute(source))

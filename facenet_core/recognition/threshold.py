@@ -40,7 +40,7 @@ class Threshold:
     report: str | None = None
 
     def same(self, distance: float) -> bool | None:
-        """Whether two faces so far apart are one person's; None where nobody knows."""
+        """Whether two faces so far apart are one person's; None where no threshold is known."""
         return None if self.distance is None else bool(distance < self.distance)
 
 

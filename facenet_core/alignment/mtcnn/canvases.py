@@ -26,19 +26,19 @@ def cells(side: int) -> int:
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a level and its place; x and y are even everywhere, as the stride demands.
+    """A part of a level and where it stands; x and y are even everywhere, as the stride demands.
 
     Attributes:
         level: number of the level.
         source: y, x of its corner in the level.
         size: height, width.
-        place: y, x of its corner in the canvas.
+        target: y, x of its corner in the canvas.
     """
 
     level: int
     source: tuple[int, int]
     size: tuple[int, int]
-    place: tuple[int, int]
+    target: tuple[int, int]
 
 
 @dataclass
@@ -103,7 +103,7 @@ def paint(
     for tiles in canvases:
         canvas = np.zeros((side, side, 4), dtype=np.uint8)
         for tile in tiles:
-            (top, left), (y, x), (height, width) = tile.source, tile.place, tile.size
+            (top, left), (y, x), (height, width) = tile.source, tile.target, tile.size
             part = levels[tile.level][top : top + height, left : left + width]
             canvas[y : y + height, x : x + width] = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
         canvas.view(np.uint32)[...] ^= _OPAQUE  # the tiles, which OpenCV made opaque, become 0
@@ -120,22 +120,22 @@ def passing(
 
     Returns:
         Number of the level, int ``[n]``; y, x of the cell in the level's map, int ``[n, 2]``; its
-        place in ``output``, int ``[n, 2]``.
+        position in ``output``, int ``[n, 2]``.
     """
     owner = np.full(output.shape[:2], -1, dtype=np.int32)
     for number, tile in enumerate(tiles):
-        (y, x), (height, width) = _cell(tile.place), map(cells, tile.size)
+        (y, x), (height, width) = _cell(tile.target), map(cells, tile.size)
         owner[y : y + height, x : x + width] = number
     # NumPy searches arrays of one dimension three times as fast.
     passed = np.flatnonzero(output[:, :, 0] >= threshold)
-    places = np.stack(np.divmod(passed, output.shape[1]), axis=1)
-    owners = owner[places[:, 0], places[:, 1]]
-    places, owners = places[owners >= 0], owners[owners >= 0]
+    positions = np.stack(np.divmod(passed, output.shape[1]), axis=1)
+    owners = owner[positions[:, 0], positions[:, 1]]
+    positions, owners = positions[owners >= 0], owners[owners >= 0]
     levels = np.array([tile.level for tile in tiles], dtype=np.intp)
     shifts = np.array(
-        [np.subtract(_cell(tile.source), _cell(tile.place)) for tile in tiles], dtype=np.intp
+        [np.subtract(_cell(tile.source), _cell(tile.target)) for tile in tiles], dtype=np.intp
     ).reshape(-1, 2)
-    return levels[owners], places + shifts[owners], places
+    return levels[owners], positions + shifts[owners], positions
 
 
 def find(
@@ -148,7 +148,7 @@ def find(
                 continue
             inside = [c - s for c, s in zip(cell, _cell(tile.source), strict=True)]
             if all(0 <= i < cells(n) for i, n in zip(inside, tile.size, strict=True)):
-                y, x = (p + i for p, i in zip(_cell(tile.place), inside, strict=True))
+                y, x = (p + i for p, i in zip(_cell(tile.target), inside, strict=True))
                 return number, y, x
     raise LookupError(f"no tile of level {level} holds the cell {cell}")
 

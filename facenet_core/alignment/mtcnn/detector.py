@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facenet_core.alignment.mtcnn.networks import EngineName, load_networks, probability
+from facenet_core.alignment.mtcnn.networks import RuntimeName, load_networks, probability
 from facenet_core.alignment.mtcnn.proposals import propose
 from facenet_core.alignment.mtcnn.pyramid import (
     CELL,
@@ -78,7 +78,7 @@ class MTCNN:
         minsize: side of the smallest face to find, in pixels, at least 12: P-Net's window.
         thresholds: the least probabilities that pass P-Net, R-Net and O-Net.
         factor: between one level of the image pyramid and the next.
-        engine: the runtime of the networks, see ``load_networks``.
+        runtime: of the networks, see ``load_networks``.
         threads: of the runtime and of OpenCV; None leaves them as they are.
 
     Raises:
@@ -97,7 +97,7 @@ class MTCNN:
         minsize: int = 20,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
-        engine: EngineName | None = None,
+        runtime: RuntimeName | None = None,
         threads: int | None = None,
     ) -> None:
         if minsize < CELL:
@@ -107,7 +107,7 @@ class MTCNN:
         self.minsize = minsize
         self.thresholds = thresholds
         self.factor = factor
-        self._networks = load_networks(engine, threads)
+        self._networks = load_networks(runtime, threads)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """The faces of each image.

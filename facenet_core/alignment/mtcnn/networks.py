@@ -17,7 +17,7 @@ import numpy as np
 
 from facenet_core.alignment.mtcnn.weights import BATCHES, DetectorError, Network, load_weights
 
-EngineName = Literal["openvino", "tensorflow"]
+RuntimeName = Literal["openvino", "tensorflow"]
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ def probability(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits))
 
 
-def default_engine() -> EngineName:
+def default_runtime() -> RuntimeName:
     """OpenVINO where it is installed (the extra `cpu` brings it), else TensorFlow."""
     return "openvino" if find_spec("openvino") else "tensorflow"
 
 
-def load_networks(engine: EngineName | None = None, threads: int | None = None) -> Networks:
+def load_networks(runtime: RuntimeName | None = None, threads: int | None = None) -> Networks:
     """Build the networks with their published weights.
 
     Args:
-        engine: the runtime; default: see ``default_engine``.
+        runtime: OpenVINO or TensorFlow; default: see ``default_runtime``.
         threads: of the runtime and of OpenCV; for OpenCV and TensorFlow that is a setting of the
             whole process, which then also keeps freed memory. None leaves all that alone.
 
@@ -66,16 +66,16 @@ def load_networks(engine: EngineName | None = None, threads: int | None = None) 
         DetectorError: the runtime or the weights are not installed, or ``threads`` differs from
             what TensorFlow already runs with.
     """
-    engine = engine or default_engine()
-    if not find_spec(engine):
+    runtime = runtime or default_runtime()
+    if not find_spec(runtime):
         raise DetectorError(
-            f"The detector was asked to run on {engine}, which is not installed: "
-            f"run 'pip install {engine}'."
+            f"The detector was asked to run on {runtime}, which is not installed: "
+            f"run 'pip install {runtime}'."
         )
     if threads is not None:
         cv2.setNumThreads(threads)
         _keep_freed_memory()
-    if engine == "openvino":
+    if runtime == "openvino":
         from facenet_core.alignment.mtcnn.engines.openvino import compile_networks
     else:
         from facenet_core.alignment.mtcnn.engines.tensorflow import compile_networks

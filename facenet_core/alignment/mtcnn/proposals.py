@@ -8,7 +8,7 @@ from math import log, log1p
 
 import numpy as np
 
-from facenet_core.alignment.mtcnn import canvases as mosaic
+from facenet_core.alignment.mtcnn import canvases
 from facenet_core.alignment.mtcnn.networks import probability
 from facenet_core.alignment.mtcnn.pyramid import CELL, STRIDE
 from facenet_core.alignment.mtcnn.weights import CANVAS, Network
@@ -45,11 +45,11 @@ def propose(
         scales: of each level, as a share of the full image.
         threshold: the least probability that counts.
     """
-    canvases = mosaic.arrange([level.shape[:2] for level in levels], CANVAS)
-    outputs = [network(canvas) for canvas in mosaic.paint(canvases, levels, CANVAS)]
+    layouts = canvases.arrange([level.shape[:2] for level in levels], CANVAS)
+    outputs = [network(canvas) for canvas in canvases.paint(layouts, levels, CANVAS)]
     judged = [
-        (*mosaic.passing(tiles, output, _logit_below(threshold)), output)
-        for tiles, output in zip(canvases, outputs, strict=True)
+        (*canvases.passing(tiles, output, _logit_below(threshold)), output)
+        for tiles, output in zip(layouts, outputs, strict=True)
     ]
     level = _joined([np.empty(0, np.intp), *(f[0] for f in judged)])
     cells = _joined([np.empty((0, 2), np.intp), *(f[1] for f in judged)])
@@ -59,7 +59,7 @@ def propose(
     order = np.lexsort((cells[:, 0], cells[:, 1], level))
     order = order[scores[order] >= threshold]
     level, cells, values, scores = level[order], cells[order], values[order], scores[order]
-    _mirror_single_ones(level, cells, values, levels, canvases, outputs)
+    _mirror_single_ones(level, cells, values, levels, layouts, outputs)
     corner = STRIDE * cells[:, ::-1].astype(np.float64)
     scale = np.asarray(scales, dtype=np.float64)[level][:, None]
     windows = np.hstack([np.fix((corner + 1) / scale), np.fix((corner + CELL) / scale)])
@@ -71,7 +71,7 @@ def _mirror_single_ones(
     cells: np.ndarray,
     values: np.ndarray,
     levels: Sequence[np.ndarray],
-    canvases: Sequence[Sequence[mosaic.Tile]],
+    layouts: Sequence[Sequence[canvases.Tile]],
     outputs: Sequence[np.ndarray],
 ) -> None:
     """Where a level has a single proposal, take the offsets from the mirrored column, in place.
@@ -81,9 +81,9 @@ def _mirror_single_ones(
     """
     numbers, first, counts = np.unique(level, return_index=True, return_counts=True)
     for number, row in zip(numbers[counts == 1], first[counts == 1], strict=True):
-        width = mosaic.cells(levels[number].shape[1])
+        width = canvases.cells(levels[number].shape[1])
         mirrored = int(cells[row, 0]), width - 1 - int(cells[row, 1])
-        canvas, y, x = mosaic.find(canvases, int(number), mirrored)
+        canvas, y, x = canvases.find(layouts, int(number), mirrored)
         values[row, 1:] = outputs[canvas][y, x, 1:]
 
 

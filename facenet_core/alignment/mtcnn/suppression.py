@@ -47,11 +47,11 @@ def suppress(
     order = rank(scores, groups)
     # Past the end of its group, a row holds no number: nothing overlaps it.
     ranked = np.concatenate([boxes[order], np.full((1, 4), np.nan)])
-    kept = np.zeros(len(order), dtype=bool)
+    survivors = np.zeros(len(order), dtype=bool)
     for rows in _blocks(groups):
         within = rows < len(order)
-        kept[rows[within]] = _survivors(ranked[rows], threshold, overlap)[within]
-    return order[kept]
+        survivors[rows[within]] = _survivors(ranked[rows], threshold, overlap)[within]
+    return order[survivors]
 
 
 def rank(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -89,15 +89,15 @@ def _packages() -> Iterator[Finding]:
 
 
 def _detector() -> Iterator[Finding]:
-    from facenet_core.alignment.mtcnn.networks import default_engine, load_networks
+    from facenet_core.alignment.mtcnn.networks import default_runtime, load_networks
 
     try:
-        load_networks(default_engine())
+        load_networks(default_runtime())
     except Exception as error:  # a broken engine raises its own kinds
         yield Finding("detector", "failed", f"{type(error).__name__}: {error}", "reinstall it")
         return
-    note = "" if default_engine() == "openvino" else "pip install openvino: faster on a CPU"
-    yield Finding("detector", "note" if note else "ok", f"runs on {default_engine()}", note)
+    note = "" if default_runtime() == "openvino" else "pip install openvino: faster on a CPU"
+    yield Finding("detector", "note" if note else "ok", f"runs on {default_runtime()}", note)
 
 
 def _devices() -> Iterator[Finding]:

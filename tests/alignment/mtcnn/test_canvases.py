@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facenet_core.alignment.mtcnn import canvases as mosaic
+from facenet_core.alignment.mtcnn import canvases
 
 SIDE = 64
 sizes = st.lists(st.tuples(st.integers(12, 200), st.integers(12, 200)), max_size=12)
@@ -13,15 +13,15 @@ sizes = st.lists(st.tuples(st.integers(12, 200), st.integers(12, 200)), max_size
 
 @pytest.mark.parametrize(("side", "count"), [(12, 1), (13, 2), (14, 2), (15, 3), (304, 147)])
 def test_pnet_judges_a_window_every_two_pixels(side, count):
-    assert mosaic.cells(side) == count
+    assert canvases.cells(side) == count
 
 
 @given(sizes)
 def test_tiles_stay_on_their_canvas_and_do_not_overlap(sizes):
-    for tiles in mosaic.arrange(sizes, SIDE):
+    for tiles in canvases.arrange(sizes, SIDE):
         taken = np.zeros((SIDE, SIDE), int)
         for tile in tiles:
-            (y, x), (height, width) = tile.place, tile.size
+            (y, x), (height, width) = tile.target, tile.size
             assert y % 2 == 0
             assert x % 2 == 0
             assert y + height <= SIDE
@@ -33,9 +33,9 @@ def test_tiles_stay_on_their_canvas_and_do_not_overlap(sizes):
 
 @given(sizes)
 def test_every_window_of_every_level_is_read_once(sizes):
-    judged = [np.zeros((mosaic.cells(h), mosaic.cells(w)), int) for h, w in sizes]
-    for tiles in mosaic.arrange(sizes, SIDE):
-        levels, cells, _ = mosaic.passing(tiles, np.ones((SIDE // 2, SIDE // 2, 1)), 1.0)
+    judged = [np.zeros((canvases.cells(h), canvases.cells(w)), int) for h, w in sizes]
+    for tiles in canvases.arrange(sizes, SIDE):
+        levels, cells, _ = canvases.passing(tiles, np.ones((SIDE // 2, SIDE // 2, 1)), 1.0)
         for level, (y, x) in zip(levels, cells, strict=True):
             judged[level][y, x] += 1
     assert all((level == 1).all() for level in judged)
@@ -43,22 +43,22 @@ def test_every_window_of_every_level_is_read_once(sizes):
 
 @given(sizes)
 def test_a_cell_is_found_where_it_was_read(sizes):
-    canvases = mosaic.arrange(sizes, SIDE)
-    for number, tiles in enumerate(canvases):
+    layouts = canvases.arrange(sizes, SIDE)
+    for number, tiles in enumerate(layouts):
         output = np.random.default_rng(number).uniform(size=(SIDE // 2, SIDE // 2, 1))
-        for level, cell, place in zip(*mosaic.passing(tiles, output, 0.99), strict=True):
+        for level, cell, place in zip(*canvases.passing(tiles, output, 0.99), strict=True):
             assert output[tuple(place)] >= 0.99
-            assert mosaic.find(canvases, level, tuple(cell)) == (number, *place)
+            assert canvases.find(layouts, level, tuple(cell)) == (number, *place)
 
 
 @given(sizes)
 def test_a_canvas_shows_the_levels_and_marks_the_rest(sizes):
     rng = np.random.default_rng(0)
     levels = [rng.integers(1, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    canvases = mosaic.arrange(sizes, SIDE)
-    for tiles, canvas in zip(canvases, mosaic.paint(canvases, levels, SIDE), strict=True):
+    layouts = canvases.arrange(sizes, SIDE)
+    for tiles, canvas in zip(layouts, canvases.paint(layouts, levels, SIDE), strict=True):
         for tile in tiles:
-            (y, x), (top, left), (height, width) = tile.place, tile.source, tile.size
+            (y, x), (top, left), (height, width) = tile.target, tile.source, tile.size
             shown = canvas[y : y + height, x : x + width, :3]
             expected = levels[tile.level][top : top + height, left : left + width]
             np.testing.assert_array_equal(shown, expected)
@@ -67,4 +67,4 @@ def test_a_canvas_shows_the_levels_and_marks_the_rest(sizes):
 
 @given(sizes)
 def test_the_layout_is_the_same_every_time(sizes):
-    assert mosaic.arrange(sizes, SIDE) == mosaic.arrange(sizes, SIDE)
+    assert canvases.arrange(sizes, SIDE) == canvases.arrange(sizes, SIDE)

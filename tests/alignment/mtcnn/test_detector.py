@@ -68,7 +68,7 @@ def test_finds_what_the_original_found_where_windows_score_equally(detector, pho
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_finds_what_the_original_found_in_every_reference_photograph(photographs, engine):
     pytest.importorskip(engine)
-    detector = MTCNN(engine=engine)
+    detector = MTCNN(runtime=engine)
     for dataset in ("lfw-dev", "celeba-dev", "lfw-originals"):
         assert_as_the_original(detector, photographs(dataset, 1))
 
@@ -76,7 +76,7 @@ def test_finds_what_the_original_found_in_every_reference_photograph(photographs
 def test_both_engines_find_the_same(photographs):
     pytest.importorskip("openvino")
     images = [p.image for p in photographs("celeba-dev", 40)]
-    one, other = (MTCNN(engine=name).detect(images) for name in ("openvino", "tensorflow"))
+    one, other = (MTCNN(runtime=name).detect(images) for name in ("openvino", "tensorflow"))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-2)
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
@@ -171,13 +171,13 @@ import cv2
 import tensorflow as tf
 from facenet_core.alignment.mtcnn.detector import MTCNN
 from facenet_core.alignment.mtcnn.weights import DetectorError
-MTCNN(threads=1, engine="tensorflow")
+MTCNN(threads=1, runtime="tensorflow")
 assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == 1
 assert cv2.getNumThreads() == 1
-MTCNN(threads=1, engine="tensorflow")
+MTCNN(threads=1, runtime="tensorflow")
 try:
-    MTCNN(threads=2, engine="tensorflow")
+    MTCNN(threads=2, runtime="tensorflow")
 except DetectorError as error:
     assert "already runs in this process with 1" in str(error), error
 else:

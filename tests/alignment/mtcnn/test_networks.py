@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from facenet_core.alignment.mtcnn import canvases as mosaic
+from facenet_core.alignment.mtcnn import canvases
 from facenet_core.alignment.mtcnn.networks import (
     Networks,
-    default_engine,
+    default_runtime,
     load_networks,
     probability,
 )
@@ -85,11 +85,11 @@ def test_pnet_sees_each_image_on_a_canvas_as_if_it_were_alone(networks):
     rng = np.random.default_rng(0)
     sizes = [(12, 12), (13, 12), (12, 13), (25, 38), (40, 27), (31, 31), (310, 17), (14, 329)]
     levels = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    canvases = mosaic.arrange(sizes, CANVAS)
-    maps = [np.full((mosaic.cells(h), mosaic.cells(w), 5), np.nan) for h, w in sizes]
-    for tiles, canvas in zip(canvases, mosaic.paint(canvases, levels, CANVAS), strict=True):
+    layouts = canvases.arrange(sizes, CANVAS)
+    maps = [np.full((canvases.cells(h), canvases.cells(w), 5), np.nan) for h, w in sizes]
+    for tiles, canvas in zip(layouts, canvases.paint(layouts, levels, CANVAS), strict=True):
         output = networks.proposal(canvas)
-        for level, cell, place in zip(*mosaic.passing(tiles, output, -np.inf), strict=True):
+        for level, cell, place in zip(*canvases.passing(tiles, output, -np.inf), strict=True):
             maps[level][tuple(cell)] = output[tuple(place)]
     for level, judged in zip(levels, maps, strict=True):
         np.testing.assert_allclose(judged, pnet(level.astype(np.float64)), atol=1e-4)
@@ -116,7 +116,7 @@ def test_a_logit_becomes_the_softmax_over_face_and_none():
 
 def test_the_engine_is_openvino_where_that_is_installed():
     pytest.importorskip("openvino")
-    assert default_engine() == "openvino"
+    assert default_runtime() == "openvino"
 
 
 def test_an_engine_that_is_not_installed_is_named_with_the_remedy(monkeypatch):

@@ -1,4 +1,4 @@
-"""MTCNN's networks on OpenVINO, the faster engine on a CPU: see docs/benchmarks.md."""
+"""MTCNN's networks on OpenVINO, the faster runtime on a CPU: see docs/benchmarks.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MTCNN's networks on TensorFlow: the engine for GPUs, and where OpenVINO is not installed."""
+"""MTCNN's networks on TensorFlow: the runtime for GPUs, and where OpenVINO is not installed."""
 
 from __future__ import annotations
 
