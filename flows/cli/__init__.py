@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line `facenet`: `python -m flows.cli` is the same."""

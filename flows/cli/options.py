@@ -1,66 +1,120 @@
-"""What the commands share that use a model on photographs: their options, and the model."""
+"""The options that commands share, and the types of options: wrong ones are refused at once."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+import os
+import re
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, get_args
 
-from facenet_core import storage
-from facenet_core.config import PipelineConfig
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from facenet_core import config as conf
 from facenet_core.errors import ConfigError
-from flows.cli.checks import check_path
-from flows.cli.terminal import echo_error
 
-if TYPE_CHECKING:
-    from facenet_core.progress import Progress
-    from facenet_core.recognition.embedder import FaceEmbedder
-    from facenet_core.recognition.stream import Embedded, Rejected
-
-SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artifacts"
+# Names of common options (`COMMON` of a command): --json and --debug are for all commands.
+ROOT = ("config", "storage", "storage_credentials")
+STAGE = (*ROOT, "overrides", "verbose")
 
 
-SOURCES_OR_TABLE = f"{SOURCES}, or a table of `facenet embed`"
-
-
-def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """The model and what runs it."""
-    parser.add_argument(
-        "--model",
-        required=required,
-        metavar="MODEL",
-        help="URI of a model artifact, newest:NAME, promoted:NAME, a .keras file, or a TensorFlow "
-        "1 model (folder or .pb)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=["auto", "openvino", "keras"],
-        default="auto",
-        help="what runs the model; auto: OpenVINO where it is installed [auto]",
+def add_common(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
+    """Add the common options of these names, and those that every command takes."""
+    group = parser.add_argument_group("where and how it runs")
+    parser.set_defaults(
+        config=None,
+        overrides=[],
+        storage=None,
+        storage_credentials=None,
+        verbose=False,
+        section=None,
     )
 
+    def add(option: str, **settings: Any) -> None:
+        name = settings.get("dest", option.removeprefix("--").replace("-", "_"))
+        if name in ("json", "debug", *names):
+            group.add_argument(option, **settings)
 
-def add_sources(parser: argparse.ArgumentParser, help: str = SOURCES) -> None:
-    """Photographs, and whether they are crops already."""
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", help=help)
-    parser.add_argument(
-        "--aligned",
-        action="store_true",
-        help="SOURCE holds cropped faces already: no detection",
+    text = "configuration file (YAML), or a name: demo, casia, real"
+    add("--config", metavar="FILE", help=text)
+    add(
+        "--set",
+        dest="overrides",
+        action="append",
+        metavar="SECTION.FIELD=VALUE",
+        help="override one field of the configuration",
     )
-
-
-def add_every_face(parser: argparse.ArgumentParser) -> None:
-    """Whether a photograph is of one person or of all that are on it."""
-    parser.add_argument(
-        "--detect-multiple-faces",
-        action="store_true",
-        help="every face; default: the large, central one",
+    add("--storage", metavar="URI", help="storage root; default: ./facenet-store")
+    add(
+        "--storage-credentials",
+        type=block_name,
+        metavar="NAME",
+        help="Prefect block with its credentials",
     )
+    fields = {"default": argparse.SUPPRESS}  # of the section `cluster`
+    add("--workers", type=yaml_value, metavar="N", help="local Dask workers", **fields)
+    add("--dask-address", metavar="URI", help="an existing Dask scheduler", **fields)
+    add("--json", action="store_true", help="print one JSON object")
+    add("--verbose", action="store_true", help="show Prefect's log")
+    add("--debug", action="store_true", help="show tracebacks")
+
+
+def add_fields(
+    parser: argparse.ArgumentParser,
+    section: str,
+    model: type[conf.Config],
+    positional: Collection[str] = (),
+) -> None:
+    """Add an option for each field of a section of the configuration, except `positional` ones."""
+    parser.set_defaults(section=section)
+    group = parser.add_argument_group("options (fields of the configuration)")
+    for name, field in model.model_fields.items():
+        if name in positional:
+            continue
+        default = "" if field.default is None else f" [{_as_words(field.default)}]"
+        text = ((field.description or "") + default).replace("%", "%%")
+        settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
+        if field.annotation is bool:
+            settings["action"] = argparse.BooleanOptionalAction
+        else:
+            settings["type"] = yaml_value
+            settings["metavar"] = name.split("_")[-1].upper()
+            if isinstance(field.default, tuple):
+                parts = get_args(field.annotation)
+                settings["nargs"] = "+" if Ellipsis in parts else len(parts)
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        aliases = [str(extra["option"])] if "option" in extra else []
+        group.add_argument("--" + name.replace("_", "-"), *aliases, **settings)
+
+
+def yaml_value(text: str) -> Any:
+    """An option's text as YAML would read it, so that the command line and files agree."""
+    try:
+        value = yaml.safe_load(text)
+    except conf.NOT_YAML:
+        return text
+    return value if isinstance(value, int | float | bool) or value is None else text
+
+
+def whole(**bounds: int) -> Callable[[str], Any]:
+    """An int within `bounds` (ge, gt, le, lt)."""
+    return _reader(TypeAdapter(Annotated[int, Field(**bounds)]))
+
+
+def real(**bounds: float) -> Callable[[str], Any]:
+    """A finite float within `bounds` (ge, gt, le, lt)."""
+    finite = Field(allow_inf_nan=False, **bounds)  # type: ignore[call-overload]
+    return _reader(TypeAdapter(Annotated[float, finite]))
+
+
+def block_name(text: str) -> str:
+    """The name of a Prefect block."""
+    if re.fullmatch("[a-z0-9-]+", text) is None:
+        raise argparse.ArgumentTypeError(
+            f"invalid block name {text}; expected small letters, digits and dashes"
+        )
+    return text
 
 
 def ending_in(*endings: str) -> Callable[[str], str]:
@@ -78,98 +132,21 @@ def ending_in(*endings: str) -> Callable[[str], str]:
     return check
 
 
-def check(options: argparse.Namespace) -> None:
-    """What can be told of the model and its runtime without loading them.
-
-    Raises:
-        ConfigError: the model is a path where nothing lies, or the runtime is not installed.
-    """
-    if options.model and "/" in options.model:  # else it may be a name
-        check_path("--model", options.model)
-    if options.engine == "openvino" and not find_spec("openvino"):
-        raise ConfigError("--engine: openvino is not installed; pip install openvino")
+def check_path(name: str, path: str | None) -> None:
+    """Raises ConfigError where `path`, if given, is no URI and does not exist."""
+    if path and "://" not in path and not os.path.lexists(os.path.expanduser(path)):
+        raise ConfigError(f"{name}: {path}: no such file or folder")
 
 
-def table_of(options: argparse.Namespace) -> str | None:
-    """The table of `facenet embed` that is the source, or None where photographs are.
+def _reader(adapter: TypeAdapter[Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']} (got {text})") from None
 
-    Raises:
-        ConfigError: a table beside other sources, or photographs without a model.
-    """
-    from facenet_core.recognition import tables
-
-    named = [source for source in options.sources if tables.is_table(source)]
-    if named and len(options.sources) > 1:
-        raise ConfigError(f"{named[0]}: a table of embeddings; name it alone")
-    if not named and not options.model:
-        raise ConfigError("--model is needed to embed photographs")
-    return named[0] if named else None
+    return read
 
 
-def root_of(options: argparse.Namespace, settings: PipelineConfig) -> str:
-    """The storage root."""
-    return storage.absolute(options.storage or settings.storage or storage.default_root())
-
-
-def load(
-    options: argparse.Namespace, settings: PipelineConfig, engine: str | None = None
-) -> FaceEmbedder:
-    """The model that was asked for."""
-    from facenet_core.housekeeping.promotion import resolve
-    from facenet_core.recognition.embedder import FaceEmbedder
-
-    uri = resolve(root_of(options, settings), options.model, "train")
-    root = options.storage or settings.storage
-    chosen = options.engine if engine is None or options.engine != "auto" else engine
-    return FaceEmbedder(uri, engine=chosen, root=root)
-
-
-def embed_sources(
-    options: argparse.Namespace,
-    settings: PipelineConfig,
-    embedder: FaceEmbedder,
-    every_face: bool = False,
-) -> Iterator[Embedded | Rejected]:
-    """The faces in the sources, embedded; crops artifacts are taken as they are.
-
-    When all came, it says of how many photographs the format could not be read.
-    """
-    from facenet_core.recognition.photographs import is_crops, read_rows
-    from facenet_core.recognition.stream import Rejected, embed_rows
-
-    root = root_of(options, settings)
-    unsupported: Counter[str] = Counter()
-    for source in options.sources:
-        for face in embed_rows(
-            read_rows([source], root),
-            embedder,
-            every_face=every_face,
-            aligned=options.aligned or is_crops(source),
-        ):
-            if isinstance(face, Rejected) and face.reason == "unsupported_format":
-                unsupported[face.detail] += 1
-            yield face
-    for detail, count in unsupported.items():
-        echo_error(f"facenet: photographs not read: {count:,} ({detail})")
-
-
-@contextmanager
-def bar(title: str) -> Iterator[Progress]:
-    """A count of photographs and their rate, in a terminal; nothing in a pipe."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = [
-        TextColumn("{task.description}"),
-        SpinnerColumn(),
-        TextColumn("{task.completed:,.0f} images, {task.fields[rate]:.0f}/s"),
-        TimeElapsedColumn(),
-    ]
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as shown:
-        row = shown.add_task(title, total=None, rate=0.0)
-
-        def report(done: int, total: int | None) -> None:
-            elapsed = shown.tasks[0].elapsed or 0.0
-            shown.update(row, completed=done, rate=done / elapsed if elapsed else 0.0)
-
-        yield report
+def _as_words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

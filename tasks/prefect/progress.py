@@ -23,27 +23,36 @@ _COLUMNS = 58  # of a terminal, taken by what stands before the text
 
 
 @contextmanager
-def progress(title: str, total: int | None, unit: str = "images") -> Iterator[Report]:
-    """Yields `report(done, total=None, text="")`, which may be called as often as one likes."""
+def bar(title: str, total: int | None, unit: str = "images") -> Iterator[Report]:
+    """A bar in a terminal; yields `report(done, total=None, text="")`, for any thread."""
     console = Console(stderr=True)
-    bar = Progress(
+    columns = (
         TextColumn("{task.description:<8}"),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[text]}"),
-        console=console,
-        disable=not sys.stderr.isatty(),
     )
-    artifact = _Artifact(title)
-    with bar:
-        row = bar.add_task(title, total=total, text="")
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as rows:
+        row = rows.add_task(title, total=total, text="")
 
         def report(done: int, total: int | None = total, text: str = "") -> None:
             # Columns that do not fit make Rich squeeze all of them.
             fitting = text[: max(console.width - _COLUMNS, 0)]
-            bar.update(row, completed=done, total=total, text=fitting)
+            rows.update(row, completed=done, total=total, text=fitting)
+
+        yield report
+
+
+@contextmanager
+def progress(title: str, total: int | None, unit: str = "images") -> Iterator[Report]:
+    """The bar of a task or flow, which Prefect shows as a progress artifact, too."""
+    artifact = _Artifact(title)
+    with bar(title, total, unit) as update_bar:
+
+        def report(done: int, total: int | None = total, text: str = "") -> None:
+            update_bar(done, total, text)
             artifact.update(done, total, f"{done} of {total or '?'} {unit} {text}")
 
         yield report

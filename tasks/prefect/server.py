@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -23,9 +24,8 @@ from typing import IO
 from facenet_core import child_process
 from facenet_core.errors import ConfigError, FacenetError
 
-_PATIENCE = (
-    600.0  # seconds until it answers: on a busy machine with a slow disk a minute is nothing
-)
+# Seconds until it answers: on a busy machine with a slow disk a minute is nothing.
+_PATIENCE = 600.0
 _LAST_LINES = 15  # of its log, in the message
 # Waits for the end of its input, which comes when the parent is gone however it died, and then
 # ends the server, which `_Server.stop` only does when Python exits in good order.
@@ -132,6 +132,18 @@ def wait() -> None:
         _server.wait()
 
 
+@contextmanager
+def starting() -> Iterator[None]:
+    """Start a server if need be; it comes up while the block imports, and answers after it.
+
+    Raises:
+        FacenetError: as `wait` does.
+    """
+    start()
+    yield
+    wait()
+
+
 def _database(home: Path) -> Path:
     """SQLite file of this version of Prefect alone: another version would not read it again."""
     import prefect
@@ -152,18 +164,18 @@ def _database(home: Path) -> Path:
 
 def _command(port: int, packages: Path) -> list[str]:
     app = ("--app-dir", str(packages), "--factory", "prefect.server.api.server:create_app")
-    where = ("--host", "127.0.0.1", "--port", str(port))
+    address = ("--host", "127.0.0.1", "--port", str(port))
     return child_process.command(
-        "uvicorn", *app, *where, "--log-level", "error", "--lifespan", "on"
+        "uvicorn", *app, *address, "--log-level", "error", "--lifespan", "on"
     )
 
 
 def _environment(database: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """The user's settings; but the database of a server of theirs is not for this one."""
     theirs = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
-    kept = {k: v for k, v in {**os.environ, **settings}.items() if not k.startswith(theirs)}
+    variables = {**os.environ, **settings}
     return {
-        **kept,
+        **{name: v for name, v in variables.items() if not name.startswith(theirs)},
         "PYTHONSAFEPATH": "1",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # into the log, whatever the user sees

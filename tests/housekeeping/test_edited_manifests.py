@@ -11,7 +11,7 @@ import pytest
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from flows.cli import storage_tables
+from flows.cli import storage_actions
 from flows.cli.main import main
 from tests.support.stored import published
 
@@ -84,9 +84,9 @@ def test_a_manifest_with_another_value_anywhere_crashes_no_command(
         (Path(crops) / storage.MANIFEST).write_text(whole)
         change(crops, path, value)
         for as_json in (False, True):  # nothing but errors that name the file is raised
-            storage_tables.show_artifacts(root, [], None, not as_json, as_json)
+            storage_actions.list_artifacts(root, [], None, not as_json, as_json)
         with suppress(ArtifactError):
-            storage_tables.verify(root, [], None, False, True)
+            storage_actions.verify(root, [], None, False, True)
 
 
 @pytest.mark.parametrize("count", ["7", None, 1.5, True, -1, 2**64])

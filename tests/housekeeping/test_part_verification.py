@@ -14,7 +14,7 @@ from facenet_core.housekeeping import inventory
 from facenet_core.housekeeping.verification import remake, set_aside, verify
 from flows.cli.commands.storage import age_of
 from flows.cli.main import main
-from flows.cli.storage_tables import human
+from flows.cli.output import human
 from tests.support.stored import (
     CONFIG,
     Site,
@@ -162,7 +162,7 @@ def test_gc_and_forget_change_nothing_without_yes(site: Site, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["gc", "--older-than", "soon"], "soon: no age"),
+        (["gc", "--older-than", "soon"], "soon: invalid age"),
         (["ls", "--yes"], "--yes: goes with gc and forget, not ls"),
         (["forget"], "Give --identity NAME"),
     ],
@@ -181,7 +181,7 @@ def test_ages(text: str, hours: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1d", "7y", "d", "1e9", "9999999d"])
 def test_what_is_no_age(text: str) -> None:
-    with pytest.raises(ConfigError, match="no age"):
+    with pytest.raises(ConfigError, match="invalid age"):
         age_of(text)
 
 

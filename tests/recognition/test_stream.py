@@ -1,6 +1,5 @@
 """Photographs in, a table of embeddings out; whatever gave none is in the other table."""
 
-import argparse
 import io
 import json
 import tarfile
@@ -13,13 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from facenet_core.config import PipelineConfig
 from facenet_core.errors import ArtifactError, SourceError
 from facenet_core.models.face_model import fit
 from facenet_core.recognition import tables
 from facenet_core.recognition.photographs import read_rows
 from facenet_core.recognition.stream import embed_rows
-from flows.cli import options as recognition
+from flows.cli.embedding import embed_sources
 from flows.cli.main import main
 
 
@@ -87,8 +85,7 @@ def test_single_photographs_are_a_source_too(files, root):
 
 def test_a_command_says_which_formats_were_not_read(embedder, root, tmp_path, capsys):
     (tmp_path / "a.nef").write_bytes(b"II*\0" + bytes(50))
-    options = argparse.Namespace(sources=[str(tmp_path / "a.nef")], aligned=False, storage=root)
-    [rejected] = recognition.embed_sources(options, PipelineConfig(), embedder)
+    [rejected] = embed_sources([str(tmp_path / "a.nef")], embedder, root)
     assert rejected.reason == "unsupported_format"
     assert "photographs not read: 1 (Nikon raw is not read" in capsys.readouterr().err
 

@@ -40,7 +40,7 @@ TINY = {
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-P", "-m", "flows.cli.main", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "flows.cli", *map(str, arguments)]
 
 
 def facenet(*arguments: object, **environment: str) -> tuple[int, str, str]:

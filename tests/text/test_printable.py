@@ -17,7 +17,7 @@ from facenet_core.datasets.pairs.resolve import Pairs
 from facenet_core.datasets.pairs.tables import format_csv, parse_csv
 from facenet_core.evaluation.report.page import template
 from facenet_core.text.printable import from_cell, printable, shortened, to_cell
-from flows.cli import terminal
+from flows.cli import output
 from flows.cli.commands import classify
 from flows.cli.main import main
 
@@ -42,12 +42,12 @@ def test_lines_errors_tables_and_json_are_fit_for_a_terminal(
 ) -> None:
     from rich.table import Table
 
-    terminal.echo(HOSTILE)
-    terminal.echo_error(HOSTILE)
-    terminal.echo_json({"name": HOSTILE})
+    output.echo(HOSTILE)
+    output.echo_error(HOSTILE)
+    output.echo_json({"name": HOSTILE})
     table = Table("name")
     table.add_row(HOSTILE)
-    terminal.console(width=80).print(table)
+    output.console(width=80).print(table)
     said = capsys.readouterr()
     assert said.err == f"{SPELLED}\n"
     assert said.out.count(SPELLED) == 2
@@ -55,16 +55,16 @@ def test_lines_errors_tables_and_json_are_fit_for_a_terminal(
     assert printable(said.out) == said.out
 
 
-def test_commands_print_by_the_terminal_module_alone() -> None:
+def test_commands_print_by_the_output_module_alone() -> None:
     folder = Path(flows.__file__).parent
     for file in folder.rglob("*.py"):
-        if file.name == "terminal.py":
+        if file.name == "output.py":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             called = node.func if isinstance(node, ast.Call) else None
             assert getattr(called, "id", None) not in ("print", "Console") or any(
                 word.arg == "stderr" for word in node.keywords
-            ), f"{file.name}, line {node.lineno}: use flows.cli.terminal"
+            ), f"{file.name}, line {node.lineno}: use flows.cli.output"
 
 
 def test_a_value_of_any_length_is_cut_with_its_end_left(

@@ -1,11 +1,12 @@
-"""Commands that are not stages: each module here is one, named as the module.
+"""The commands of `facenet`: each module here is one, and all are laid out alike.
 
 A command module has a docstring whose first line is its help text, and
 
-    NAME                       the command's name, where it is not the module's
-    add_arguments(parser)      its arguments, beside the common ones; the default `check`, if it
-                               sets one, is called with the options before anything slow begins
-    run(options, settings)     carries it out, prints to stdout; raises FacenetError
+    NAME                       the command's name, where it is not the module's (optional)
+    COMMON                     the common options that it takes (`flows.cli.options`)
+    add_arguments(parser)      adds its own arguments
+    check(options, settings)   raises ConfigError for what is wrong, within a second (optional)
+    run(options, context)      carries it out, prints to stdout; raises FacenetError
 
 It imports at its head only what is quick: every module is loaded for `facenet --help`.
 """
@@ -13,30 +14,33 @@ It imports at its head only what is quick: every module is loaded for `facenet -
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from importlib import import_module
 from pkgutil import iter_modules
-from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
-from facenet_core.config import PipelineConfig
+from flows.cli.context import Context
+
+# In the order of `facenet --help`; the others follow by name.
+_FIRST = ("run", "ingest", "align", "train", "validate")
 
 
 class Command(Protocol):
     """What a module of this package offers."""
 
     __doc__: str | None
+    COMMON: Collection[str]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
-    def run(self, options: argparse.Namespace, settings: PipelineConfig) -> None: ...
+    def run(self, options: argparse.Namespace, context: Context) -> None: ...
 
 
-def find() -> dict[str, Command]:
-    """The command modules by command name: `import_tf1` is `import-tf1`."""
-    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
-    return {_name(module): module for module in modules}  # type: ignore
-
-
-def _name(module: ModuleType) -> str:
-    last = module.__name__.rpartition(".")[2]
-    return getattr(module, "NAME", last.replace("_", "-"))
+def find() -> dict[str, Any]:
+    """The command modules (`Command`) by command name: `import_tf1` is `import-tf1`."""
+    modules = {module.name for module in iter_modules(__path__)}
+    commands = {}
+    for name in (*_FIRST, *sorted(modules.difference(_FIRST))):
+        module = import_module(f"{__name__}.{name}")
+        commands[getattr(module, "NAME", name.replace("_", "-"))] = module
+    return commands

@@ -17,15 +17,17 @@ from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.text.plural import plural
 from facenet_core.text.printable import to_cell
-from flows.cli import options as recognition
-from flows.cli.checks import check_path
-from flows.cli.option_types import real, whole
-from flows.cli.terminal import echo, echo_error, echo_json
+from flows.cli import embedding
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.options import real, whole
+from flows.cli.output import echo, echo_error, echo_json
 
 if TYPE_CHECKING:
     from facenet_core.recognition.classify import ClassifierSettings
     from facenet_core.recognition.tables import Faces
 
+COMMON = common.ROOT
 _WORST = 10  # people shown
 # Options of one action alone, with their defaults.
 _TRAIN = {
@@ -40,18 +42,18 @@ _PREDICT = {"output": None}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["train", "predict"])
-    recognition.add_sources(parser, recognition.SOURCES_OR_TABLE)
-    recognition.add_model(parser, required=False)
+    embedding.add_sources(parser, embedding.SOURCES_OR_TABLE)
+    embedding.add_model(parser, required=False)
     parser.add_argument(
         "--classifier",
-        type=recognition.ending_in(".parquet"),
+        type=common.ending_in(".parquet"),
         default="classifier.parquet",
         metavar="FILE",
         help="train: where to; predict: which [classifier.parquet]",
     )
     parser.add_argument(
         "--output",
-        type=recognition.ending_in(".csv", ".parquet"),
+        type=common.ending_in(".csv", ".parquet"),
         metavar="FILE",
         help="predict: also write the answers, as .csv or .parquet",
     )
@@ -91,33 +93,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default: what tells known people from strangers best in cross-validation",
     )
 
-    parser.set_defaults(check=_check)
 
-
-def _check(options: argparse.Namespace) -> None:
-    other, elsewhere = (_PREDICT, "predict") if options.action == "train" else (_TRAIN, "train")
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    other, action = (_PREDICT, "predict") if options.action == "train" else (_TRAIN, "train")
     for name, default in other.items():
         if getattr(options, name) != default:
             option = "--" + name.replace("_", "-")
-            raise ConfigError(f"{option}: goes with {elsewhere}, not {options.action}")
-    recognition.check(options)
+            raise ConfigError(f"{option}: goes with {action}, not {options.action}")
+    embedding.check_model(options.model, options.engine)
     if options.action == "predict":
-        check_path("--classifier", options.classifier)
+        common.check_path("--classifier", options.classifier)
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    (_train if options.action == "train" else _predict)(options, settings)
+def run(options: argparse.Namespace, context: Context) -> None:
+    (_train if options.action == "train" else _predict)(options, context)
 
 
-def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def _train(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.recognition import classify
     from facenet_core.recognition.threshold import METRIC
 
     # Others on a photograph of somebody's are not that person.
-    faces = _faces(options, settings, every_face=False)
+    faces = _faces(options, context, every_face=False)
     rows, left_out = classify.choose_examples(faces, options.min_nrof_images_per_class)
-    chosen = faces.take(rows)
-    how = classify.ClassifierSettings(
+    examples = faces.take(rows)
+    settings = classify.ClassifierSettings(
         options.method,
         options.neighbours,
         options.min_probability,
@@ -125,19 +125,19 @@ def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
         faces.model,
     )
     report = None
-    if min(Counter(chosen.identities).values(), default=0) > 1:
-        validation = classify.cross_validate(chosen, how)
-        if how.max_distance is None:
-            how = replace(how, max_distance=validation.best_distance())
-        report = validation.report(how)
-    classifier = classify.FaceClassifier(chosen.vectors, chosen.identities, how)
-    place = storage.absolute(options.classifier)
-    classifier.save(place)
-    if options.json:
+    if min(Counter(examples.identities).values(), default=0) > 1:
+        validation = classify.cross_validate(examples, settings)
+        if settings.max_distance is None:
+            settings = replace(settings, max_distance=validation.best_distance())
+        report = validation.report(settings)
+    classifier = classify.FaceClassifier(examples.vectors, examples.identities, settings)
+    uri = storage.absolute(options.classifier)
+    classifier.save(uri)
+    if context.json:
         counts = {"people": len(classifier.people), "faces": len(rows), "left_out": len(left_out)}
-        shown: dict[str, Any] = {"stage": "classify", "uri": place, "counts": counts}
-        shown |= {"metric": METRIC, "max_distance": how.max_distance}
-        echo_json(shown | {"cross_validation": report})
+        values: dict[str, Any] = {"stage": "classify", "uri": uri, "counts": counts}
+        values |= {"metric": METRIC, "max_distance": settings.max_distance}
+        echo_json(values | {"cross_validation": report})
         return
     people = plural(len(classifier.people), "person", "people")
     echo(f"{people}, {plural(len(rows), 'face')}, {options.method}")
@@ -146,13 +146,13 @@ def _train(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if report is None:
         echo("No cross-validation: there are people with one face only")
     else:
-        _print_report(report, how)
-    echo(place)
+        _print_report(report, settings)
+    echo(uri)
 
 
 def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
     echo(f"Cross-validation, {report['folds']} folds:")
-    echo(f"  named rightly          {report['accuracy']:.4f}")
+    echo(f"  named correctly        {report['accuracy']:.4f}")
     echo(f"  … without `unknown`    {report['closed_accuracy']:.4f}")
     echo(f"  taken for strangers    {report['unknown']:.4f}")
     if report["strangers_rejected"] is not None:
@@ -166,12 +166,12 @@ def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
         echo(f"Worst: {listed}")
 
 
-def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def _predict(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.recognition.classify import FaceClassifier
     from facenet_core.recognition.threshold import METRIC
 
     classifier = FaceClassifier.load(storage.absolute(options.classifier))
-    faces = _faces(options, settings, every_face=True)
+    faces = _faces(options, context, every_face=True)
     if faces.model and classifier.settings.model and faces.model != classifier.settings.model:
         raise ConfigError(
             f"{options.classifier}: made with the model {classifier.settings.model}, the faces are "
@@ -182,7 +182,7 @@ def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
             f"{options.classifier}: for embeddings of {classifier.vectors.shape[1]} dimensions, "
             f"these have {faces.vectors.shape[1]}; use the same model for both"
         )
-    found = classifier.predict(faces.vectors)
+    predictions = classifier.predict(faces.vectors)
     answers = [
         {
             "image_id": image_id,
@@ -193,16 +193,16 @@ def _predict(options: argparse.Namespace, settings: PipelineConfig) -> None:
         }
         for image_id, name, nearest, probability, distance in zip(
             faces.image_ids,
-            found.limited(classifier.settings),
-            found.nearest,
-            found.probabilities,
-            found.distances,
+            predictions.limited(classifier.settings),
+            predictions.nearest,
+            predictions.probabilities,
+            predictions.distances,
             strict=True,
         )
     ]
     if options.output:
         _write(storage.absolute(options.output), answers)
-    if options.json:
+    if context.json:
         echo_json({"stage": "classify", "metric": METRIC, "faces": answers})
         return
     for answer in answers:
@@ -227,24 +227,25 @@ def _write(uri: str, answers: list[dict[str, Any]]) -> None:
         (csv.write_csv if as_csv else parquet.write_table)(table, path)
 
 
-def _faces(options: argparse.Namespace, settings: PipelineConfig, *, every_face: bool) -> Faces:
-    """The faces with their embeddings: out of a table, or embedded now."""
+def _faces(options: argparse.Namespace, context: Context, *, every_face: bool) -> Faces:
+    """The faces with their embeddings: read from a table, or embedded now."""
     from facenet_core.recognition import tables
     from facenet_core.recognition.stream import Embedded
 
-    if table := recognition.table_of(options):
+    if table := embedding.table_of(options.sources, options.model):
         return tables.read(table, every_face=every_face)
-    embedder = recognition.load(options, settings)
-    with recognition.bar("embed") as report:
-        kept, rejected = [], 0
-        for face in recognition.embed_sources(options, settings, embedder):
+    embedder = embedding.load_embedder(context, options.model, options.engine)
+    faces, rejects = [], 0
+    with embedding.embedding_progress() as report:
+        for face in embedding.embed_sources(
+            options.sources, embedder, context.root, options.aligned
+        ):
             if isinstance(face, Embedded):
-                kept.append(face)
+                faces.append(face)
             else:
-                rejected += 1
-                told = f"{face.image_id}: {face.reason}, {face.detail}"
-                echo_error(told)
-            report(len(kept) + rejected, None)
-    if not kept:
+                rejects += 1
+                echo_error(f"{face.image_id}: {face.reason}, {face.detail}")
+            report(len(faces) + rejects, None)
+    if not faces:
         raise ConfigError("no faces were found in the photographs")
-    return tables.collect(kept, embedder.face_model.fingerprint)
+    return tables.collect(faces, embedder.face_model.fingerprint)

@@ -18,23 +18,27 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.text.plural import plural
-from flows.cli import options as recognition
-from flows.cli.option_types import real, whole
-from flows.cli.terminal import echo, echo_json
+from flows.cli import embedding
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.options import real, whole
+from flows.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facenet_core.recognition.stream import Embedded
+    from facenet_core.recognition.embedder import FaceEmbedder
     from facenet_core.recognition.threshold import Threshold
 
 NAME = "cluster"
+COMMON = common.ROOT
+_COLUMNS = ("image_id", "identity", "face_index", "vector")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    recognition.add_sources(parser, recognition.SOURCES_OR_TABLE)
-    recognition.add_model(parser, required=False)
-    recognition.add_every_face(parser)
+    embedding.add_sources(parser, embedding.SOURCES_OR_TABLE)
+    embedding.add_model(parser, required=False)
+    embedding.add_every_face(parser)
     parser.add_argument(
         "--method",
         choices=["average", "hdbscan", "dbscan"],
@@ -54,63 +58,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=recognition.ending_in(".parquet"),
+        type=common.ending_in(".parquet"),
         default="clusters.parquet",
         metavar="FILE",
         help="the table; the contact sheet lies beside it as .png [clusters.parquet]",
     )
     parser.add_argument("--folders", metavar="DIR", help="a new folder for the crops, by cluster")
 
-    parser.set_defaults(check=_check)
 
-
-def _check(options: argparse.Namespace) -> None:
-    recognition.check(options)
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    embedding.check_model(options.model, options.engine)
     folders = storage.local_folder(options.folders) if options.folders else None
     if folders is not None and folders.exists() and any(folders.iterdir()):
         raise ConfigError(f"{options.folders}: not empty; name a new folder")
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.recognition import cluster as core
     from facenet_core.recognition import pictures
     from facenet_core.recognition.threshold import METRIC
 
-    table, place = recognition.table_of(options), storage.absolute(options.output)
+    table = embedding.table_of(options.sources, options.model)
+    uri = storage.absolute(options.output)
     if table and options.folders:
         raise ConfigError("--folders needs the photographs: a table of embeddings holds no crops")
-    if table and storage.absolute(table) == place:
+    if table and storage.absolute(table) == uri:
         raise ConfigError(f"{table}: the source; name another file with --output")
     sheet, rejected = None, 0
     if table:
-        faces, decision = _read(table, options, settings)
+        faces, decision = _read(table, options, context)
         labels, distance = _labels(faces, decision, options)
-        _write_table(place, faces, labels)
+        _write_table(uri, faces, labels)
     else:
-        embedder = recognition.load(options, settings)
+        embedder = embedding.load_embedder(context, options.model, options.engine)
         with storage.temporary_folder() as folder:
-            faces, rejected = _spool(options, settings, embedder, folder)
+            faces, rejected = _spool(options, context, embedder, folder)
             labels, distance = _labels(faces, embedder.decision, options)
-            _write_table(place, faces, labels)
-            sheet = place.removesuffix(".parquet") + ".png"
+            _write_table(uri, faces, labels)
+            sheet = uri.removesuffix(".parquet") + ".png"
             storage.write_bytes(sheet, pictures.clusters(_groups(faces, labels)))
             if options.folders:
                 _write_folders(storage.local_folder(options.folders), faces, labels)
     names = [face["identity"] for face in faces]
     named = [row for row, name in enumerate(names) if name]  # single photographs have no name
-    known = [names[row] for row in named]
-    agreed = core.agreement(labels[named], known) if len(set(known)) > 1 else None
+    identities = [names[row] for row in named]
+    agreement = None
+    if len(set(identities)) > 1:
+        agreement = core.agreement(labels[named], identities)
     counts = {
         "faces": len(faces),
         "rejects": rejected,
         "clusters": int(labels.max()) + 1,
         "unclustered": int((labels == core.NOISE).sum()),
     }
-    if options.json:
-        shown: dict[str, Any] = {"stage": "cluster", "uri": place, "picture": sheet}
-        shown |= {"counts": counts, "method": options.method, "metric": METRIC}
-        shown |= {"max_distance": distance, "agreement": agreed}
-        echo_json(shown)
+    if context.json:
+        values: dict[str, Any] = {"stage": "cluster", "uri": uri, "picture": sheet}
+        values |= {"counts": counts, "method": options.method, "metric": METRIC}
+        echo_json(values | {"max_distance": distance, "agreement": agreement})
         return
     echo(
         f"{plural(counts['faces'], 'face')} in {plural(counts['clusters'], 'cluster')}, "
@@ -119,9 +123,9 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     )
     if rejected:
         echo(f"{plural(rejected, 'photograph')} gave no face")
-    if agreed is not None:
+    if agreement is not None:
         shares = {
-            name: "none" if share is None else f"{share:.4f}" for name, share in agreed.items()
+            name: "none" if share is None else f"{share:.4f}" for name, share in agreement.items()
         }
         echo(
             f"Against the names: of the pairs in one cluster {shares['precision']} are one "
@@ -130,7 +134,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         )
     if sheet:
         echo(sheet)
-    echo(place)
+    echo(uri)
 
 
 def _labels(
@@ -156,7 +160,7 @@ def _labels(
 
 
 def _read(
-    table: str, options: argparse.Namespace, settings: PipelineConfig
+    table: str, options: argparse.Namespace, context: Context
 ) -> tuple[list[dict[str, Any]], Threshold]:
     """The faces of a table of embeddings, and what the last validation of its model says.
 
@@ -168,45 +172,42 @@ def _read(
     from facenet_core.recognition import tables
     from facenet_core.recognition.threshold import find_reports, validated_threshold
 
-    faces, root = tables.read(table), recognition.root_of(options, settings)
+    faces, root = tables.read(table), context.root
     if options.model and faces.model:
-        named = import_model.fingerprint_of(resolve(root, options.model, "train"))
-        if named != faces.model:
+        fingerprint = import_model.fingerprint_of(resolve(root, options.model, "train"))
+        if fingerprint != faces.model:
             raise ConfigError(
-                f"{table}: embedded with the model {faces.model}, --model is {named}; leave "
+                f"{table}: embedded with the model {faces.model}, --model is {fingerprint}; leave "
                 "--model out"
             )
     columns = (faces.image_ids, faces.identities, faces.face_indices.tolist(), faces.vectors)
-    names = ("image_id", "identity", "face_index", "vector")
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     return rows, validated_threshold(find_reports(root, faces.model))
 
 
 def _spool(
-    options: argparse.Namespace, settings: PipelineConfig, embedder: Any, folder: Path
+    options: argparse.Namespace, context: Context, embedder: FaceEmbedder, folder: Path
 ) -> tuple[list[dict[str, Any]], int]:
     """Embeddings in memory, crops on disk."""
     from facenet_core.imaging.decode import encode
     from facenet_core.recognition.stream import Embedded
 
-    kept: list[dict[str, Any]] = []
+    faces: list[dict[str, Any]] = []
     rejected = 0
-    found = recognition.embed_sources(options, settings, embedder, options.detect_multiple_faces)
-    with recognition.bar("embed") as report:
-        for face in found:
+    every_face = options.detect_multiple_faces
+    with embedding.embedding_progress() as report:
+        for face in embedding.embed_sources(
+            options.sources, embedder, context.root, options.aligned, every_face
+        ):
             if isinstance(face, Embedded):
-                file = folder / f"{len(kept)}.jpg"
+                file = folder / f"{len(faces)}.jpg"
                 file.write_bytes(encode(face.pixels))
-                kept.append(_kept(face, file))
+                columns = {name: getattr(face, name) for name in _COLUMNS}
+                faces.append(columns | {"file": file})
             else:
                 rejected += 1
-            report(len(kept) + rejected, None)
-    return kept, rejected
-
-
-def _kept(face: Embedded, file: Path) -> dict[str, Any]:
-    names = ("image_id", "identity", "face_index", "vector")
-    return {name: getattr(face, name) for name in names} | {"file": file}
+            report(len(faces) + rejected, None)
+    return faces, rejected
 
 
 def _groups(
@@ -217,11 +218,11 @@ def _groups(
 
     groups = []
     for label in range(min(int(labels.max()) + 1, 40)):
-        members = [face for face, found in zip(faces, labels, strict=True) if found == label]
+        members = [face for face, of in zip(faces, labels, strict=True) if of == label]
         people = Counter(face["identity"] for face in members if face["identity"])
-        who = ", ".join(f"{name} {count}" for name, count in people.most_common(3))
+        names = ", ".join(f"{name} {count}" for name, count in people.most_common(3))
         crops = [decode(face["file"].read_bytes()) for face in members[:8]]
-        groups.append((f"{label}: {plural(len(members), 'face')}  {who}", crops))
+        groups.append((f"{label}: {plural(len(members), 'face')}  {names}", crops))
     return groups
 
 

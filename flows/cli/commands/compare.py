@@ -17,20 +17,23 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.text.printable import printable
-from flows.cli import options as recognition
-from flows.cli import terminal
-from flows.cli.option_types import real
-from flows.cli.terminal import echo, echo_json
+from flows.cli import embedding
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.options import real
+from flows.cli.output import console, echo, echo_json
 
 if TYPE_CHECKING:
     import numpy as np
 
     from facenet_core.recognition.threshold import Threshold
 
+COMMON = common.ROOT
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photographs", metavar="PHOTOGRAPH", nargs="+", help="two or more")
-    recognition.add_model(parser)
+    embedding.add_model(parser)
     parser.add_argument(
         "--threshold",
         type=real(gt=0),
@@ -45,43 +48,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--picture",
-        type=recognition.ending_in(".png"),
+        type=common.ending_in(".png"),
         metavar="FILE",
         help="also write crops and distances as a PNG",
     )
 
-    parser.set_defaults(check=_check)
 
-
-def _check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if len(options.photographs) < 2:
         raise ConfigError("compare: give two photographs or more")
-    recognition.check(options)
+    embedding.check_model(options.model, options.engine)
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     import numpy as np
 
     from facenet_core.recognition import pictures
     from facenet_core.recognition.threshold import METRIC
 
     photographs = options.photographs
-    # Compiling for another engine takes longer than a few photographs do.
-    embedder = recognition.load(options, settings, engine="keras")
+    # Compiling for OpenVINO takes longer than a few photographs do.
+    runtime = "keras" if options.engine == "auto" else options.engine
+    embedder = embedding.load_embedder(context, options.model, runtime)
     embedder.set_params(threshold=options.threshold)
     crops = [face.pixels for face in embedder.first_faces(photographs)]
     distances = embedder.distances_of(np.stack(crops))
     decision = embedder.decision
     if options.strict:
         if decision.strict is None:
-            raise ConfigError("compare: --strict needs a validation of the model, there is none")
+            raise ConfigError("compare: --strict needs a validation of the model; there is none")
         decision = replace(decision, distance=decision.strict)
     picture = None
     if options.picture:
         picture = storage.absolute(options.picture)
         image = pictures.matrix(crops, photographs, distances, decision.distance)
         storage.write_bytes(picture, image)
-    if options.json:
+    if context.json:
         pairs = [
             {
                 "a": photographs[a],
@@ -92,7 +94,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             for a in range(len(photographs))
             for b in range(a + 1, len(photographs))
         ]
-        shown = {
+        values = {
             "stage": "compare",
             "metric": METRIC,
             "threshold": decision.distance,
@@ -100,7 +102,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             "picture": picture,
             "pairs": pairs,
         }
-        echo_json(shown)
+        echo_json(values)
         return
     _print(photographs, distances, decision)
     if picture:
@@ -118,17 +120,17 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
     for row, name in enumerate(names):
         cells = []
         for column in range(len(names)):
-            found = float(distances[row, column])
+            distance = float(distances[row, column])
             if row == column:
                 cells.append(Text("·", style="dim"))
             elif decision.distance is None:
-                cells.append(Text(f"{found:.3f}"))
-            elif found < decision.distance:
-                cells.append(Text(f"{found:.3f}", style="bold green"))
+                cells.append(Text(f"{distance:.3f}"))
+            elif distance < decision.distance:
+                cells.append(Text(f"{distance:.3f}", style="bold green"))
             else:
-                cells.append(Text(f"{found:.3f}"))
+                cells.append(Text(f"{distance:.3f}"))
         table.add_row(Text(f"{row + 1} {name}"), *cells)
-    terminal.console().print(table)
+    console().print(table)
     alike = [
         f"{names[a]} and {names[b]}"
         for a in range(len(names))

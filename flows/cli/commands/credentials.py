@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 
-from facenet_core.config import PipelineConfig
-from flows.cli.option_types import block_name
-from flows.cli.terminal import echo, echo_json
+from flows.cli.context import Context
+from flows.cli.options import block_name
+from flows.cli.output import echo, echo_json
+from tasks.prefect import server
+
+COMMON = ("verbose",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="replace a block of this name")
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    from tasks.prefect import credentials, server
-
-    server.start()
-    server.wait()
+def run(options: argparse.Namespace, context: Context) -> None:
+    with server.starting():
+        from tasks.prefect import credentials
     credentials.save(options.name, options.yes)
-    if options.json:
+    if context.json:
         echo_json({"storage_credentials": options.name})
     else:
         echo(options.name)

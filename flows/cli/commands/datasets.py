@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
-from flows.cli import terminal
-from flows.cli.terminal import echo, echo_json
+from flows.cli.context import Context
+from flows.cli.output import console, echo, echo_json
 
 if TYPE_CHECKING:
     from facenet_core.datasets.fetch.catalogue import Entry
+
+COMMON = ("config",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,15 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--catalogue", metavar="FILE", help="data sets of your own")
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.datasets.fetch.catalogue import read_catalogue
 
-    entries = read_catalogue(options.catalogue or settings.ingest.catalogue)
+    entries = read_catalogue(options.catalogue or context.settings.ingest.catalogue)
     if options.name is not None:
         if options.name not in entries:
             raise ConfigError(f"{options.name}: not in the catalogue; known: {', '.join(entries)}")
         entries = {options.name: entries[options.name]}
-    if options.json:
+    if context.json:
         echo_json({name: entry.model_dump(mode="json") for name, entry in entries.items()})
     elif options.name is not None:
         _show_one(options.name, entries[options.name])
@@ -60,9 +61,9 @@ def _show_all(entries: Mapping[str, Entry]) -> None:
         column.no_wrap = True
     table.columns[0].no_wrap = True
     table.columns[5].overflow = "fold"
-    console = terminal.console()
-    console.print(table)
-    console.print("`facenet datasets NAME` tells more; `facenet ingest NAME` brings it.")
+    output = console()
+    output.print(table)
+    output.print("`facenet datasets NAME` tells more; `facenet ingest NAME` brings it.")
 
 
 def _show_one(name: str, entry: Entry) -> None:
@@ -73,8 +74,8 @@ def _show_one(name: str, entry: Entry) -> None:
     if entry.obtain:
         echo(f"  {entry.obtain}")
     for file in (entry.archive, *entry.files) if entry.archive else entry.files:
-        known = f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
-        echo(f"  {file.name}: {known if file.sha256 or file.md5 else 'no digest known'}")
+        digest = f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
+        echo(f"  {file.name}: {digest if file.sha256 or file.md5 else 'no digest known'}")
         for url in file.urls:
             echo(f"    {url}")
 

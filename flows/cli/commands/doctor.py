@@ -16,19 +16,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from facenet_core.config import PipelineConfig
 from facenet_core.errors import FacenetError
 from facenet_core.privacy import url_secrets
 from facenet_core.text.plural import plural
-from flows.cli import terminal
-from flows.cli.terminal import echo_json, fit
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.output import console, echo_json, fit
+
+COMMON = (*common.ROOT, "dask_address")
 
 _MEMORY_NEEDED = 4 * 2**30  # bytes: a training and the flow's process
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `remedy` says what to do unless it is `ok`."""
+    """The result of one check. `remedy` says what to do unless its state is `ok`."""
 
     what: str
     state: Literal["ok", "note", "failed"]
@@ -44,22 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass  # the storage root and the Dask address are common options
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    from facenet_core import storage
-
-    root = storage.absolute(options.storage or settings.storage or storage.default_root())
-    address = settings.cluster.dask_address
+def run(options: argparse.Namespace, context: Context) -> None:
+    settings = context.settings
     checks: list[Callable[[], Iterator[Finding]]] = [
         _machine,
         _packages,
         _detector,
         _devices,
-        lambda: _storage(root, options.storage_credentials or settings.storage_credentials),
+        lambda: _storage(context.root, settings.storage_credentials),
         _prefect,
-        lambda: _dask(address),
+        lambda: _dask(settings.cluster.dask_address),
     ]
     findings = [finding for check in checks for finding in check()]
-    if options.json:
+    if context.json:
         echo_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
@@ -93,7 +92,7 @@ def _detector() -> Iterator[Finding]:
 
     try:
         load_networks(default_runtime())
-    except Exception as error:  # a broken engine raises its own kinds
+    except Exception as error:  # each broken library raises its own kinds
         yield Finding("detector", "failed", f"{type(error).__name__}: {error}", "reinstall it")
         return
     note = "" if default_runtime() == "openvino" else "pip install openvino: faster on a CPU"
@@ -192,4 +191,4 @@ def _show(findings: list[Finding]) -> None:
         if finding.remedy and finding.state != "ok":
             text.append(f"\n→ {finding.remedy}", style="bold")
         table.add_row(finding.what, Text(finding.state, style=colours[finding.state]), text)
-    terminal.console().print(table)
+    console().print(table)

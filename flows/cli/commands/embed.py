@@ -12,42 +12,52 @@ import time
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.text.plural import plural
-from flows.cli import options as recognition
-from flows.cli.terminal import echo, echo_json
+from flows.cli import embedding
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.output import echo, echo_json
+
+COMMON = common.ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    recognition.add_sources(parser)
-    recognition.add_model(parser)
-    recognition.add_every_face(parser)
+    embedding.add_sources(parser)
+    embedding.add_model(parser)
+    embedding.add_every_face(parser)
     parser.add_argument(
         "--output",
-        type=recognition.ending_in(".parquet"),
+        type=common.ending_in(".parquet"),
         default="embeddings.parquet",
         metavar="FILE",
         help="where to, a path or URI [embeddings.parquet]",
     )
-    parser.set_defaults(check=recognition.check)
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    embedding.check_model(options.model, options.engine)
+
+
+def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.recognition import tables
 
     started = time.monotonic()
-    place = storage.absolute(options.output)
-    embedder = recognition.load(options, settings)
-    faces = recognition.embed_sources(options, settings, embedder, options.detect_multiple_faces)
-    with recognition.bar("embed") as report:
-        counts = tables.write(place, faces, embedder.face_model.fingerprint, report)
+    uri = storage.absolute(options.output)
+    embedder = embedding.load_embedder(context, options.model, options.engine)
+    every_face = options.detect_multiple_faces
+    faces = embedding.embed_sources(
+        options.sources, embedder, context.root, options.aligned, every_face
+    )
+    with embedding.embedding_progress() as report:
+        counts = tables.write(uri, faces, embedder.face_model.fingerprint, report)
     seconds = time.monotonic() - started
-    if options.json:
-        shown = {"stage": "embed", "uri": place, "seconds": round(seconds, 3), "counts": counts}
-        echo_json(shown)
+    if context.json:
+        seconds = round(seconds, 3)
+        echo_json({"stage": "embed", "uri": uri, "seconds": seconds, "counts": counts})
         return
     echo(
         f"{plural(counts['faces'], 'face')} in {plural(counts['aligned'], 'photograph')}; "
         f"{plural(counts['rejects'], 'photograph')} gave none; {seconds:.1f} s"
     )
     if counts["rejects"]:
-        echo(f"Why: {tables.rejects_of(place)}")
-    echo(place)
+        echo(f"Why: {tables.rejects_of(uri)}")
+    echo(uri)

@@ -9,22 +9,24 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
-from flows.cli import options as recognition
-from flows.cli.terminal import echo, echo_json
+from flows.cli import embedding
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.output import echo, echo_json
+
+if TYPE_CHECKING:
+    from facenet_core.recognition.embedder import FaceEmbedder
+
+COMMON = common.ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="URI of a model artifact, newest:NAME, promoted:NAME, a .keras file, or a TensorFlow "
-        "1 model (folder or .pb)",
-    )
+    parser.add_argument("model", metavar="MODEL", help=embedding.MODEL)
     parser.add_argument(
         "--format",
         nargs="+",
@@ -37,25 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="DIR", help="where to, a folder or URI; default: NAME-export"
     )
 
-    parser.set_defaults(check=_check, engine="keras")
 
-
-def _check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     from facenet_core.models.formats.export import check_format
 
     if options.float16 and "tflite" not in options.format:
         raise ConfigError("--float16 is for --format tflite")
     for format in options.format:
         check_format(format, options.float16 and format == "tflite")
-    recognition.check(options)
+    embedding.check_model(options.model)
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.models.formats import card as cards
     from facenet_core.models.formats.export import export
 
     started = time.monotonic()
-    face_embedder = recognition.load(options, settings)
+    face_embedder = embedding.load_embedder(context, options.model, "keras")
     embedder = face_embedder.face_model
     folder = storage.absolute(options.output or f"{embedder.name}-export")
     metadata = _metadata(face_embedder)
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     texts["model-card.md"] = cards.markdown(values)
     for name, text in texts.items():
         storage.write_bytes(storage.join(folder, name), text.encode())
-    if options.json:
+    if context.json:
         files = [{"uri": e.uri, "bytes": e.bytes, "cosine": e.cosine} for e in exported]
         seconds = round(time.monotonic() - started, 3)
         echo_json({"stage": "export", "uri": folder, "seconds": seconds, "files": files})
@@ -78,10 +78,12 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
     echo(folder)
 
 
-def _metadata(face_embedder: Any) -> dict[str, Any]:
+def _metadata(face_embedder: FaceEmbedder) -> dict[str, Any]:
     """What the model is used with: crops, and the threshold of its last validation."""
+    from facenet_core.recognition.threshold import METRIC
+
     alignment, decision = face_embedder.alignment, face_embedder.decision
-    metadata = {
+    metadata: dict[str, Any] = {
         "crop_size": alignment.image_size,  # may be larger: the model takes the middle of it
         "crop_margin": alignment.margin,
         "crop_rule": alignment.crop,
@@ -89,20 +91,20 @@ def _metadata(face_embedder: Any) -> dict[str, Any]:
     if decision.distance is not None:
         metadata |= {
             "threshold": decision.distance,
-            "distance": {"euclidean": "squared Euclidean", "cosine": "angle/π"}[decision.metric],
+            "distance": METRIC,
             "use_flipped_images": decision.use_flipped_images,
         }
     return metadata
 
 
-def _card(face_embedder: Any, exported: Any) -> dict[str, Any]:
+def _card(face_embedder: FaceEmbedder, exported: Any) -> dict[str, Any]:
     from facenet_core.datasets.fetch.catalogue import read_catalogue
     from facenet_core.models.formats.card import card
 
     manifest = storage.read_manifest(face_embedder.artifact)
     reports = face_embedder.reports
     report = reports[0][1] if reports else None
-    names = {given.uri.split("/")[-2] for m in (manifest, report) if m for given in m.inputs[:1]}
+    names = {one.uri.split("/")[-2] for m in (manifest, report) if m for one in m.inputs[:1]}
     catalogue = read_catalogue(None)
     licences = {name: catalogue[name].licence for name in names if name in catalogue}
     alignment = face_embedder.alignment

@@ -11,9 +11,12 @@ import time
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
-from flows.cli.checks import check_path
-from flows.cli.option_types import whole
-from flows.cli.terminal import echo, echo_json
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.options import whole
+from flows.cli.output import echo, echo_json
+
+COMMON = common.ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,31 +47,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also keep the softmax classifier over the training's people, as classifier.npz",
     )
 
-    parser.set_defaults(check=_check)
+
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    common.check_path("PATH", options.path)
 
 
-def _check(options: argparse.Namespace) -> None:
-    check_path("PATH", options.path)
-
-
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.models.formats.tf1 import Tf1Options, import_model, plan_import
 
     started = time.monotonic()
-    how = Tf1Options(
+    tf1_options = Tf1Options(
         options.image_size,
         options.use_fixed_image_standardization,
         options.moving_average,
         options.keep_classifier,
     )
-    root = storage.absolute(options.storage or settings.storage or storage.default_root())
-    plan = plan_import(root, options.path, how, options.name)
+    root = context.root
+    plan = plan_import(root, options.path, tf1_options, options.name)
     manifest = storage.finished(plan)
     if manifest is None:
         storage.check_writable(root)
-        manifest = import_model(plan, options.path, how, {})
-    if options.json:
-        shown = {
+        manifest = import_model(plan, options.path, tf1_options, {})
+    if context.json:
+        values = {
             "stage": "import-tf1",
             "uri": plan.uri,
             "fingerprint": plan.fingerprint,
@@ -76,16 +77,16 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
             "counts": manifest.counts,
             **{key: value for key, value in manifest.details.items() if key != "imported_from"},
         }
-        echo_json(shown)
+        echo_json(values)
         return
-    found = manifest.details
-    fixed = found["use_fixed_image_standardization"]
+    details = manifest.details
+    fixed = details["use_fixed_image_standardization"]
     echo(
-        f"{found['model_def']}: {manifest.counts['variables']} variables, "
-        f"{found['parameters']:,} values, embeddings of {found['embedding_size']} dimensions"
+        f"{details['model_def']}: {manifest.counts['variables']} variables, "
+        f"{details['parameters']:,} values, embeddings of {details['embedding_size']} dimensions"
     )
     echo(
-        f"It takes crops of {found['image_size']} pixels, standardised "
+        f"It takes crops of {details['image_size']} pixels, standardised "
         + ("by fixed numbers: (x − 127.5)/128" if fixed else "one by one, by their own deviation")
     )
     echo(plan.uri)

@@ -1,7 +1,6 @@
 """what is in an artifact: counts, lineage, people, sample pictures
 
-Of any artifact: its manifest, what it was made from, and a sheet of sample pictures as a PNG, whose
-path is printed.
+Of any artifact: its manifest, what it was made from, and a sheet of sample pictures as a PNG.
 """
 
 from __future__ import annotations
@@ -10,17 +9,18 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from facenet_core.config import PipelineConfig
 from facenet_core.text.plural import plural
-from flows.cli import options as recognition
-from flows.cli import terminal
-from flows.cli.terminal import echo, echo_json
+from flows.cli import options as common
+from flows.cli import output
+from flows.cli.context import Context
+from flows.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from facenet_core.housekeeping.overview import Overview, People
 
+COMMON = ("config", "storage_credentials")
 _BAR = 40  # characters of the longest bar
 
 
@@ -28,44 +28,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uri", metavar="URI", help="folder of an artifact, as a stage printed it")
     parser.add_argument(
         "--samples",
-        type=recognition.ending_in(".png"),
+        type=common.ending_in(".png"),
         metavar="FILE",
         help="where the sheet goes; default: the user's cache folder",
     )
     parser.add_argument("--no-samples", action="store_true", help="draw no sheet")
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core import storage
     from facenet_core.cache import cache_folder
     from facenet_core.housekeeping.overview import overview
     from facenet_core.housekeeping.sample_sheet import picture_sheet
 
-    found = overview(storage.absolute(options.uri))
-    sheet = None
-    if not options.no_samples and not found.damaged:
-        sheet = picture_sheet(found.uri, found.manifest)
-    place = None
+    artifact = overview(storage.absolute(options.uri))
+    manifest = artifact.manifest
+    sheet = samples = None
+    if not options.no_samples and not artifact.damaged:
+        sheet = picture_sheet(artifact.uri, manifest)
     if sheet is not None:
-        name = f"{found.manifest.stage}-{found.manifest.name}-{found.manifest.fingerprint}.png"
-        place = storage.absolute(options.samples or str(cache_folder() / "samples" / name))
-        storage.write_bytes(place, sheet)
-    if options.json:
-        echo_json({**asdict(found), "samples": place})
+        name = f"{manifest.stage}-{manifest.name}-{manifest.fingerprint}.png"
+        samples = storage.absolute(options.samples or str(cache_folder() / "samples" / name))
+        storage.write_bytes(samples, sheet)
+    if context.json:
+        echo_json({**asdict(artifact), "samples": samples})
         return
-    _show(found)
-    if place is not None:
-        echo(f"Samples: {place}")
-    echo(found.uri)
+    _print_overview(artifact)
+    if samples is not None:
+        echo(f"Samples: {samples}")
+    echo(artifact.uri)
 
 
-def _show(found: Overview) -> None:
+def _print_overview(artifact: Overview) -> None:
     from rich.table import Table
 
     from facenet_core.housekeeping.overview import figures
 
-    manifest = found.manifest
-    console = terminal.console(soft_wrap=True, highlight=False)
+    manifest = artifact.manifest
+    console = output.console(soft_wrap=True, highlight=False)
     console.print(
         f"[bold]{_plain(manifest.name)}[/bold], made by `{_plain(manifest.stage)}`, "
         f"{_plain(manifest.fingerprint)}"
@@ -73,10 +73,10 @@ def _show(found: Overview) -> None:
     versions = [f"{name} {version}" for name, version in manifest.made_by.items()]
     console.print(f"made with {', '.join(versions)}", markup=False)
     console.print(
-        f"{plural(len(manifest.parts), 'file')}, {found.bytes / 1e6:,.1f} MB"
-        + (f", [bold]{len(found.damaged)} of them damaged[/bold]" if found.damaged else "")
+        f"{plural(len(manifest.parts), 'file')}, {artifact.bytes / 1e6:,.1f} MB"
+        + (f", [bold]{len(artifact.damaged)} of them damaged[/bold]" if artifact.damaged else "")
     )
-    for name in found.damaged[:10]:
+    for name in artifact.damaged[:10]:
         console.print(f"  damaged or missing: {name}", markup=False)
     for title, values in (
         ("counts", manifest.counts),
@@ -86,20 +86,20 @@ def _show(found: Overview) -> None:
         if values:
             table = Table(title=title, show_header=False, title_justify="left")
             for name, value in values.items():
-                table.add_row(_plain(name), _plain(_shown(value)))
+                table.add_row(_plain(name), _plain(_as_text(value)))
             console.print(table)
-    if found.lineage:
+    if artifact.lineage:
         console.print("made from")
-        for given in found.lineage:
-            indent = "  " * given.depth
-            state = "" if given.state == "source" else f"  ({given.state})"
-            line = f"{indent}{given.stage or 'source'}  {given.uri}{state}"
+        for ancestor in artifact.lineage:
+            indent = "  " * ancestor.depth
+            state = "" if ancestor.state == "source" else f"  ({ancestor.state})"
+            line = f"{indent}{ancestor.stage or 'source'}  {ancestor.uri}{state}"
             console.print(line, markup=False)
-    if found.people is not None:
-        _show_people(console, found.people)
+    if artifact.people is not None:
+        _print_people(console, artifact.people)
 
 
-def _show_people(console: Console, people: People) -> None:
+def _print_people(console: Console, people: People) -> None:
     console.print(
         f"{plural(people.identities, 'person', 'people')}, {plural(people.images, 'image')}; "
         f"per person {people.fewest:,} to {people.most:,}, median {people.median:g}"
@@ -119,7 +119,7 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 
 from facenet_core import storage
-from facenet_core.config import PipelineConfig
 from facenet_core.text.plural import plural
-from flows.cli import options as recognition
-from flows.cli.option_types import whole
-from flows.cli.terminal import echo, echo_json
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.options import whole
+from flows.cli.output import echo, echo_json
+
+COMMON = common.ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,28 +34,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=recognition.ending_in(".csv", ".parquet", ".txt"),
+        type=common.ending_in(".csv", ".parquet", ".txt"),
         default="pairs.csv",
         metavar="FILE",
         help="where to: .csv, .parquet or .txt [pairs.csv]",
     )
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
+def run(options: argparse.Namespace, context: Context) -> None:
     """Draw and write them; prints where they are."""
     from facenet_core.datasets.pairs import files, generate
     from facenet_core.evaluation.evaluated_pairs import faces
     from facenet_core.housekeeping.promotion import resolve
 
-    root = storage.absolute(options.storage or settings.storage or storage.default_root())
-    uri = storage.absolute(resolve(root, options.crops, "align"))
-    identity_of = dict(faces(storage.open_artifact(uri, "align")))
+    crops = storage.absolute(resolve(context.root, options.crops, "align"))
+    artifact = storage.open_artifact(crops, "align")
+    identity_of = dict(faces(artifact))
     drawn = generate.generate(identity_of, options.folds, options.per_fold, options.seed)
     files.write(drawn, options.output)
-    place = storage.absolute(options.output)
-    if options.json:
+    uri = storage.absolute(options.output)
+    if context.json:
         counts = {"pairs": len(drawn), "folds": drawn.nrof_folds}
-        echo_json({"uri": place, "counts": counts})
+        echo_json({"uri": uri, "counts": counts})
         return
     ids = {*drawn.image_id_a, *drawn.image_id_b}
     people = {identity_of[image_id] for image_id in ids}
@@ -61,4 +63,4 @@ def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
         f"{plural(len(drawn), 'pair')} in {plural(drawn.nrof_folds, 'fold')}, "
         f"of {plural(len(ids), 'image')} of {plural(len(people), 'person', 'people')}"
     )
-    echo(place)
+    echo(uri)

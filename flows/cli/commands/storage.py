@@ -15,8 +15,11 @@ from datetime import timedelta
 
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from flows.cli import options as common
+from flows.cli.context import Context
 
-ACTIONS = ("ls", "du", "verify", "gc", "forget")
+COMMON = common.ROOT
+_ACTIONS = ("ls", "du", "verify", "gc", "forget")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # Which actions an option goes with.
 _GOES_WITH = {
@@ -35,13 +38,13 @@ _GOES_WITH = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (__doc__ or "").strip()
-    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("action", choices=_ACTIONS)
     parser.add_argument(
         "uris", nargs="*", metavar="URI", help="artifacts of this root; default: all (gc: none)"
     )
     stages = ("ingest", "align", "train", "validate")
     parser.add_argument("--stage", choices=stages, help="ls, du, verify: of one stage alone")
-    parser.add_argument("--tree", action="store_true", help="ls: below what each was made from")
+    parser.add_argument("--tree", action="store_true", help="ls: each below what it was made from")
     parser.add_argument(
         "--set-aside",
         action="store_true",
@@ -56,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gc: unfinished folders that nothing was written to for so long [7d]",
     )
     parser.add_argument("--yes", action="store_true", help="gc, forget: do it, do not only say")
-    parser.set_defaults(check=_check)
-    parser.add_argument("--identity", metavar="NAME", help="forget: whom")
+    parser.add_argument("--identity", metavar="NAME", help="forget: name of the person")
     parser.add_argument(
         "--delete-affected",
         action="store_true",
@@ -65,41 +67,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     for name, actions in _GOES_WITH.items():
         if getattr(options, name) and options.action not in actions:
-            shown = "URI" if name == "uris" else "--" + name.replace("_", "-")
-            raise ConfigError(f"{shown}: goes with {' and '.join(actions)}, not {options.action}")
+            word = "URI" if name == "uris" else "--" + name.replace("_", "-")
+            raise ConfigError(f"{word}: goes with {' and '.join(actions)}, not {options.action}")
     if options.action == "forget" and options.identity is None:
         raise ConfigError("forget: whom? Give --identity NAME, as `facenet inspect` shows it")
     age_of(options.older_than)
     age_of(options.unfinished_older_than)
 
 
-def run(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    from facenet_core import storage
-    from flows.cli import forgetting, storage_tables
+def run(options: argparse.Namespace, context: Context) -> None:
+    from flows.cli import storage_actions
 
-    root = storage.absolute(options.storage or settings.storage or storage.default_root())
-    if options.action == "forget":
-        forgetting.forget(
-            root, options.identity, options.yes, options.delete_affected, options.json
-        )
-    elif options.action == "gc":
-        storage_tables.collect(
-            root,
-            options.uris,
-            age_of(options.older_than),
-            age_of(options.unfinished_older_than),
-            options.yes,
-            options.json,
-        )
-    elif options.action == "verify":
-        storage_tables.verify(root, options.uris, options.stage, options.set_aside, options.json)
+    root, as_json, yes = context.root, context.json, options.yes
+    if options.action == "ls":
+        storage_actions.list_artifacts(root, options.uris, options.stage, options.tree, as_json)
     elif options.action == "du":
-        storage_tables.show_sizes(root, options.stage, options.json)
+        storage_actions.list_sizes(root, options.stage, as_json)
+    elif options.action == "verify":
+        storage_actions.verify(root, options.uris, options.stage, options.set_aside, as_json)
+    elif options.action == "gc":
+        ages = (age_of(options.older_than), age_of(options.unfinished_older_than))
+        storage_actions.collect(root, options.uris, *ages, yes, as_json)
     else:
-        storage_tables.show_artifacts(root, options.uris, options.stage, options.tree, options.json)
+        storage_actions.forget(root, options.identity, yes, options.delete_affected, as_json)
 
 
 def age_of(text: str | None) -> timedelta | None:
@@ -110,7 +103,7 @@ def age_of(text: str | None) -> timedelta | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhdw]?)", text.strip())
-    if found is None:
-        raise ConfigError(f"{text}: no age; expected a number and m, h, d or w, such as 7d or 12h")
-    return timedelta(**{_UNITS[found[2] or "d"]: float(found[1])})
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhdw]?)", text.strip())
+    if match is None:
+        raise ConfigError(f"{text}: invalid age; expected a number and m, h, d or w, such as 7d")
+    return timedelta(**{_UNITS[match[2] or "d"]: float(match[1])})

@@ -11,11 +11,11 @@ import pytest
 # Waits for longer than anybody would, as for a server that is gone, with handlers of its own.
 STUBBORN = """
 import signal, time
-from flows.cli import shutdown as ending
-ending.GRACE = 0.2
+from flows.cli import shutdown
+shutdown.GRACE = 0.2
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, lambda number, frame: print("handled", number, flush=True))
-ending.end_in_time()
+shutdown.end_in_time()
 print("ready", flush=True)
 while True:
     time.sleep(60)

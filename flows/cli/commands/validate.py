@@ -1,0 +1,48 @@
+"""measure a model on pairs of faces"""
+
+from __future__ import annotations
+
+import argparse
+
+from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, PipelineConfig, ValidateConfig
+from facenet_core.errors import ConfigError
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.output import print_summary
+from tasks.prefect import server
+
+COMMON = common.STAGE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "URI of a crops artifact, or an InsightFace verification set (.bin)"
+    parser.add_argument("crops", metavar="CROPS", help=text)
+    text = "a model: an artifact, a .keras file, TensorFlow 1; two are compared"
+    parser.add_argument("model", metavar="MODEL", nargs="+", help=text)
+    common.add_fields(parser, "validation", ValidateConfig)
+
+
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    check_config(settings.validation)
+    if len(options.model) > 2:
+        raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
+
+
+def check_config(config: ValidateConfig) -> None:
+    """Raises ConfigError for what the stage would refuse once it has started."""
+    if config.pairs not in (AUTO_PAIRS, GENERATED_PAIRS):
+        common.check_path("pairs", config.pairs)
+    common.check_path("groups", config.groups)
+
+
+def run(options: argparse.Namespace, context: Context) -> None:
+    settings = context.settings
+    with server.starting():
+        from flows.validate import compare, validate
+    config, root, block = settings.validation, settings.storage, settings.storage_credentials
+    first, *second = options.model
+    if second:
+        summary = compare(options.crops, first, second[0], config, root, block)
+    else:
+        summary = validate(options.crops, first, config, root, block)
+    print_summary(summary, context.json)

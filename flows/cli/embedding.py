@@ -1,0 +1,136 @@
+"""What the commands share that use a model on photographs: arguments, the model, and the faces."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from facenet_core.errors import ConfigError
+from flows.cli.context import Context
+from flows.cli.options import check_path
+from flows.cli.output import echo_error, progress_bar
+
+if TYPE_CHECKING:
+    from facenet_core.progress import Progress
+    from facenet_core.recognition.embedder import FaceEmbedder
+    from facenet_core.recognition.stream import Embedded, Rejected
+
+SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artifacts"
+SOURCES_OR_TABLE = f"{SOURCES}, or a table of `facenet embed`"
+MODEL = (
+    "URI of a model artifact, newest:NAME, promoted:NAME, a .keras file, or a TensorFlow 1 model "
+    "(folder or .pb)"
+)
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add the model and its runtime."""
+    parser.add_argument("--model", required=required, metavar="MODEL", help=MODEL)
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "openvino", "keras"],
+        default="auto",
+        help="what runs the model; auto: OpenVINO where it is installed [auto]",
+    )
+
+
+def add_sources(parser: argparse.ArgumentParser, help: str = SOURCES) -> None:
+    """Add the photographs, and whether they are crops already."""
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help=help)
+    parser.add_argument(
+        "--aligned",
+        action="store_true",
+        help="SOURCE holds cropped faces already: no detection",
+    )
+
+
+def add_every_face(parser: argparse.ArgumentParser) -> None:
+    """Add whether a photograph is of one person or of all that are on it."""
+    parser.add_argument(
+        "--detect-multiple-faces",
+        action="store_true",
+        help="every face; default: the large, central one",
+    )
+
+
+def check_model(model: str | None, engine: str = "auto") -> None:
+    """Check what can be checked of a model and its runtime without loading them.
+
+    Raises:
+        ConfigError: the model is a path that does not exist, or the runtime is not installed.
+    """
+    if model and "/" in model:  # else it may be a name
+        check_path("--model", model)
+    if engine == "openvino" and not find_spec("openvino"):
+        raise ConfigError("--engine: openvino is not installed; pip install openvino")
+
+
+def table_of(sources: Sequence[str], model: str | None) -> str | None:
+    """The table of `facenet embed` that is the source, or None where photographs are.
+
+    Raises:
+        ConfigError: a table beside other sources, or photographs without a model.
+    """
+    from facenet_core.recognition import tables
+
+    found_tables = [source for source in sources if tables.is_table(source)]
+    if found_tables and len(sources) > 1:
+        raise ConfigError(f"{found_tables[0]}: a table of embeddings; name it alone")
+    if not found_tables and not model:
+        raise ConfigError("--model is needed to embed photographs")
+    return found_tables[0] if found_tables else None
+
+
+def load_embedder(context: Context, model: str, engine: str) -> FaceEmbedder:
+    """The model of this URI, reference or file, with what validation says of it."""
+    from facenet_core.housekeeping.promotion import resolve
+    from facenet_core.recognition.embedder import FaceEmbedder
+
+    uri = resolve(context.root, model, "train")
+    return FaceEmbedder(uri, engine=engine, root=context.settings.storage)  # type: ignore[arg-type]
+
+
+def embed_sources(
+    sources: Sequence[str],
+    embedder: FaceEmbedder,
+    root: str,
+    aligned: bool = False,
+    every_face: bool = False,
+) -> Iterator[Embedded | Rejected]:
+    """The faces in the sources, embedded; crops artifacts are taken as they are.
+
+    At the end it prints how many photographs had a format that cannot be read.
+    """
+    from facenet_core.recognition.photographs import is_crops, read_rows
+    from facenet_core.recognition.stream import Rejected, embed_rows
+
+    unsupported: Counter[str] = Counter()
+    for source in sources:
+        for face in embed_rows(
+            read_rows([source], root),
+            embedder,
+            every_face=every_face,
+            aligned=aligned or is_crops(source),
+        ):
+            if isinstance(face, Rejected) and face.reason == "unsupported_format":
+                unsupported[face.detail] += 1
+            yield face
+    for detail, count in unsupported.items():
+        echo_error(f"facenet: photographs not read: {count:,} ({detail})")
+
+
+@contextmanager
+def embedding_progress() -> Iterator[Progress]:
+    """A bar of the photographs embedded so far and their rate."""
+    with progress_bar("embed", None) as report:
+        started = time.monotonic()
+
+        def with_rate(done: int, total: int | None, /) -> None:
+            report(done, total, f"{done / max(time.monotonic() - started, 1e-6):.0f}/s")
+
+        yield with_rate
