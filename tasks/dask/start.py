@@ -17,7 +17,7 @@ from tasks.prefect import credentials
 if TYPE_CHECKING:
     from distributed import Client
 
-# A worker is one process with one thread: the detector's engine must not start threads of its own.
+# A worker is one process with one thread: the detector's runtime must not start threads of its own.
 _WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -27,13 +27,13 @@ _WORKER_ENVIRONMENT = {
 }
 # For schedulers and workers that start here; docs/dask.md says how to set them elsewhere.
 _DASK = {
-    # TensorFlow takes longer to load than the 15 s after which a silent worker is given up.
+    # TensorFlow takes longer to load than the 15 s after which Dask gives up a silent worker.
     "distributed.deploy.lost-worker-timeout": "1h",
     # A task that kills its worker is tried again by Prefect, not by Dask on the next worker.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.worker.daemon": True,
     "distributed.admin.log-format": "%(name)s - %(levelname)s - %(message)s",
-    "logging.distributed": "critical",  # a failed shard is told of once, by its Prefect task
+    "logging.distributed": "critical",  # a failed shard is reported once, by its Prefect task
 }
 
 
@@ -106,10 +106,10 @@ def _named(name: str, config: ClusterConfig) -> Any:
 
 
 def _let_workers_ignore_interrupts(client: Client) -> None:
-    """Ctrl-C in a terminal reaches local workers too; stopping them is this process's part."""
+    """Ctrl-C in a terminal reaches local workers too; this process stops them."""
     from distributed import WorkerPlugin
 
-    # A class of this function's goes to the workers by value, whatever they have installed.
+    # A class that a function defines goes to the workers by value, whatever they have installed.
     class IgnoreInterrupts(WorkerPlugin):
         def setup(self, worker: Any) -> None:
             if threading.current_thread() is threading.main_thread():
@@ -119,25 +119,25 @@ def _let_workers_ignore_interrupts(client: Client) -> None:
 
 
 def _hand_on_credentials(client: Client) -> None:
-    """What a block gave this process, and the secrets of the addresses that it knows, for workers
-    of its own cluster, also on other machines.
+    """Give the workers of this process's own cluster, also on other machines, the variables that a
+    block set, and the secrets of the URLs that this process knows.
 
     Those of an existing scheduler have credentials of their own: others run code on them, too.
     """
     from distributed import WorkerPlugin
 
     class UseCredentials(WorkerPlugin):
-        def __init__(self, variables: dict[str, str | None], known: dict[str, str]) -> None:
-            self._variables, self._addresses = variables, known
+        def __init__(self, variables: dict[str, str | None], secrets: dict[str, str]) -> None:
+            self._variables, self._secrets = variables, secrets
 
         def setup(self, worker: Any) -> None:
-            url_secrets.recall(self._addresses)
+            url_secrets.recall(self._secrets)
             for name, value in self._variables.items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
 
-    variables, known = dict(credentials.given()), url_secrets.hidden()
-    if variables or known:
-        client.register_plugin(UseCredentials(variables, known))
+    variables, secrets = dict(credentials.variables_in_use()), url_secrets.hidden()
+    if variables or secrets:
+        client.register_plugin(UseCredentials(variables, secrets))

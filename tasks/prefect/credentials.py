@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self, cast
 
 import httpx
 from prefect.blocks.core import Block
@@ -25,18 +25,18 @@ from facenet_core.errors import ConfigError, FacenetError
 
 NAME = "FACENET_STORAGE_CREDENTIALS"
 
-# Whose requests they are: replaced together, so that a token never meets the keys of another.
+# Who makes the requests: replaced together, so that a token never meets the keys of another.
 _IDENTITY = {
     "access_key_id": "AWS_ACCESS_KEY_ID",
     "secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "session_token": "AWS_SESSION_TOKEN",
     "profile": "AWS_PROFILE",
 }
-# Other words for these, some of which go before them, and when another session ends.
+# Other names of these, some of which take precedence, and when another session ends.
 _ALIASES = ("AWS_SECURITY_TOKEN", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_EXPIRATION")
 # The endpoint of S3 alone: a profile may have to ask other services for its keys. Of regions,
 # botocore reads AWS_DEFAULT_REGION alone, other tools AWS_REGION first.
-_PLACE = {
+_LOCATION = {
     "endpoint_url": ("AWS_ENDPOINT_URL_S3",),
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
 }
@@ -48,7 +48,7 @@ class StorageCredentials(Block):
     _block_type_name = "Facenet storage credentials"
     _block_type_slug = "facenet-storage-credentials"
 
-    # What is wrong is said without what was given.
+    # Messages about wrong values do not repeat the values.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     # Empty for what is not given: the form in the UI then has one plain field for each.
@@ -84,37 +84,39 @@ class StorageCredentials(Block):
         Raises:
             ConfigError: it holds neither.
         """
-        found = {field: environment.get(name, "") for field, name in _IDENTITY.items()}
-        for field, names in _PLACE.items():
-            found[field] = next(filter(None, map(environment.get, names)), "")
-        found["endpoint_url"] = found["endpoint_url"] or environment.get("AWS_ENDPOINT_URL", "")
-        if found["access_key_id"]:
-            found["profile"] = ""
+        values: dict[str, Any] = {
+            field: environment.get(name, "") for field, name in _IDENTITY.items()
+        }
+        for field, names in _LOCATION.items():
+            values[field] = next(filter(None, map(environment.get, names)), "")
+        values["endpoint_url"] = values["endpoint_url"] or environment.get("AWS_ENDPOINT_URL", "")
+        if values["access_key_id"]:
+            values["profile"] = ""
         try:
-            return cls(**found)  # type: ignore[arg-type]
+            return cls(**values)
         except ValidationError as error:
             raise ConfigError(f"the environment: {_reasons(error)}, as AWS_… variables") from None
 
     def environment(self) -> dict[str, str | None]:
         """The variables of the environment to set, and those to take away (None)."""
-        found: dict[str, str | None] = dict.fromkeys(_ALIASES)
-        found |= {name: self._value(field) or None for field, name in _IDENTITY.items()}
-        for field, names in _PLACE.items():
+        variables: dict[str, str | None] = dict.fromkeys(_ALIASES)
+        variables |= {name: self._value(field) or None for field, name in _IDENTITY.items()}
+        for field, names in _LOCATION.items():
             if value := self._value(field):
-                found |= dict.fromkeys(names, value)
-        return found
+                variables |= dict.fromkeys(names, value)
+        return variables
 
     def _value(self, field: str) -> str:
         value = getattr(self, field)
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-_given: dict[str, str | None] = {}
+_variables_in_use: dict[str, str | None] = {}
 
 
-def given() -> Mapping[str, str | None]:
-    """What a block gave this process, for workers elsewhere; empty where none was named."""
-    return dict(_given)
+def variables_in_use() -> Mapping[str, str | None]:
+    """The variables that a block set in this process, for workers elsewhere; empty without one."""
+    return dict(_variables_in_use)
 
 
 def open_root(root: str | None, credentials: str | None) -> str:
@@ -144,8 +146,8 @@ def use(name: str | None) -> None:
             os.environ.pop(variable, None)
         else:
             os.environ[variable] = value
-    _given.clear()
-    _given.update(changes)
+    _variables_in_use.clear()
+    _variables_in_use.update(changes)
     os.environ[NAME] = name  # stages inside this run
 
 
@@ -157,7 +159,7 @@ def save(name: str, replace: bool) -> None:
         FacenetError: the Prefect server does not answer.
     """
     if re.fullmatch("[a-z0-9-]+", name) is None:
-        raise ConfigError(f"{name}: no name for a block; expected small letters, digits and dashes")
+        raise ConfigError(f"invalid block name {name}; expected small letters, digits and dashes")
     block = StorageCredentials.of(os.environ)
     try:
         block.save(name, overwrite=replace)
@@ -171,7 +173,7 @@ def save(name: str, replace: bool) -> None:
 
 def _load(name: str) -> StorageCredentials:
     try:
-        return StorageCredentials.load(name, _sync=True)  # type: ignore[call-arg]
+        return cast(StorageCredentials, StorageCredentials.load(name, _sync=True))  # type: ignore[call-arg]
     except RuntimeError as error:
         if not isinstance(error.__cause__, ValidationError):
             raise _unanswered(name, error) from None
@@ -196,7 +198,7 @@ def _unanswered(name: str, error: Exception) -> FacenetError:
 
 def _reasons(error: ValidationError) -> str:
     problems = [
-        (".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, "))
-        for found in error.errors(include_input=False, include_url=False)
+        (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, "))
+        for problem in error.errors(include_input=False, include_url=False)
     ]
-    return "; ".join(f"{field}: {said}" if field else said for field, said in problems)
+    return "; ".join(f"{field}: {text}" if field else text for field, text in problems)
