@@ -35,8 +35,9 @@ def run(root: str, shards: int, seed: int) -> tuple[str, float]:
     from prefect.task_runners import ThreadPoolTaskRunner
 
     from facenet_core import storage
+    from facenet_core.alignment.stage import ShardSummary
     from facenet_core.config import ClusterConfig
-    from tasks.dask.cluster import Cluster, cluster
+    from tasks.dask.cluster import DaskCluster, dask_cluster
     from tasks.prefect.caching import REMEMBERED, shard_key
     from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
     from tasks.prefect.shards import run_shards, shard_name
@@ -48,24 +49,19 @@ def run(root: str, shards: int, seed: int) -> tuple[str, float]:
         **REMEMBERED,
         **SHARD_RETRIES,
     )
-    def idle_shard(plan: storage.Plan, number: int, count: int, cluster: Cluster) -> int:
-        return cluster.call(nothing, number)
+    def idle_shard(
+        plan: storage.Plan, number: int, count: int, workers: DaskCluster
+    ) -> ShardSummary:
+        workers.call(nothing, number)
+        return ShardSummary(number, images=0, faces=0, rejected={}, parts=())
 
     @flow(name="idle", task_runner=ThreadPoolTaskRunner(max_workers=32))
     def idle() -> tuple[str, float]:
         plan = storage.plan_stage(root, "align", "idle", {"seed": seed}, [], 1)
-        with cluster(ClusterConfig(workers=WORKERS)) as workers:
+        with dask_cluster(ClusterConfig(workers=WORKERS)) as workers:
             workers.call(nothing, 0)  # the workers' start is no shard's cost
             started = time.perf_counter()
-            run_shards(
-                plan,
-                root,
-                idle_shard,
-                lambda number: {"plan": plan, "cluster": workers},
-                shards,
-                lambda result: (),
-                lambda result: None,
-            )
+            run_shards(plan, root, idle_shard, [{"workers": workers}] * shards)
             seconds = time.perf_counter() - started
         return str(flow_run.id), seconds
 

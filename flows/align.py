@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -14,7 +15,7 @@ from facenet_core.housekeeping.promotion import resolve
 from facenet_core.storage import Artifact, Plan
 from flows.ingest import ingest
 from tasks.align import align_shard, export_crops, show_outcome
-from tasks.dask.cluster import cluster
+from tasks.dask.cluster import dask_cluster
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
@@ -69,30 +70,23 @@ def _align_shards(
 ) -> StageSummary:
     storage.check_writable(root)
     raw_parts = raw.part_uris("images")
-    done = faces = rejects = 0
-    with cluster(where) as workers, progress("align", raw.counts["images"]) as report:
+    done = Counter[str]()
+    with dask_cluster(where) as workers, progress("align", raw.counts["images"]) as report:
         workers.start()
         started = time.monotonic()
 
         def advance(shard: core.ShardSummary) -> None:
-            nonlocal done, faces, rejects
-            done += shard.images
-            faces += shard.faces
-            rejects += sum(shard.rejected.values())
-            rate = done / max(time.monotonic() - started, 1e-6)
-            report(done, text=f"{rate:.0f}/s, {faces} faces, {rejects} rejects")
+            done.update(images=shard.images, faces=shard.faces)
+            done.update(rejects=sum(shard.rejected.values()))
+            rate = done["images"] / max(time.monotonic() - started, 1e-6)
+            text = f"{rate:.0f}/s, {done['faces']} faces, {done['rejects']} rejects"
+            report(done["images"], text=text)
 
-        given = {"plan": plan, "config": config, "cluster": workers}
-        shards = run_shards(
-            plan,
-            root,
-            align_shard,
-            lambda number: {**given, "raw_part": raw_parts[number]},
-            len(raw_parts),
-            lambda shard: shard.parts,
-            advance,
-        )
-    summary = StageSummary.of(plan, core.finish(plan, raw, shards, run.record()), run)
+        shards = [
+            {"raw_part": raw_part, "config": config, "workers": workers} for raw_part in raw_parts
+        ]
+        summaries = run_shards(plan, root, align_shard, shards, advance)
+    summary = StageSummary.of(plan, core.finish(plan, raw, summaries, run.record()), run)
     show_summary(summary, f"align {plan.name}")
     show_outcome(summary, plan.name)
     return summary

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from facenet_core import storage
 from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig, Uri
 from facenet_core.datasets import stage as core
 from facenet_core.datasets.fetch.partial_file import Stored, remove
-from tasks.dask.cluster import cluster
+from tasks.dask.cluster import dask_cluster
 from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
@@ -44,10 +46,10 @@ def ingest(
     storage.check_writable(root)
     files = _fetch(root, config)
     plan = core.plan_ingest(root, config)
-    if found := already_made(plan, run):
-        core.check_accepted(plan.inputs[0].uri, found.counts, config)
-        core.warn_of_skipped(plan, found.counts)
-        return found
+    if summary := already_made(plan, run):
+        core.check_accepted(plan.inputs[0].uri, summary.counts, config)
+        core.warn_of_skipped(plan, summary.counts)
+        return summary
     if config.source == SYNTHETIC:
         outcome = _draw(plan, root, where)
     else:
@@ -64,13 +66,13 @@ def ingest(
 
 def _fetch(root: str, config: IngestConfig) -> list[Stored]:
     """Download what the source consists of, all files at the same time."""
-    wanted = () if config.source == SYNTHETIC else core.locate(root, config).files
-    if not wanted:
+    files = () if config.source == SYNTHETIC else core.locate(root, config).files
+    if not files:
         return []
     with progress("fetch", None, "MB") as report:
         transfers = Transfers(report)
         try:
-            futures = [fetch_file.submit(file, transfers) for file in wanted]
+            futures = [fetch_file.submit(file, transfers) for file in files]
             return [future.result() for future in futures]
         finally:
             transfers.stop()
@@ -78,21 +80,12 @@ def _fetch(root: str, config: IngestConfig) -> list[Stored]:
 
 def _draw(plan: storage.Plan, root: str, where: ClusterConfig) -> storage.Outcome:
     total = plan.config["identities"] * plan.config["images_per_identity"]
-    done = 0
-    with cluster(where) as workers, progress("ingest", total) as report:
+    drawn = Counter[str]()
+    with dask_cluster(where) as workers, progress("ingest", total) as report:
 
         def advance(part: storage.Part) -> None:
-            nonlocal done
-            done += part.rows
-            report(done)
+            drawn.update(images=part.rows)
+            report(drawn["images"])
 
-        parts = run_shards(
-            plan,
-            root,
-            draw_shard,
-            lambda number: {"plan": plan, "cluster": workers},
-            plan.config["shards"],
-            lambda part: [part],
-            advance,
-        )
-        return core.drawn(plan, parts)
+        shards = [{"workers": workers} for _ in range(plan.config["shards"])]
+        return core.drawn(plan, run_shards(plan, root, draw_shard, shards, advance))

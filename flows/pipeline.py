@@ -12,7 +12,7 @@ from flows.align import align
 from flows.ingest import ingest
 from flows.train import train
 from flows.validate import validate
-from tasks.dask.cluster import cluster
+from tasks.dask.cluster import dask_cluster
 from tasks.prefect import names
 from tasks.prefect.credentials import open_root
 from tasks.prefect.recorded import flow
@@ -31,27 +31,28 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
     root = open_root(config.storage, config.storage_credentials)
     storage.check_writable(root)
 
-    with cluster(config.cluster):
+    with dask_cluster(config.cluster):
         raw = ingest(config.ingest, root, config.cluster)
-        held_raw = ingest(holdout.ingest, root, config.cluster)
+        holdout_raw = ingest(holdout.ingest, root, config.cluster)
         crops = align(raw.uri, config.align, root, config.cluster)
-        held_crops = align(held_raw.uri, holdout.align or config.align, root, config.cluster)
-    check_pairs(held_crops.uri, config.validation)  # now, not after hours of training
+        holdout_align = holdout.align or config.align
+        holdout_crops = align(holdout_raw.uri, holdout_align, root, config.cluster)
+    check_pairs(holdout_crops.uri, config.validation)  # now, not after hours of training
     model = train(crops.uri, config.train, root)
-    report = validate(held_crops.uri, model.uri, config.validation, root)
+    report = validate(holdout_crops.uri, model.uri, config.validation, root)
     return PipelineSummary(
         raw=raw,
         crops=crops,
-        holdout_raw=held_raw,
-        holdout_crops=held_crops,
+        holdout_raw=holdout_raw,
+        holdout_crops=holdout_crops,
         model=model,
         report=report,
     )
 
 
 if __name__ == "__main__":
+    import runpy
     import sys
 
-    from flows.cli.main import main
-
-    sys.exit(main(["run", *sys.argv[1:]]))
+    sys.argv.insert(1, "run")
+    runpy.run_module("flows.cli", run_name="__main__")  # by name: flows do not import flows.cli

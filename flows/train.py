@@ -37,8 +37,8 @@ def train(
     crops = storage.absolute(resolve(root, crops, "align"))
     config = _resolved(config, root, run)
     plan = core.plan_train(root, crops, config)
-    if found := already_made(plan, run):
-        return found
+    if summary := already_made(plan, run):
+        return summary
     storage.check_writable(root)
     outcome = train_model(plan, config, run.id)
     summary = StageSummary.of(plan, core.finish(plan, outcome, run.record()), run)
@@ -48,13 +48,13 @@ def train(
 
 
 def _resolved(config: TrainConfig, root: str, run: Run) -> TrainConfig:
-    """The configuration with the artifacts that it names as URIs; models from elsewhere become
-    some."""
-    found: dict[str, str] = {}
+    """The configuration with references to artifacts replaced by their URIs; models from elsewhere
+    are imported."""
+    uris: dict[str, str] = {}
     for field, stage in (("resume", "train"), ("lfw_dir", "align")):
         if (reference := getattr(config, field)) is not None:
-            found[field] = storage.absolute(resolve(root, reference, stage))
+            uris[field] = storage.absolute(resolve(root, reference, stage))
     for field in ("pretrained_model", "filter_model"):
         if (reference := getattr(config, field)) is not None:
-            found[field] = bring_in(root, resolve(root, reference, "train"), run.record())
-    return config.model_copy(update=found)
+            uris[field] = bring_in(root, resolve(root, reference, "train"), run.record())
+    return config.model_copy(update=uris)

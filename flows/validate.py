@@ -69,9 +69,10 @@ def compare(
     run = Run()
     root = open_root(root, storage_credentials)
     alone = config.model_copy(update={"name": None})
-    reports = [validate(crops, model, alone, root).uri for model in (model_a, model_b)]
-    plan = compare_reports.plan_compare(root, *reports, config)
-    if (summary := already_made(plan, run)) is not None:
+    report_a = validate(crops, model_a, alone, root)
+    report_b = validate(crops, model_b, alone, root)
+    plan = compare_reports.plan_compare(root, report_a.uri, report_b.uri, config)
+    if summary := already_made(plan, run):
         return summary
     outcome = compare_models(plan, config)
     manifest = compare_reports.finish(plan, outcome, run.record())
@@ -81,9 +82,10 @@ def compare(
 def _crops_of(root: str, crops: str, run: Run) -> str:
     if not import_bin.is_set(crops):
         return storage.absolute(resolve(root, crops, "align"))
-    plan = import_bin.plan_import(root, storage.absolute(crops))
+    uri = storage.absolute(crops)
+    plan = import_bin.plan_import(root, uri)
     if storage.finished(plan) is None:
-        import_set(plan, storage.absolute(crops), run.record())
+        import_set(plan, uri, run.record())
     return plan.uri
 
 

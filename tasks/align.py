@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
@@ -11,7 +13,7 @@ from facenet_core.alignment import samples
 from facenet_core.alignment import stage as core
 from facenet_core.config import AlignConfig
 from facenet_core.storage import Plan
-from tasks.dask.cluster import Cluster, WorkerLost
+from tasks.dask.cluster import DaskCluster, WorkerLost
 from tasks.prefect.artifacts import show_picture, show_table
 from tasks.prefect.caching import REMEMBERED, shard_key
 from tasks.prefect.progress import progress
@@ -29,25 +31,25 @@ from tasks.prefect.summary import StageSummary
     **SHARD_RETRIES,
 )
 def align_shard(
-    plan: Plan, raw_part: str, number: int, count: int, config: AlignConfig, cluster: Cluster
+    plan: Plan, raw_part: str, number: int, count: int, config: AlignConfig, workers: DaskCluster
 ) -> core.ShardSummary:
     """Detect and crop the faces of one raw shard on a Dask worker.
 
-    When that dies even at the last try, the images that it dies of are found and become rejects.
+    When the worker dies even at the last try, the images that kill it become rejects.
     """
-    shard = (plan, raw_part, number, config)
+    align = partial(workers.call, core.align_shard, plan, raw_part, number, config)
     try:
-        summary = cluster.call(core.align_shard, *shard, supervised=True)
+        summary = align(supervised=True)
     except WorkerLost:
         if not _last_try():
             raise
         get_run_logger().warning(
             "Looking for the images that kill or hang the process; they become rejects"
         )
-        summary = cluster.call(core.align_shard, *shard, supervised=True, isolate=True)
+        summary = align(supervised=True, isolate=True)
     rejects = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
-    told = (raw_part, summary.images, summary.faces, rejects or "none")
-    get_run_logger().info("%s: %d images, %d faces, rejects: %s", *told)
+    numbers = (summary.images, summary.faces, rejects or "none")
+    get_run_logger().info("%s: %d images, %d faces, rejects: %s", raw_part, *numbers)
     return summary
 
 

@@ -15,7 +15,7 @@ from facenet_core.datasets.fetch.partial_file import Stored
 from facenet_core.errors import FacenetError
 from facenet_core.progress import Progress
 from facenet_core.storage import Outcome, Part, Plan
-from tasks.dask.cluster import Cluster
+from tasks.dask.cluster import DaskCluster
 from tasks.prefect.caching import REMEMBERED, shard_key
 from tasks.prefect.progress import Report, progress
 from tasks.prefect.recorded import task
@@ -33,14 +33,14 @@ _SECONDS_BETWEEN = 0.2  # two reports; more only cost time
     **REMEMBERED,
     **SHARD_RETRIES,
 )
-def draw_shard(plan: Plan, number: int, count: int, cluster: Cluster) -> Part:
+def draw_shard(plan: Plan, number: int, count: int, workers: DaskCluster) -> Part:
     """Draw one shard of synthetic faces on a Dask worker."""
-    return cluster.call(core.draw_shard, plan, number)
+    return workers.call(core.draw_shard, plan, number)
 
 
 @task(task_run_name="fetch {wanted.uri}", cache_policy=NO_CACHE)
 def fetch_file(wanted: Wanted, transfers: Transfers) -> Stored:
-    """Have one file in storage; it resumes and retries by itself."""
+    """Download one file to storage; it resumes and retries by itself."""
     return fetch(wanted, transfers.of(wanted), sleep=transfers.sleep)
 
 
@@ -60,7 +60,7 @@ class Transfers:
         self._done: dict[str, int] = {}
         self._totals: dict[str, int] = {}
         self._first: dict[str, int] = {}
-        self._started = self._shown = time.monotonic()
+        self._started = self._reported = time.monotonic()
         self._stopped = Event()
 
     def stop(self) -> None:
@@ -82,16 +82,16 @@ class Transfers:
                 self._first.setdefault(wanted.uri, done)
                 self._done[wanted.uri] = done
                 self._totals[wanted.uri] = total or done
-                self._show()
+                self._report_all()
 
         return report
 
-    def _show(self) -> None:
+    def _report_all(self) -> None:
         now = time.monotonic()
         done, total = sum(self._done.values()), sum(self._totals.values())
-        if now - self._shown < _SECONDS_BETWEEN and done < total:
+        if now - self._reported < _SECONDS_BETWEEN and done < total:
             return
-        self._shown = now
+        self._reported = now
         rate = (done - sum(self._first.values())) / max(now - self._started, 1e-3)
         self._report(done // _MB, -(-total // _MB), f"{rate / _MB:.1f} MB/s")
 
@@ -105,13 +105,13 @@ class Transfers:
 )
 def stream_source(root: str, plan: Plan, config: IngestConfig) -> Outcome:
     """Write the raw shards of a folder or archive in one pass."""
-    shown = started = time.monotonic()
+    reported = started = time.monotonic()
     with progress("ingest", None) as report:
 
         def now_and_then(done: int, total: int | None, /) -> None:
-            nonlocal shown
-            if (now := time.monotonic()) - shown >= _SECONDS_BETWEEN:
-                shown = now
+            nonlocal reported
+            if (now := time.monotonic()) - reported >= _SECONDS_BETWEEN:
+                reported = now
                 report(done, total, f"{done / (now - started):,.0f}/s")
 
         return core.stream(root, plan, config, now_and_then)

@@ -1,4 +1,4 @@
-"""Dask: the only place that hands work to a cluster."""
+"""The Dask cluster: the only place that hands work to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from threading import RLock
@@ -36,10 +36,10 @@ class ClusterClosed(FacenetError):
 
 
 class UnfitWorker(FacenetError):
-    """The cluster has no workers, or such as this work must not run on."""
+    """The cluster has no workers that may run this job."""
 
 
-class Cluster:
+class DaskCluster:
     """A Dask cluster that starts when the first piece of work is handed to it."""
 
     def __init__(self, config: ClusterConfig) -> None:
@@ -51,7 +51,7 @@ class Cluster:
         self._closed = False
 
     def start(self) -> None:
-        """Start now and wait for the first worker, so that what is wrong is said once.
+        """Start now and wait for the first worker, so that errors are reported once.
 
         Raises:
             ConfigError: there is no such cluster class.
@@ -61,7 +61,7 @@ class Cluster:
         _, probe = self._connected()
         self._wait_for_workers(probe)
 
-    def call(self, function: Callable[..., Result], /, *args: Any, **options: Any) -> Result:
+    def call(self, function: Callable[..., Result], /, *args: Any, **keywords: Any) -> Result:
         """Run a function on a worker and wait for what it returns.
 
         Raises:
@@ -74,7 +74,7 @@ class Cluster:
         client, probe = self._connected()
         try:
             self._wait_for_workers(probe)
-            return client.submit(_run, function, *args, pure=False, **options).result()
+            return client.submit(_run, function, args, keywords, pure=False).result()
         except KilledWorker as error:
             raise WorkerLost(
                 f"the worker process that ran {function.__name__} died: killed, out of memory, "
@@ -92,14 +92,14 @@ class Cluster:
             if self._client is None:
                 self._client = start.start(self._config)
                 if self._client.cluster is None:
-                    _look_at_scheduler(self._client)
+                    _warn_of_failures_setting(self._client)
             if self._probe is None or self._probe.status not in ("pending", "finished"):
                 self._probe = _submit_probe(self._client)  # its worker may have died of something
                 self._deadline = time.monotonic() + self._config.worker_timeout
             return self._client, self._probe
 
     def _wait_for_workers(self, probe: Future) -> None:
-        """Until there is one; a shard would wait for it without end."""
+        """Wait until there is one; a shard would wait for it forever."""
         from distributed import TimeoutError as NoWorker
 
         try:
@@ -142,17 +142,17 @@ class Cluster:
             cluster.close(timeout=10)
 
 
-_open: Cluster | None = None
+_open: DaskCluster | None = None
 
 
 @contextmanager
-def cluster(config: ClusterConfig) -> Iterator[Cluster]:
-    """The cluster of this process. Inside another such block it is that block's cluster."""
+def dask_cluster(config: ClusterConfig) -> Iterator[DaskCluster]:
+    """The Dask cluster of this process; a block inside another one gets that one's cluster."""
     global _open
     if _open is not None:
         yield _open
         return
-    _open = Cluster(config)
+    _open = DaskCluster(config)
     try:
         yield _open
     finally:
@@ -160,14 +160,16 @@ def cluster(config: ClusterConfig) -> Iterator[Cluster]:
         _open = None
 
 
-def _run(function: Callable[..., Result], /, *args: Any, **options: Any) -> Result:
-    """On a worker: run the function, provided that it has the process to itself."""
+def _run(
+    function: Callable[..., Result], args: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> Result:
+    """On a worker: run the function, if nothing else runs in its process."""
     from distributed import get_worker
 
     worker = get_worker()
     if worker.state.nthreads != 1:
         raise UnfitWorker(f"{worker.address}: {_too_many_threads(worker.state.nthreads)}")
-    return function(*args, **options)
+    return function(*args, **keywords)
 
 
 def _too_many_threads(threads: int) -> str:
@@ -178,10 +180,10 @@ def _too_many_threads(threads: int) -> str:
 
 
 def _submit_probe(client: Client) -> Future:
-    """Who works there, as soon as somebody does: versions of packages, host, process, threads."""
+    """Ask the first worker for its versions of packages, host, process, and threads."""
     packages = list(storage.made_by())
 
-    # A function of this function's goes to the workers by value, whatever they have installed.
+    # A function that a function defines goes to the workers by value, whatever they have installed.
     def probe() -> tuple[dict[str, str], str, int, int]:
         from distributed import get_worker
 
@@ -197,7 +199,7 @@ def _submit_probe(client: Client) -> Future:
     return client.submit(probe, pure=False, priority=1)
 
 
-def _look_at_scheduler(client: Client) -> None:
+def _warn_of_failures_setting(client: Client) -> None:
     """Warn of the one setting that only a scheduler's own configuration can change."""
 
     def allowed_failures(dask_scheduler: Any) -> int:

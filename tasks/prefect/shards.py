@@ -1,9 +1,9 @@
-"""All shards of a stage: submitted, waited for whatever becomes of each, and checked."""
+"""Runs all shards of a stage as tasks, waits for every one, and checks what they wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from prefect import Task, get_run_logger
 from prefect.client.orchestration import get_client
@@ -15,10 +15,18 @@ from facenet_core.errors import FacenetError
 from facenet_core.storage import Part, Plan
 from tasks.prefect.caching import result_storage
 
-Result = TypeVar("Result")
-
 _NAMED = 20  # failed shards that the message of a run spells out
 _REASON = 400  # characters of one reason in it; the shard's own state and log have all
+
+
+class HasParts(Protocol):
+    """The result of a shard's task that wrote several files."""
+
+    @property
+    def parts(self) -> Sequence[Part]: ...
+
+
+Result = TypeVar("Result", bound=Part | HasParts)
 
 
 class ShardsFailed(FacenetError):
@@ -38,20 +46,16 @@ def run_shards(
     plan: Plan,
     root: str,
     task: Task[..., Result],
-    parameters: Callable[[int], Mapping[str, Any]],
-    count: int,
-    parts: Callable[[Result], Iterable[Part]],
-    finished: Callable[[Result], None],
+    shards: Sequence[Mapping[str, Any]],
+    finished: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
     """Run a task for each shard; returns the results in order, once every shard has ended.
 
     Args:
         plan: what the stage makes.
         root: storage root, where Prefect remembers the shards.
-        task: with the parameters `number` (from 0), `count` and those of `parameters`.
-        parameters: the parameters of the shard with this number.
-        count: how many shards there are.
-        parts: the files that a result tells of.
+        task: with the parameters `plan`, `number` (from 0), `count` and those of its shard.
+        shards: what else the task is called with, for each shard.
         finished: called with each result as it comes, for progress.
 
     Raises:
@@ -60,12 +64,14 @@ def run_shards(
     task = task.with_options(result_storage=result_storage(root))
 
     def submit(numbers: Iterable[int], task: Task[..., Result]) -> dict[int, PrefectFuture[Result]]:
-        return {n: task.submit(number=n, count=count, **parameters(n)) for n in numbers}
+        return {
+            n: task.submit(plan=plan, number=n, count=len(shards), **shards[n]) for n in numbers
+        }
 
-    futures = submit(range(count), task)
+    futures = submit(range(len(shards)), task)
     results = _gather(plan.stage, futures, finished)
-    remembered = [n for n, future in futures.items() if future.state.name == "Cached"]
-    lost = _lost(plan, {n: parts(results[n]) for n in remembered})
+    cached = [n for n, future in futures.items() if future.state.name == "Cached"]
+    lost = _lost(plan, {n: _parts(results[n]) for n in cached})
     if lost:
         get_run_logger().warning(
             "The parts of %d shards were done before and are gone or cut; they are remade: %s",
@@ -74,16 +80,21 @@ def run_shards(
         )
         again = submit(lost, task.with_options(refresh_cache=True))
         results |= _gather(plan.stage, again, lambda result: None)
-    return [results[number] for number in range(count)]
+    return [results[number] for number in range(len(shards))]
 
 
-def _lost(plan: Plan, remembered: Mapping[int, Iterable[Part]]) -> list[int]:
+def _parts(result: Part | HasParts) -> Sequence[Part]:
+    """The files that a shard's task wrote."""
+    return [result] if isinstance(result, Part) else result.parts
+
+
+def _lost(plan: Plan, cached: Mapping[int, Sequence[Part]]) -> list[int]:
     """Numbers of the shards that Prefect remembers and storage does not have."""
-    if not remembered:
+    if not cached:
         return []
-    every = {part.name: number for number, parts in remembered.items() for part in parts}
-    wrong = storage.wrong_parts(plan.uri, [p for parts in remembered.values() for p in parts])
-    return sorted({every[name] for name in wrong})
+    numbers = {part.name: number for number, parts in cached.items() for part in parts}
+    wrong = storage.wrong_parts(plan.uri, [part for parts in cached.values() for part in parts])
+    return sorted({numbers[name] for name in wrong})
 
 
 def _gather(
@@ -117,11 +128,11 @@ def _message(stage: str, failures: Mapping[int, str], count: int) -> str:
         lines.append(f"- and shards {others}")
     return (
         f"{stage}: {len(failures)} of {count} shards failed; the others are done and stay done. "
-        f"To do only the failed ones, {_how_to_retry()}.\n" + "\n".join(lines)
+        f"To do only the failed ones, {_retry_advice()}.\n" + "\n".join(lines)
     )
 
 
-def _how_to_retry() -> str:
+def _retry_advice() -> str:
     """The command or button that does the failed shards again."""
     root_run = flow_run.root_flow_run_id
     with get_client(sync_client=True) as client:

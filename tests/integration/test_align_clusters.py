@@ -18,7 +18,7 @@ from facenet_core import storage
 from facenet_core.alignment import stage
 from facenet_core.config import AlignConfig, ClusterConfig, PipelineConfig, build
 from facenet_core.errors import ConfigError, FacenetError
-from tasks.dask.cluster import Cluster, UnfitWorker, WorkerLost
+from tasks.dask.cluster import DaskCluster, UnfitWorker, WorkerLost
 
 ONE_THREAD = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
 
@@ -71,7 +71,7 @@ def test_a_scheduler_and_worker_over_tcp_make_the_same_crops_as_local_workers(
     config = AlignConfig(image_size=72, margin=16)
     source = storage.open_artifact(raw, "ingest")
     plan = stage.plan_align(str(tmp_path / "store"), source, config)
-    with closing(Cluster(ClusterConfig(dask_address=worker))) as cluster:
+    with closing(DaskCluster(ClusterConfig(dask_address=worker))) as cluster:
         made = [
             cluster.call(stage.align_shard, plan, part, number, config, supervised=True)
             for number, part in enumerate(source.part_uris("images"))
@@ -88,7 +88,7 @@ def test_a_scheduler_and_worker_over_tcp_make_the_same_crops_as_local_workers(
 
 def test_a_scheduler_without_workers_is_given_up(scheduler: str) -> None:
     config = ClusterConfig(dask_address=scheduler, worker_timeout=0.5)
-    with closing(Cluster(config)) as cluster:
+    with closing(DaskCluster(config)) as cluster:
         for _ in range(2):  # the second shard does not wait as long again
             with pytest.raises(UnfitWorker, match=f"{scheduler}: no worker came within 0 s"):
                 cluster.call(os.getpid)
@@ -96,7 +96,7 @@ def test_a_scheduler_without_workers_is_given_up(scheduler: str) -> None:
 
 @pytest.mark.parametrize("size", [{"workers": 2}, {"adapt": (1, 2)}])
 def test_a_cluster_class_by_name(size: dict[str, Any]) -> None:
-    with closing(Cluster(named("distributed.LocalCluster", ONE_THREAD, **size))) as cluster:
+    with closing(DaskCluster(named("distributed.LocalCluster", ONE_THREAD, **size))) as cluster:
         assert cluster.call(os.getpid) != os.getpid()
         with pytest.raises(WorkerLost):
             cluster.call(os.abort)
@@ -118,7 +118,7 @@ def test_workers_that_a_bad_photograph_would_take_others_down_with_are_refused(
 ) -> None:
     config = named("distributed.LocalCluster", ONE_THREAD | options)
     with (
-        closing(Cluster(config)) as cluster,
+        closing(DaskCluster(config)) as cluster,
         pytest.raises(UnfitWorker, match=message),
     ):
         cluster.call(os.getpid)
@@ -136,7 +136,7 @@ def test_a_cluster_that_cannot_be_started_says_why(
     name: str, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with (
-        closing(Cluster(named(name, options))) as cluster,
+        closing(DaskCluster(named(name, options))) as cluster,
         pytest.raises(error, match=message),
     ):
         cluster.call(os.getpid)
