@@ -1,4 +1,4 @@
-# The front door: `make help` lists the doors. The work is in Python; see README.md for it without make.
+# Common tasks; run `make help`. Each is a command that README.md also gives without make.
 PYTHON ?= python3
 EXTRA ?= cpu
 VENV := .venv

@@ -1,6 +1,27 @@
 """From face photographs to a validated face-embedding model.
 
-Knows nothing of Prefect or Dask: every function can be called from a notebook.
+Knows nothing of Prefect or Dask: every function can be called from a notebook. The rooms, of which
+tests/test_house.py says who imports whom:
+
+    datasets          sources of photographs, downloads, pairs; the stage `ingest`
+    synthetic_faces   drawn faces, a source that needs no data
+    alignment         MTCNN, crops; the stage `align`
+    models            networks, and models in and out of files of other programs
+    training          losses, schedules, checkpoints; the stage `train`
+    evaluation        the LFW protocol and its report; the stage `validate`
+    recognition       a trained model on photographs: compare, classify, cluster, embed
+    housekeeping      what a storage root holds: lists, checks, removal, promotion
+    privacy           secrets in URLs, and people who are to be forgotten
+
+    config            configuration: one model a stage
+    storage           artifacts: plan, manifest, parts, on disks and in buckets
+    imaging           decoding, contact sheets
+    text              texts for people and from them
+    errors            the errors whose messages people read
+    progress          how work reports how far it is
+    cache             the user's cache folder
+    runtime           tricks for the whole process
+    child_process     programs that run beside this one
 """
 
 from typing import Any

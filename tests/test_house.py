@@ -16,19 +16,64 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 OURS = ("flows", "tasks", "facenet_core")
-FORBIDDEN = {
-    "facenet_core": {"prefect", "dask", "distributed", "tasks", "flows"},
-    "tasks": {"flows"},
+# Rooms that the stages stand on, and what each imports of the others. A module's room is the
+# longest name here that its own begins with.
+FOUNDATION = {
+    "facenet_core.privacy.url_secrets": {"errors"},  # whose messages have no secrets
+    "facenet_core.errors": {"privacy.url_secrets"},
+    "facenet_core.text": {"errors"},
+    "facenet_core.progress": set(),
+    "facenet_core.cache": set(),
+    "facenet_core.runtime": {"errors"},
+    "facenet_core.child_process": {"errors"},
+    "facenet_core.config": {"errors", "privacy.url_secrets", "text"},
+    "facenet_core.storage": {"errors", "privacy.url_secrets", "text"},
+    "facenet_core.imaging": {"errors", "storage", "text"},
+    "facenet_core.privacy.deny_list": {"cache", "errors", "storage", "text"},
 }
-# Stage packages of facenet_core know one another only so far.
-MAY_USE = {
-    "datasets": set(),
-    "alignment": set(),
-    "models": set(),
-    "evaluation": {"models", "datasets", "alignment"},
-    "training": {"models", "evaluation"},
-    "recognition": {"datasets", "alignment", "models", "evaluation"},
+# All other rooms of the library may use the foundation, and of one another what is said here.
+ROOMS = {
+    "facenet_core": {"recognition"},  # FaceEmbedder
+    "facenet_core.synthetic_faces": set(),
+    "facenet_core.datasets": {"synthetic_faces"},
+    "facenet_core.alignment": set(),
+    "facenet_core.models": set(),
+    "facenet_core.evaluation": {"models", "datasets", "alignment", "housekeeping.promotion"},
+    "facenet_core.training": {"models", "evaluation"},
+    "facenet_core.recognition": {"datasets", "alignment", "models", "evaluation"},
+    "facenet_core.housekeeping.promotion": set(),
+    "facenet_core.housekeeping": {"housekeeping.promotion", "training"},
+    "facenet_core.privacy": {"datasets", "housekeeping"},
 }
+# Prefect, Dask and the command line may use the whole library, and of ours beside it what is said.
+ABOVE = {
+    "tasks.prefect": set(),
+    "tasks.dask": {"tasks.prefect"},
+    "tasks": {"tasks.prefect", "tasks.dask"},
+    "flows": {"tasks", "tasks.prefect", "tasks.dask"},
+    "flows.cli": {"flows", "tasks.prefect"},
+}
+LIBRARY = (*FOUNDATION, *ROOMS)
+ALLOWED = {
+    **{room: {f"facenet_core.{name}" for name in names} for room, names in FOUNDATION.items()},
+    **{
+        room: {*FOUNDATION, *(f"facenet_core.{name}" for name in names)}
+        for room, names in ROOMS.items()
+    },
+    **{room: {*LIBRARY, *names} for room, names in ABOVE.items()},
+}
+# What no module of the library imports: it runs without Prefect and Dask.
+FOREIGN = {"prefect", "dask", "distributed"}
+
+
+def room_of(module: str) -> str | None:
+    """The room that a dotted name lies in; None for what is not ours."""
+    rooms = [room for room in ALLOWED if f"{module}.".startswith(f"{room}.")]
+    return max(rooms, key=len, default=None)
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
 
 
 def modules(package: str) -> list[Path]:
@@ -46,19 +91,52 @@ def imported(file: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("package", FORBIDDEN)
-def test_imports_run_from_flows_to_tasks_to_the_library(package: str) -> None:
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    files = [file for package in OURS for file in modules(package)]
+    mine = [file for file in files if room_of(module_name(file)) == room]
+    assert mine, f"{room}: no such room any more"
+    for file in mine:
+        names = imported(file)
+        whole = {n for n in names if not any(other.startswith(f"{n}.") for other in names)}
+        rooms = {room_of(name) for name in whole} - {None, room, "facenet_core"}
+        assert rooms <= ALLOWED[room], f"{file}: {rooms - ALLOWED[room]}"
+        if room in LIBRARY:
+            assert not {name.split(".")[0] for name in names} & FOREIGN, file
+
+
+def test_every_room_of_the_library_is_named_here_and_in_its_map() -> None:
+    folder = REPOSITORY / "facenet_core"
+    names = {path.parent.name for path in folder.glob("*/__init__.py")}
+    names |= {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    roomless = {name for name in names if room_of(f"facenet_core.{name}") == "facenet_core"}
+    assert roomless == set()
+    documented = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert {name for name in names if not re.search(rf"^ +{name}\b", documented, re.M)} == set()
+
+
+@pytest.mark.parametrize("package", [*OURS, "benchmarks"])
+def test_nothing_that_is_installed_imports_what_only_tests_use(package: str) -> None:
     for file in modules(package):
         tops = {name.split(".")[0] for name in imported(file)}
-        assert not tops & FORBIDDEN[package], file
+        assert not tops & {"tests", "qa"}, file
 
 
-@pytest.mark.parametrize("package", MAY_USE)
-def test_stage_packages_keep_to_themselves(package: str) -> None:
-    others = set(MAY_USE) - {package} - MAY_USE[package]
-    for file in modules(f"facenet_core/{package}"):
-        used = {n.split(".")[1] for n in imported(file) if n.startswith("facenet_core.")}
-        assert not used & others, file
+def test_programs_beside_the_packages_import_what_exists() -> None:
+    """The fault runs, fuzzing and benchmarks import much of it only when they have started."""
+    for file in [
+        file for folder in ("qa", "benchmarks", "deployments") for file in modules(folder)
+    ]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.ImportFrom) or room_of(node.module or "") is None:
+                continue
+            base = REPOSITORY / str(node.module).replace(".", "/")
+            sources = [f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()]
+            assert sources, f"{file}: {node.module}"
+            for alias in node.names:
+                submodule = (base / f"{alias.name}.py").is_file() or (base / alias.name).is_dir()
+                named = re.search(rf"\b{alias.name}\b", sources[0].read_text())
+                assert submodule or named, f"{file}: {node.module}.{alias.name}"
 
 
 def test_help_loads_neither_tensorflow_nor_prefect_nor_dask() -> None:
