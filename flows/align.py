@@ -66,12 +66,12 @@ def align(
 
 
 def _align_shards(
-    plan: Plan, raw: Artifact, root: str, config: AlignConfig, where: ClusterConfig, run: Run
+    plan: Plan, raw: Artifact, root: str, config: AlignConfig, cluster: ClusterConfig, run: Run
 ) -> StageSummary:
     storage.check_writable(root)
     raw_parts = raw.part_uris("images")
     done = Counter[str]()
-    with dask_cluster(where) as workers, progress("align", raw.counts["images"]) as report:
+    with dask_cluster(cluster) as workers, progress("align", raw.counts["images"]) as report:
         workers.start()
         started = time.monotonic()
 

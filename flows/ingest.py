@@ -78,10 +78,10 @@ def _fetch(root: str, config: IngestConfig) -> list[Stored]:
             transfers.stop()
 
 
-def _draw(plan: storage.Plan, root: str, where: ClusterConfig) -> storage.Outcome:
+def _draw(plan: storage.Plan, root: str, cluster: ClusterConfig) -> storage.Outcome:
     total = plan.config["identities"] * plan.config["images_per_identity"]
     drawn = Counter[str]()
-    with dask_cluster(where) as workers, progress("ingest", total) as report:
+    with dask_cluster(cluster) as workers, progress("ingest", total) as report:
 
         def advance(part: storage.Part) -> None:
             drawn.update(images=part.rows)

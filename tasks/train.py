@@ -45,18 +45,18 @@ def show_curves(plan: Plan) -> None:
     }
     for title, plot in plots.training_plots(history, curves):
         title = f"train {plan.name} {title.lower()}"
-        show_png(plots.to_png(plot.figure), title, f"All figures by epoch: `{uri}`")
+        show_png(plots.to_png(plot.figure), title, f"All metrics by epoch: `{uri}`")
 
 
 def describe(step: core.Step) -> str:
-    """One line of figures behind the progress bar."""
-    figures = [f"epoch {step.epoch}/{step.epochs}"]
+    """The metrics of a step as one line, behind the progress bar."""
+    metrics = [f"epoch {step.epoch}/{step.epochs}"]
     if step.loss is not None:
-        figures.append(f"loss {step.loss:.2f}")
+        metrics.append(f"loss {step.loss:.2f}")
     if step.accuracy is not None:
-        figures.append(f"accuracy {step.accuracy:.2f}")
+        metrics.append(f"accuracy {step.accuracy:.2f}")
     if step.lfw_accuracy is not None:
-        figures.append(f"on pairs {step.lfw_accuracy:.3f}")
+        metrics.append(f"on pairs {step.lfw_accuracy:.3f}")
     if step.images_per_second is not None:
-        figures.insert(1, f"{step.images_per_second:.0f} images/s")
-    return ", ".join(figures)
+        metrics.insert(1, f"{step.images_per_second:.0f} images/s")
+    return ", ".join(metrics)

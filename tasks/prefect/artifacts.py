@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a stage: figures and where things lie, tables, small pictures."""
+"""What the Prefect UI shows of a stage: metrics, URIs, tables, small pictures."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _METRICS = {
 
 
 def show_summary(summary: StageSummary, title: str, notes: Sequence[str] = ()) -> None:
-    """A markdown artifact with the numbers of a stage and where its output lies."""
-    figures = [(_label(name), f"{count:,}") for name, count in summary.counts.items()]
-    figures += [
+    """A markdown artifact with the metrics of a stage and the URI of its artifact."""
+    metrics = [(_label(name), f"{count:,}") for name, count in summary.counts.items()]
+    metrics += [
         (label, f"{value:.4f}")
         for name, label in _METRICS.items()
         if isinstance(value := summary.metrics.get(name), int | float)
     ]
-    rows = [f"| {name} | {value} |" for name, value in figures]
+    rows = [f"| {name} | {value} |" for name, value in metrics]
     lines = [f"## {title}", "", *(f"* {note}" for note in notes), ""]
     lines += ["| | |", "|:--|--:|", *rows, f"| seconds | {summary.seconds:,.1f} |", ""]
     lines += [f"`{summary.uri}`"]

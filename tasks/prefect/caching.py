@@ -38,7 +38,7 @@ def result_storage(root: str) -> Path | RemoteFileSystem:
     folder = storage.join(storage.absolute(root), FOLDER)
     if storage.is_local(folder):
         return Path(folder)
-    # Else it would sit out silences of a minute, where storage asks again after half of that.
+    # Else it would wait a minute for a silent server, where storage asks again after half of that.
     block = RemoteFileSystem(basepath=folder, settings=storage.client_options(root))
     block.save(f"facenet-{hashlib.sha256(root.encode()).hexdigest()[:16]}", overwrite=True)
     return block

@@ -1,8 +1,8 @@
 """Credentials of object storage, kept by Prefect's server in a block and named by runs.
 
-A run that names a block gets what it holds as the standard AWS environment, before the first
-client is made: clients, local Dask workers and child processes all find it there, and there is no
-second way to them. Runs, records and fingerprints know the name at most, never what is in it.
+A run that names a block gets its values as the standard AWS environment, before the first client is
+made: clients, local Dask workers and child processes all read them there, and nowhere else. Runs,
+records and fingerprints hold the name of the block at most, never its values.
 
     prefect block register --module tasks.prefect.credentials      the form, in the UI under Blocks
     facenet credentials NAME                               the AWS_… of this shell, as a block
@@ -79,7 +79,7 @@ class StorageCredentials(Block):
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """What an environment holds; keys go before a profile, as for AWS clients.
+        """The credentials in an environment; keys take precedence over a profile, as for AWS.
 
         Raises:
             ConfigError: it holds neither.
@@ -98,7 +98,7 @@ class StorageCredentials(Block):
             raise ConfigError(f"the environment: {_reasons(error)}, as AWS_… variables") from None
 
     def environment(self) -> dict[str, str | None]:
-        """The variables of the environment to set, and those to take away (None)."""
+        """The variables of the environment to set, and those to remove (None)."""
         variables: dict[str, str | None] = dict.fromkeys(_ALIASES)
         variables |= {name: self._value(field) or None for field, name in _IDENTITY.items()}
         for field, names in _LOCATION.items():
@@ -136,7 +136,7 @@ def open_root(root: str | None, credentials: str | None) -> str:
 
 
 def use(name: str | None) -> None:
-    """Put what the named block holds into the environment. Raises as `open_root` does."""
+    """Set the variables of the named block in the environment. Raises as `open_root` does."""
     name = name or os.environ.get(NAME)
     if not name:
         return
@@ -155,7 +155,7 @@ def save(name: str, replace: bool) -> None:
     """Keep the credentials of this environment in a block of this name.
 
     Raises:
-        ConfigError: the environment holds none, the name can't be, or is taken.
+        ConfigError: the environment holds none, or the name is invalid or taken.
         FacenetError: the Prefect server does not answer.
     """
     if re.fullmatch("[a-z0-9-]+", name) is None:

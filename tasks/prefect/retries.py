@@ -15,6 +15,6 @@ SHARD_RETRIES: dict[str, Any] = {
 
 
 def retry_can_help(task: Any, task_run: Any, state: Any) -> bool:
-    """Prefect's `retry_condition_fn`: no for errors that say so of themselves."""
+    """Prefect's `retry_condition_fn`: false for errors that are marked as not retryable."""
     error = state.result(raise_on_failure=False)
     return not isinstance(error, FacenetError) or error.retryable

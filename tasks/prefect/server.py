@@ -1,8 +1,8 @@
-"""A temporary Prefect server of this process's own, for runs without a configured one.
+"""This process's own temporary Prefect server, for runs without a configured one.
 
-Prefect would start one itself, with the first client. It would use the database that the user's own
-server has, which the two, of different versions, migrate under each other's feet; it would import
-from the working folder; and where it dies, its words are lost. Hence this one.
+Prefect would start one itself, with the first client. It would use the database of the user's own
+server, which two servers of different versions would migrate against each other; it would import
+from the working folder; and if it dies, its last messages are lost. Hence this one.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def start() -> None:
 
 
 def wait() -> None:
-    """Until the server that `start` started answers; nothing where it started none.
+    """Wait until the server that `start` started, if it did, answers.
 
     Raises:
         FacenetError: it ended, or does not answer; with the last lines of its log.

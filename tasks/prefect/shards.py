@@ -121,7 +121,7 @@ def _gather(
 
 def _message(stage: str, failures: Mapping[int, str], count: int) -> str:
     named = sorted(failures)[:_NAMED]
-    # In the UI the lines run together; the dashes still tell them apart.
+    # In the UI the lines run together; the dashes still separate them.
     lines = [f"- shard {number + 1}: {failures[number][:_REASON]}" for number in named]
     if len(failures) > _NAMED:
         others = ", ".join(str(number + 1) for number in sorted(failures)[_NAMED:])

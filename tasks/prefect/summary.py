@@ -68,6 +68,6 @@ class Run:
 
 
 def already_made(plan: Plan, run: Run) -> StageSummary | None:
-    """The summary of a plan that is carried out and whole, else None."""
+    """The summary if this plan's artifact is complete, else None."""
     manifest = storage.finished(plan)
     return StageSummary.of(plan, manifest, run) if manifest else None

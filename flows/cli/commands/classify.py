@@ -154,9 +154,9 @@ def _print_report(report: dict[str, Any], settings: ClassifierSettings) -> None:
     echo(f"Cross-validation, {report['folds']} folds:")
     echo(f"  named correctly        {report['accuracy']:.4f}")
     echo(f"  … without `unknown`    {report['closed_accuracy']:.4f}")
-    echo(f"  taken for strangers    {report['unknown']:.4f}")
+    echo(f"  called `unknown`       {report['unknown']:.4f}")
     if report["strangers_rejected"] is not None:
-        echo(f"  strangers seen as such {report['strangers_rejected']:.4f}")
+        echo(f"  strangers rejected     {report['strangers_rejected']:.4f}")
     if settings.max_distance is not None:
         echo(f"`unknown` from a Euclidean distance of {settings.max_distance:.3f} on")
     ranked = sorted(report["people"].items(), key=lambda item: item[1][0] / item[1][1])
