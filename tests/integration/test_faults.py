@@ -53,9 +53,9 @@ def proxy() -> Iterator[FaultyProxy]:
     _Answering.asked.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), _Answering) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        found = FaultyProxy(("127.0.0.1", server.server_address[1]))
-        yield found
-        found.stop()
+        faulty = FaultyProxy(("127.0.0.1", server.server_address[1]))
+        yield faulty
+        faulty.stop()
         server.shutdown()
 
 

@@ -69,10 +69,10 @@ def test_credentials_of_an_address_stay_out_of_prefect(capsys, store: Path, tmp_
         assert "403" in refused
     assert "s3cr3t" not in errors + refused
     assert not [path for path in (store / "downloads").rglob("*") if path.is_file()]
-    places = [Path(os.environ["PREFECT_HOME"]), store]
-    found = [path for place in places for path in place.rglob("*") if path.is_file()]
-    assert any(path.name.startswith("prefect.db") for path in found)
-    for path in found:
+    folders = [Path(os.environ["PREFECT_HOME"]), store]
+    written = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("prefect.db") for path in written)
+    for path in written:
         data = path.read_bytes()
         assert b"s3cr3t-word" not in data, path
         assert b"5ec4e7f00d" not in data, path

@@ -40,12 +40,12 @@ def written(uri: str) -> dict[str, str]:
     """When each part below a folder was last written."""
     fs, path = storage.file_system(uri)
     fs.invalidate_cache()
-    found = fs.find(path, detail=True)
+    details = fs.find(path, detail=True)
     return {
         name.rsplit("/", 2)[-2] + "/" + name.rsplit("/", 1)[-1]: str(
             info.get("mtime") or info.get("LastModified")
         )
-        for name, info in found.items()
+        for name, info in details.items()
         if "/part-" in name and not name.endswith(".tmp")
     }
 
@@ -66,12 +66,14 @@ def number(run: dict[str, Any]) -> int:
 
 
 def in_time(look: Callable[[], T], good: Callable[[T], bool]) -> T:
-    """What there is as soon as it is good, or after a minute: the last that a run tells of itself
-    reaches the server after its state, log lines in batches of two seconds."""
+    """The answer of `look` as soon as it is good, or after a minute.
+
+    What a run reports last reaches the server after its state, log lines in batches of two seconds.
+    """
     deadline = time.monotonic() + 60
-    while not good(found := look()) and time.monotonic() < deadline:
+    while not good(answer := look()) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return found
+    return answer
 
 
 def ended_task_runs(site: Site, flow_run: str, count: int) -> list[dict[str, Any]]:
@@ -119,8 +121,8 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
     config = AlignConfig(image_size=64)
     crops = {kind: plan_align(roots[kind], raws[kind], config).uri for kind in roots}
     in_the_way = [Path(crops["local"]) / f"crops/part-{shard:05d}.parquet" for shard in BROKEN]
-    for place in in_the_way:
-        place.mkdir(parents=True)
+    for folder in in_the_way:
+        folder.mkdir(parents=True)
     damaged = {
         part: storage.read_bytes(part)
         for part in map(raws["s3"].part_uris("images").__getitem__, BROKEN)
@@ -129,7 +131,7 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
         storage.write_bytes(part, b"\0" * len(content))
 
     worker = site.start_worker("cpu")
-    told = {}
+    stories = {}
     for kind, root in roots.items():
         parameters = {
             "raw": raws[kind].uri,
@@ -138,23 +140,23 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
             "where": {"workers": 1},
         }
         run = site.run("align/align", parameters)
-        told[kind] = Story(raws[kind].uri, crops[kind], run, {}, [], {})
-    for story in told.values():
+        stories[kind] = Story(raws[kind], crops[kind], run, {}, [], {})
+    for story in stories.values():
         story.failed = site.wait(story.run)
         story.first_tries = ended_task_runs(site, story.run, SHARDS)
         story.written_first = written(story.crops)
 
-    for place in in_the_way:
-        place.rmdir()
+    for folder in in_the_way:
+        folder.rmdir()
     for part, content in damaged.items():
         storage.write_bytes(part, content)
     site.stop_worker(worker)
     worker = site.start_worker("cpu")
-    for story in told.values():
+    for story in stories.values():
         site.retry(story.run)
-    for story in told.values():
+    for story in stories.values():
         story.retried = site.wait(story.run)
-    yield told
+    yield stories
     site.stop_worker(worker)
 
 
@@ -261,13 +263,13 @@ def test_retry_of_the_pipeline_does_the_failed_stage_and_what_was_lost(
     assert not list(root.glob("models/*/latest.json"))
 
     before = times(root)
-    (held,) = root.glob("crops/tiny-holdout/*")
-    shutil.rmtree(held)
+    (holdout,) = root.glob("crops/tiny-holdout/*")
+    shutil.rmtree(holdout)
     site.retry(run)
     again = site.wait(run)
     assert "not promoted" in again["state"]["message"]
     states = [stage["state_type"] for stage in site.stages(run)[len(first) :]]
     assert states == ["COMPLETED"] * 5 + ["FAILED"]
-    assert storage.open_artifact(str(held), "align")
+    assert storage.open_artifact(str(holdout), "align")
     changed = {file for file, time in times(root).items() if before.get(file) != time}
     assert {Path(file).parts[:2] for file in changed} == {("crops", "tiny-holdout")}

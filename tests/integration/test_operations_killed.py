@@ -80,10 +80,10 @@ def test_the_prefect_worker_is_killed_and_the_run_ends_once(
     kill(worker.pid)
     worker.wait()
     replacement = site.start_worker("cpu")
-    found = site.wait(run)
+    ended = site.wait(run)
     time.sleep(3)  # in which the new worker could have taken it up again
     site.stop_worker(replacement)
-    assert found["state_type"] == "COMPLETED"
+    assert ended["state_type"] == "COMPLETED"
     assert site.call("GET", f"flow_runs/{run}")["run_count"] == 1
     names = sorted(task["name"] for task in site.task_runs(run))
     assert names == sorted(f"draw shard {number + 1}/{SHARDS}" for number in range(SHARDS))

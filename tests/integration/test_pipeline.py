@@ -15,7 +15,7 @@ from tests.support.tiny import facenet
 
 
 def manifests(root: Path) -> dict[str, storage.Manifest]:
-    """Every artifact below a root, by its place relative to it."""
+    """Every artifact below a root, by its path relative to it."""
     return {
         str(file.parent.relative_to(root)): storage.read_manifest(str(file.parent))
         for file in sorted(root.rglob(storage.MANIFEST))
@@ -28,8 +28,8 @@ def times(root: Path) -> dict[str, int]:
 
 
 def test_every_stage_leaves_an_artifact(undisturbed: Path) -> None:
-    found = [place.rsplit("/", 1)[0] for place in manifests(undisturbed)]
-    assert found == [
+    artifacts = [path.rsplit("/", 1)[0] for path in manifests(undisturbed)]
+    assert artifacts == [
         "crops/tiny",
         "crops/tiny-holdout",
         "models/tiny",
@@ -40,12 +40,12 @@ def test_every_stage_leaves_an_artifact(undisturbed: Path) -> None:
 
 
 def test_every_image_is_a_crop_or_a_reject(undisturbed: Path) -> None:
-    for place, manifest in manifests(undisturbed).items():
-        if not place.startswith("crops"):
+    for path, manifest in manifests(undisturbed).items():
+        if not path.startswith("crops"):
             continue
         ids = []
         for folder in ("crops", "rejects"):
-            for uri in parquet.part_uris(str(undisturbed / place), folder, manifest.parts):
+            for uri in parquet.part_uris(str(undisturbed / path), folder, manifest.parts):
                 ids += parquet.read_table(uri, ["image_id"])["image_id"].to_pylist()
         raw_uri = manifest.inputs[0].uri
         raw = storage.open_artifact(raw_uri, "ingest")
@@ -100,15 +100,15 @@ def test_the_stages_run_alone_give_the_same_artifacts(
     raw = last_line("ingest", "synthetic")
     crops = last_line("align", raw)
     model = last_line("train", crops)
-    held = last_line("ingest", "synthetic", "--identities", 8, "--images-per-identity", 4,
-                     "--first_identity", 100, "--name", "tiny-holdout")  # fmt: skip
-    report = last_line("validate", last_line("align", held), model)
+    holdout = last_line("ingest", "synthetic", "--identities", 8, "--images-per-identity", 4,
+                        "--first_identity", 100, "--name", "tiny-holdout")  # fmt: skip
+    report = last_line("validate", last_line("align", holdout), model)
     assert Path(report).relative_to(tmp_path) == next(undisturbed.glob("reports/*/*")).relative_to(
         undisturbed
     )
-    for place, manifest in manifests(undisturbed).items():
-        if place.startswith(("raw", "crops")):
-            assert storage.read_manifest(str(tmp_path / place)).parts == manifest.parts
+    for path, manifest in manifests(undisturbed).items():
+        if path.startswith(("raw", "crops")):
+            assert storage.read_manifest(str(tmp_path / path)).parts == manifest.parts
 
 
 HOSTILE_LOGGING = """

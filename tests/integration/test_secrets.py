@@ -283,19 +283,19 @@ def test_workers_of_the_runs_own_cluster_are_given_the_credentials(
     credentials.use("right")
     elsewhere = {"AWS_ACCESS_KEY_ID": "of the other machine", "AWS_PROFILE": "of it, too"}
     options = {"env": elsewhere, "threads_per_worker": 1, "dashboard_address": None}
-    where = ClusterConfig(
+    config = ClusterConfig(
         workers=1, cluster_class="distributed.LocalCluster", cluster_options=options
     )
-    client = start.start(where)
+    client = start.start(config)
     try:
         client.wait_for_workers(1, timeout=60)
         names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]
-        (found,) = client.run(lambda: [os.environ.get(name) for name in names]).values()
+        (values,) = client.run(lambda: [os.environ.get(name) for name in names]).values()
         said = str(client.get_worker_logs()) + str(client.get_scheduler_logs())
     finally:
         client.close()
         client.cluster.close()
-    assert found == [os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], None]
+    assert values == [os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], None]
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in said
 
 

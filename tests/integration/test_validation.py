@@ -58,12 +58,12 @@ def test_a_verification_set_measures_and_compares_models(crops, model, tmp_path)
     options = ["--lfw-nrof-folds", "2", "--storage", root, "--json"]
     status, out, err = facenet("validate", tmp_path / "set.bin", model, model, *options)
     assert status == 0, err
-    found = json.loads(out)
+    result = json.loads(out)
     fingerprint = storage.open_artifact(model, "train").fingerprint
-    assert found["comparison"]["models"] == [f"tiny {fingerprint[:6]}"] * 2
-    assert found["comparison"]["figures"]["accuracy"]["difference"] == 0
-    assert found["pairs"] == 4
-    for report in found["comparison"]["reports"]:
+    assert result["comparison"]["models"] == [f"tiny {fingerprint[:6]}"] * 2
+    assert result["comparison"]["figures"]["accuracy"]["difference"] == 0
+    assert result["pairs"] == 4
+    for report in result["comparison"]["reports"]:
         manifest = storage.open_artifact(report, "validate")
         assert manifest.counts == {"pairs": 4, "pairs_skipped": 0, "images": 6}
         assert manifest.inputs[0].uri.startswith(storage.join(root, "crops", "set"))
