@@ -15,8 +15,8 @@ from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
+from tasks.prefect.decorators import flow
 from tasks.prefect.progress import progress
-from tasks.prefect.recorded import flow
 from tasks.prefect.shards import run_shards
 from tasks.prefect.summary import Run, StageSummary, already_made
 

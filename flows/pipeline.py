@@ -15,7 +15,7 @@ from flows.validate import validate
 from tasks.dask.cluster import dask_cluster
 from tasks.prefect import names
 from tasks.prefect.credentials import open_root
-from tasks.prefect.recorded import flow
+from tasks.prefect.decorators import flow
 from tasks.prefect.summary import PipelineSummary
 
 

@@ -10,7 +10,7 @@ from facenet_core.training import stage as core
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
-from tasks.prefect.recorded import flow
+from tasks.prefect.decorators import flow
 from tasks.prefect.summary import Run, StageSummary, already_made
 from tasks.train import show_curves, train_model
 

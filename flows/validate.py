@@ -13,7 +13,7 @@ from facenet_core.storage import Plan
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_folds, show_picture, show_summary
 from tasks.prefect.credentials import open_root
-from tasks.prefect.recorded import flow
+from tasks.prefect.decorators import flow
 from tasks.prefect.summary import Run, StageSummary, already_made
 from tasks.validate import compare_models, import_set, validate_model
 

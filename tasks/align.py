@@ -16,8 +16,8 @@ from facenet_core.storage import Plan
 from tasks.dask.cluster import DaskCluster, WorkerLost
 from tasks.prefect.artifacts import show_picture, show_table
 from tasks.prefect.caching import REMEMBERED, shard_key
+from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
-from tasks.prefect.recorded import task
 from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
 from tasks.prefect.shards import shard_name
 from tasks.prefect.summary import StageSummary

@@ -17,8 +17,8 @@ from facenet_core.progress import Progress
 from facenet_core.storage import Outcome, Part, Plan
 from tasks.dask.cluster import DaskCluster
 from tasks.prefect.caching import REMEMBERED, shard_key
+from tasks.prefect.decorators import task
 from tasks.prefect.progress import Report, progress
-from tasks.prefect.recorded import task
 from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
 from tasks.prefect.shards import shard_name
 

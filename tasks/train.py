@@ -10,8 +10,8 @@ from facenet_core.storage import Outcome, Plan, parquet
 from facenet_core.training import stage as core
 from facenet_core.training.history import HISTORY_FILE
 from tasks.prefect.artifacts import show_png
+from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
-from tasks.prefect.recorded import task
 from tasks.prefect.retries import retry_can_help
 
 

@@ -12,8 +12,8 @@ from facenet_core.datasets import import_bin
 from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import stage as core
 from facenet_core.storage import Manifest, Outcome, Plan
+from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
-from tasks.prefect.recorded import task
 from tasks.prefect.retries import retry_can_help
 
 

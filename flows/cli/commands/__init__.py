@@ -13,31 +13,16 @@ It imports at its head only what is quick: every module is loaded for `facenet -
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Collection
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Protocol
-
-from flows.cli.context import Context
+from types import ModuleType
 
 # In the order of `facenet --help`; the others follow by name.
 _FIRST = ("run", "ingest", "align", "train", "validate")
 
 
-class Command(Protocol):
-    """What a module of this package offers."""
-
-    __doc__: str | None
-    COMMON: Collection[str]
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
-
-    def run(self, options: argparse.Namespace, context: Context) -> None: ...
-
-
-def find() -> dict[str, Any]:
-    """The command modules (`Command`) by command name: `import_tf1` is `import-tf1`."""
+def find() -> dict[str, ModuleType]:
+    """The command modules by command name: `import_tf1` is `import-tf1`."""
     modules = {module.name for module in iter_modules(__path__)}
     commands = {}
     for name in (*_FIRST, *sorted(modules.difference(_FIRST))):

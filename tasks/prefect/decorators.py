@@ -1,4 +1,4 @@
-"""Flows and tasks of which Prefect records no secrets.
+"""The decorators `flow` and `task`: Prefect's, of which no secrets are recorded.
 
 Prefect keeps the parameters of a flow as the caller gave them, before they are validated, and what
 a flow or task raises with its whole traceback.
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class RecordedFlow(Flow[Parameters, Result]):
-    """A flow whose parameters are recorded without what is secret in addresses."""
+    """A flow whose parameters are recorded without the secrets in URLs."""
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as JSON values. Raises ConfigError for keys in the URI of a store."""
@@ -33,10 +33,10 @@ def flow(
     """Prefect's `flow`, with its options."""
 
     def decorate(function: Callable[Parameters, Result]) -> RecordedFlow[Parameters, Result]:
-        clean = url_secrets.without_secrets()(function)
+        scrubbed = url_secrets.without_secrets()(function)
         # Prefect would look for the types of parameters in the decorator's module.
-        clean.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
-        return RecordedFlow(fn=clean, **options)
+        scrubbed.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+        return RecordedFlow(fn=scrubbed, **options)
 
     return decorate
 
