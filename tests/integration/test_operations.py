@@ -140,7 +140,7 @@ def stories(site: Site, raw: str, s3_server: str) -> Iterator[dict[str, Story]]:
             "where": {"workers": 1},
         }
         run = site.run("align/align", parameters)
-        stories[kind] = Story(raws[kind], crops[kind], run, {}, [], {})
+        stories[kind] = Story(raws[kind].uri, crops[kind], run, {}, [], {})
     for story in stories.values():
         story.failed = site.wait(story.run)
         story.first_tries = ended_task_runs(site, story.run, SHARDS)
