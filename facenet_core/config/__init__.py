@@ -4,6 +4,7 @@ Field names are those of davidsandberg/facenet where it has the option. A field 
 where or how fast something runs, never what it makes: it stays out of the fingerprint.
 """
 
+from facenet_core.config.align import AlignConfig
 from facenet_core.config.base import (
     AUTO_PAIRS,
     GENERATED_PAIRS,
@@ -15,16 +16,10 @@ from facenet_core.config.base import (
     field_model,
 )
 from facenet_core.config.files import load
-from facenet_core.config.stages import (
-    AlignConfig,
-    ClusterConfig,
-    HoldoutConfig,
-    IngestConfig,
-    PipelineConfig,
-    ValidateConfig,
-    holdout_of,
-)
-from facenet_core.config.training import TrainConfig
+from facenet_core.config.ingest import IngestConfig
+from facenet_core.config.pipeline import ClusterConfig, HoldoutConfig, PipelineConfig, holdout_of
+from facenet_core.config.train import TrainConfig
+from facenet_core.config.validate import ValidateConfig
 
 __all__ = [
     "AUTO_PAIRS",

@@ -17,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.config import JsonDict
 
 from facenet_core.errors import ConfigError
 from facenet_core.privacy import url_secrets
@@ -32,7 +33,7 @@ AUTO_PAIRS = "auto"
 # What reading YAML raises: also for numbers and dates that cannot be, and for endless nesting.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
-WHERE = {"where": True}  # marks a field that says where or how fast something runs
+WHERE: JsonDict = {"where": True}  # marks a field that says where or how fast something runs
 # Patterns of JSON schemas have no flag for letters of either case.
 _SECRET_WORDS = "|".join(
     "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in word)
@@ -40,7 +41,7 @@ _SECRET_WORDS = "|".join(
 )
 # In a JSON schema: an address without secrets. Prefect's server holds it against the parameters of
 # a deployment's run, and refuses them before it records anything. `null` is for others to judge.
-NO_CREDENTIALS: dict[str, Any] = {
+NO_CREDENTIALS: JsonDict = {
     "not": {
         "type": "string",
         "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://([^/]*|[^/@:]*:(?![0-9]{0,5}[/?#])[^@]*)@"
@@ -48,7 +49,7 @@ NO_CREDENTIALS: dict[str, Any] = {
     }
 }
 # Marks a field that holds a path or URI: a path is relative to the file it stands in.
-PATH: dict[str, Any] = {"path": True, **NO_CREDENTIALS}
+PATH: JsonDict = {"path": True, **NO_CREDENTIALS}
 
 # A path, URI or reference. What is secret in it is kept in this process's memory alone.
 Address = Annotated[str, AfterValidator(url_secrets.hide)]
@@ -61,6 +62,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as Keras takes it
 LARGEST_FACTOR = 1e12
 LARGEST_COUNT = 10**9
 LARGEST_BYTES = 2**60
+LONGEST_WAIT = 1e7  # seconds: four months
 Model = TypeVar("Model", bound="Config")
 
 

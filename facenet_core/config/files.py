@@ -18,7 +18,7 @@ from facenet_core.config.base import (
     build,
     field_model,
 )
-from facenet_core.config.stages import PipelineConfig
+from facenet_core.config.pipeline import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.text import files
 

@@ -1,0 +1,125 @@
+"""Configuration of the whole pipeline, of its holdout data and of its Dask cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from facenet_core.config.align import AlignConfig
+from facenet_core.config.base import LONGEST_WAIT, PATH, Address, Config
+from facenet_core.config.ingest import IngestConfig
+from facenet_core.config.train import TrainConfig
+from facenet_core.config.validate import ValidateConfig
+from facenet_core.errors import ConfigError
+from facenet_core.privacy import url_secrets
+
+
+class HoldoutConfig(Config):
+    """People that training never sees, for validation."""
+
+    ingest: IngestConfig
+    align: AlignConfig | None = Field(None, description="Default: as the training photographs.")
+
+
+class ClusterConfig(Config):
+    """Where shards are worked on. Never changes what is made."""
+
+    workers: int | None = Field(
+        None, ge=1, le=100_000, description="Local Dask workers; default: the cores."
+    )
+    dask_address: Address | None = Field(
+        None, description="An existing scheduler, tcp://host:8786."
+    )
+    memory_limit: str = Field("auto", description="Memory limit of one local worker.")
+    cluster_class: str | None = Field(
+        None,
+        pattern=r"^\w+(\.\w+)+$",
+        description="A Dask cluster to start instead of local workers, such as "
+        "dask_kubernetes.operator.KubeCluster; `workers` scales it.",
+    )
+    cluster_options: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of cluster_class."
+    )
+    adapt: (
+        tuple[Annotated[int, Field(ge=0, le=100_000)], Annotated[int, Field(ge=1, le=100_000)]]
+        | None
+    ) = Field(None, description="Fewest and most workers of cluster_class, as the work demands.")
+    worker_timeout: float = Field(
+        600.0,
+        gt=0,
+        le=LONGEST_WAIT,
+        description="Seconds to wait for the first worker of a cluster.",
+    )
+
+    @field_validator("cluster_options")
+    @classmethod
+    def _strip_options(cls, options: dict[str, Any]) -> Any:
+        return url_secrets.hide_all(options)
+
+    def unused(self) -> dict[str, str]:
+        if self.dask_address is None:
+            return {}
+        names = ("workers", "memory_limit")
+        return dict.fromkeys(names, "dask_address names a cluster that has its own")
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        if self.cluster_class is not None and self.dask_address is not None:
+            raise ValueError("give either dask_address or cluster_class, not both")
+        if self.cluster_class is None and (self.cluster_options or self.adapt):
+            raise ValueError("cluster_options and adapt are for a cluster_class, which is missing")
+        if self.adapt is not None and self.workers is not None:
+            raise ValueError("give either workers or adapt, not both")
+        if self.adapt is not None and self.adapt[0] > self.adapt[1]:
+            raise ValueError("adapt takes the fewest, then the most workers")
+        return self
+
+
+class PipelineConfig(Config):
+    """The whole pipeline, as a YAML file holds it."""
+
+    storage: Address | None = Field(
+        None,
+        description="Storage root, a folder or URI; default: $FACENET_STORAGE or ./facenet-store.",
+        json_schema_extra=PATH,
+    )
+    storage_credentials: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        description="Name of the Prefect block that holds the credentials of the storage; default: "
+        "$FACENET_STORAGE_CREDENTIALS, or else the AWS_… of the environment.",
+    )
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    ingest: IngestConfig = Field(default_factory=IngestConfig)
+    align: AlignConfig = Field(default_factory=AlignConfig)
+    holdout: HoldoutConfig | None = Field(None, description="Photographs for validation only.")
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    validation: ValidateConfig = Field(
+        default_factory=ValidateConfig, alias="validate", description="Section `validate`."
+    )
+
+    @model_validator(mode="after")
+    def _two_addresses(self) -> Self:
+        source = self.ingest.source
+        hidden = url_secrets.whole(source) != source
+        if hidden and self.holdout is not None and self.holdout.ingest.source == source:
+            raise ValueError(
+                f"the addresses of ingest and holdout are both {source} but for parameters that "
+                "are kept secret, which cannot be told apart; ingest one of them by itself first"
+            )
+        return self
+
+
+def holdout_of(config: PipelineConfig) -> HoldoutConfig:
+    """The photographs to validate on, which the whole pipeline needs.
+
+    Raises:
+        ConfigError: the configuration has none.
+    """
+    if config.holdout is None:
+        raise ConfigError(
+            "holdout: the pipeline needs photographs of people that training never sees; add a "
+            "section `holdout: {ingest: {source: …}}`"
+        )
+    return config.holdout
