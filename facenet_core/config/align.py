@@ -18,58 +18,68 @@ from facenet_core.config.base import (
 class AlignConfig(Config):
     """Raw shards into face crops."""
 
-    image_size: int = Field(160, ge=16, le=2048, description="Side of the square crop, pixels.")
+    image_size: int = Field(160, ge=16, le=2048, description="Side of the square crop, in pixels.")
     crop: Literal["original", "similarity"] = Field(
         "original",
-        description="The detected box with its margin, or five-point alignment to ArcFace's "
-        "template, which has no margin.",
+        description="How a face is cropped. `original` takes the detected box with its margin; "
+        "`similarity` aligns five landmarks to ArcFace's template and has no margin.",
     )
     margin: int = Field(
         32,
         ge=0,
         le=10_000,
-        description="Added to the box's width and height, half on each side, pixels.",
+        description="Pixels added to the width and height of the detected box, half on each side.",
     )
     detect_multiple_faces: bool = Field(
-        False, description="Crop every face; default: the large, central one."
+        False,
+        description="Crop every face in a photograph. By default only one is cropped: a large "
+        "face near the centre.",
     )
-    minsize: int = Field(20, ge=12, le=100_000, description="Smallest face looked for, pixels.")
+    minsize: int = Field(20, ge=12, le=100_000, description="Smallest face to detect, in pixels.")
     thresholds: tuple[Probability, Probability, Probability] = Field(
-        (0.6, 0.7, 0.7), description="Score thresholds of P-Net, R-Net and O-Net."
+        (0.6, 0.7, 0.7),
+        description="Score thresholds of the detector's three networks: P-Net, R-Net and O-Net.",
     )
-    factor: float = Field(0.709, gt=0.1, lt=1, description="Step of the image pyramid.")
+    factor: float = Field(
+        0.709,
+        gt=0.1,
+        lt=1,
+        description="Scale factor between the levels of the detector's image pyramid.",
+    )
     exif: Literal["apply", "ignore"] = Field(
-        "apply", description="Turn photographs as EXIF says; the original did not."
+        "apply",
+        description="Whether to rotate photographs by their EXIF orientation. The original "
+        "facenet ignores it.",
     )
     tolerate_truncated: bool = Field(
-        False, description="Take photographs that end early, with the missing part grey."
+        False, description="Accept truncated photographs and fill the missing part with grey."
     )
     max_pixels: int = Field(
         120_000_000,
         ge=1,
         le=LARGEST_BYTES,
-        description="Photographs with more pixels are rejects (`too_large`).",
+        description="Most pixels of a photograph. Larger ones are rejected as `too_large`.",
     )
     scale_above: int = Field(
         40_000_000,
         ge=10_000,
         le=LARGEST_BYTES,
-        description="Photographs with more pixels are scaled down to it, by a whole factor, "
-        "before faces are looked for.",
+        description="Photographs with more pixels than this are scaled down by a whole factor "
+        "before detection.",
     )
     detector_engine: Literal["auto", "openvino", "tensorflow"] = Field(
         "auto",
-        description="What runs the detector's networks; auto: OpenVINO where it is installed (the "
-        "extra `cpu` brings it), else TensorFlow, which also runs on GPUs.",
+        description="Runtime of the detector's networks. `auto` is OpenVINO where it is installed "
+        "(the extra `cpu` brings it), else TensorFlow, which also runs on GPUs.",
     )
-    image_format: Literal["jpeg", "png"] = Field("jpeg", description="Encoding of the crops.")
-    jpeg_quality: int = Field(95, ge=1, le=100, description="Quality of JPEG crops (4:4:4).")
+    image_format: Literal["jpeg", "png"] = Field("jpeg", description="Image format of the crops.")
+    jpeg_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the crops (4:4:4).")
     progress_timeout: float = Field(
         300.0,
         gt=0,
         le=LONGEST_WAIT,
-        description="Seconds in which a worker must decode an image or detect a batch, or it is "
-        "taken for hung and replaced.",
+        description="Seconds a worker may take to decode one image or to detect faces in one "
+        "batch. After that it is considered hung and is replaced.",
         json_schema_extra=WHERE,
     )
 

@@ -18,38 +18,50 @@ from facenet_core.privacy import url_secrets
 class HoldoutConfig(Config):
     """People that training never sees, for validation."""
 
-    ingest: IngestConfig
-    align: AlignConfig | None = Field(None, description="Default: as the training photographs.")
+    ingest: IngestConfig = Field(description="Source of the validation photographs.")
+    align: AlignConfig | None = Field(
+        None,
+        description="Alignment of the validation photographs. The default is that of the training "
+        "photographs.",
+    )
 
 
 class ClusterConfig(Config):
     """Where shards are worked on. Never changes what is made."""
 
     workers: int | None = Field(
-        None, ge=1, le=100_000, description="Local Dask workers; default: the cores."
+        None,
+        ge=1,
+        le=100_000,
+        description="Number of local Dask workers. The default is the number of CPU cores.",
     )
     dask_address: Address | None = Field(
-        None, description="An existing scheduler, tcp://host:8786."
+        None, description="Address of an existing Dask scheduler, such as tcp://host:8786."
     )
-    memory_limit: str = Field("auto", description="Memory limit of one local worker.")
+    memory_limit: str = Field(
+        "auto", description="Memory limit of each local Dask worker, such as 4GiB."
+    )
     cluster_class: str | None = Field(
         None,
         pattern=r"^\w+(\.\w+)+$",
-        description="A Dask cluster to start instead of local workers, such as "
-        "dask_kubernetes.operator.KubeCluster; `workers` scales it.",
+        description="Class of a Dask cluster to start instead of local workers, such as "
+        "dask_kubernetes.operator.KubeCluster. `workers` sets its size.",
     )
     cluster_options: dict[str, Any] = Field(
-        default_factory=dict, description="Keyword arguments of cluster_class."
+        default_factory=dict, description="Keyword arguments for `cluster_class`."
     )
     adapt: (
         tuple[Annotated[int, Field(ge=0, le=100_000)], Annotated[int, Field(ge=1, le=100_000)]]
         | None
-    ) = Field(None, description="Fewest and most workers of cluster_class, as the work demands.")
+    ) = Field(
+        None,
+        description="Fewest and most workers of `cluster_class`, which then scales with the work.",
+    )
     worker_timeout: float = Field(
         600.0,
         gt=0,
         le=LONGEST_WAIT,
-        description="Seconds to wait for the first worker of a cluster.",
+        description="Seconds to wait for the first worker of a Dask cluster.",
     )
 
     @field_validator("cluster_options")
@@ -81,22 +93,35 @@ class PipelineConfig(Config):
 
     storage: Address | None = Field(
         None,
-        description="Storage root, a folder or URI; default: $FACENET_STORAGE or ./facenet-store.",
+        description="Storage root: a folder or URI. The default is $FACENET_STORAGE, or else "
+        "./facenet-store.",
         json_schema_extra=PATH,
     )
     storage_credentials: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+$",
-        description="Name of the Prefect block that holds the credentials of the storage; default: "
-        "$FACENET_STORAGE_CREDENTIALS, or else the AWS_… of the environment.",
+        description="Name of the Prefect block that holds the storage credentials. The default is "
+        "$FACENET_STORAGE_CREDENTIALS, or else the AWS_… variables of the environment.",
     )
-    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
-    ingest: IngestConfig = Field(default_factory=IngestConfig)
-    align: AlignConfig = Field(default_factory=AlignConfig)
-    holdout: HoldoutConfig | None = Field(None, description="Photographs for validation only.")
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    cluster: ClusterConfig = Field(
+        default_factory=ClusterConfig, description="Where shards are processed: the Dask cluster."
+    )
+    ingest: IngestConfig = Field(
+        default_factory=IngestConfig, description="Settings of the ingest stage."
+    )
+    align: AlignConfig = Field(
+        default_factory=AlignConfig, description="Settings of the align stage."
+    )
+    holdout: HoldoutConfig | None = Field(
+        None, description="Photographs for validation only, of people that training never sees."
+    )
+    train: TrainConfig = Field(
+        default_factory=TrainConfig, description="Settings of the train stage."
+    )
     validation: ValidateConfig = Field(
-        default_factory=ValidateConfig, alias="validate", description="Section `validate`."
+        default_factory=ValidateConfig,
+        alias="validate",
+        description="Settings of the validate stage.",
     )
 
     @model_validator(mode="after")

@@ -25,51 +25,76 @@ _OF_TRIPLETS = ("alpha", "people_per_batch", "images_per_person", "triplet_selec
 class TrainConfig(Config):
     """Crops into a face-embedding model."""
 
-    name: Name | None = Field(None, description="Name of the model; default: that of the data.")
+    name: Name | None = Field(
+        None, description="Name of the model. The default is the name of the data set."
+    )
     resume: Address | None = Field(
         None,
-        description="A finished model to train on, with its optimizer, centers and classifier; "
-        "fields that are not given are as they were for it.",
+        description="A finished model to train further, with its optimizer, centers and "
+        "classifier. Fields that are not set keep that model's values.",
         json_schema_extra=PATH,
     )
     pretrained_model: Address | None = Field(
         None,
-        description="A finished model whose weights to start from; `--from` for short.",
+        description="A finished model whose weights training starts from (`--from` for short).",
         json_schema_extra={**PATH, "option": "--from"},
     )
     freeze: tuple[str, ...] = Field(
-        (), description="Patterns of layer names (Conv2d_*, Repeat.*) that stay as they are."
+        (),
+        description="Layers that are not trained, as patterns of their names (Conv2d_*, Repeat.*).",
     )
     model_def: str = Field(
         "squeezenet",
         description="Network: squeezenet, inception_resnet_v1, inception_resnet_v2 or "
         "module:function.",
     )
-    embedding_size: int = Field(128, ge=2, le=2**14, description="Dimensions of the embedding.")
+    embedding_size: int = Field(
+        128, ge=2, le=2**14, description="Number of dimensions of the embedding."
+    )
     image_size: int = Field(
         160,
         ge=32,
         le=2048,
-        description="Side of the network's input, pixels; larger crops are cropped.",
+        description="Side of the network's square input, in pixels. Larger crops are cropped to "
+        "it.",
     )
-    batch_size: int = Field(90, ge=2, le=65_536, description="Images in a batch.")
-    max_nrof_epochs: int = Field(500, ge=1, le=LARGEST_COUNT, description="Epochs to train.")
+    batch_size: int = Field(90, ge=2, le=65_536, description="Number of images in a batch.")
+    max_nrof_epochs: int = Field(
+        500, ge=1, le=LARGEST_COUNT, description="Number of epochs to train."
+    )
     epoch_size: int | None = Field(
-        1000, ge=1, le=LARGEST_COUNT, description="Batches an epoch; null: one pass over the data."
+        1000,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Number of batches in an epoch. null makes an epoch one pass over the data.",
     )
     sampler: Literal["shuffle", "balanced"] = Field(
-        "shuffle", description="Each image equally often, or each person."
+        "shuffle",
+        description="How images are sampled: `shuffle` draws each image equally often, `balanced` "
+        "each person.",
     )
-    keep_probability: Probability = Field(1.0, description="Kept by dropout before the embedding.")
+    keep_probability: Probability = Field(
+        1.0,
+        description="Probability that dropout keeps a unit before the embedding. 1 is no dropout.",
+    )
     weight_decay: float = Field(
-        0.0, ge=0, le=LARGEST_FACTOR, description="L2 weight regularisation of kernels."
+        0.0, ge=0, le=LARGEST_FACTOR, description="Weight of the L2 regularisation of the kernels."
     )
     loss: Literal["softmax", "triplet", "arcface", "cosface"] = Field(
-        "softmax", description="What tells people apart."
+        "softmax", description="Loss function."
     )
-    logit_scale: float = Field(64.0, gt=0, le=LARGEST_FACTOR, description="ArcFace, CosFace: s.")
+    logit_scale: float = Field(
+        64.0,
+        gt=0,
+        le=LARGEST_FACTOR,
+        description="ArcFace and CosFace losses: scale s of the logits.",
+    )
     logit_margin: float | None = Field(
-        None, ge=0, lt=1.5, description="ArcFace, CosFace: m; default: 0.5 radians, 0.35."
+        None,
+        ge=0,
+        lt=1.5,
+        description="ArcFace and CosFace losses: margin m. The default is 0.5 radians for ArcFace "
+        "and 0.35 for CosFace.",
     )
     alpha: float = Field(
         0.2, gt=0, le=LARGEST_FACTOR, description="Triplet loss: margin between squared distances."
@@ -78,175 +103,264 @@ class TrainConfig(Config):
         45,
         ge=2,
         le=LARGEST_COUNT,
-        description="Triplet loss: people among whom triplets are chosen.",
+        description="Triplet loss: number of people from whose images triplets are selected.",
     )
     images_per_person: int = Field(
-        40, ge=2, le=LARGEST_COUNT, description="Triplet loss: images of each, at most."
+        40, ge=2, le=LARGEST_COUNT, description="Triplet loss: most images of each person."
     )
     triplet_selection: Literal["violating", "semi_hard"] = Field(
         "violating",
-        description="Triplet loss: a negative within the margin, or farther than the positive too.",
+        description="Triplet loss: which negatives are selected. `violating` takes those within "
+        "the margin; `semi_hard` only those that are also farther away than the positive.",
     )
     center_loss_factor: float = Field(
-        0.0, ge=0, le=LARGEST_FACTOR, description="λ: weight of the center loss."
+        0.0, ge=0, le=LARGEST_FACTOR, description="Weight λ of the center loss. 0 turns it off."
     )
     center_loss_alfa: float = Field(
-        0.95, ge=0, le=1, description="Centers keep this share of their place at each batch."
+        0.95,
+        ge=0,
+        le=1,
+        description="Center loss: share of its position that a center keeps in each batch.",
     )
     prelogits_norm_loss_factor: float = Field(
         0.0,
         ge=0,
         le=LARGEST_FACTOR,
-        description="Weight of the mean p-norm of the embeddings before normalisation.",
+        description="Weight of the loss on the mean p-norm of the embeddings before normalisation.",
     )
-    prelogits_norm_p: float = Field(1.0, gt=0, le=1000, description="p of that norm.")
+    prelogits_norm_p: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="Exponent p of the norm that prelogits_norm_loss_factor weighs.",
+    )
     optimizer: Literal["adagrad", "adadelta", "adam", "rmsprop", "momentum", "adamw"] = Field(
-        "adagrad", description="With the update rules and constants of the original."
+        "adagrad",
+        description="Optimizer, with the update rule and constants of the original facenet.",
     )
     learning_rate: float = Field(
         0.1,
         ge=-LARGEST_FACTOR,
         le=LARGEST_FACTOR,
-        description="Fixed learning rate; negative: take the schedule file.",
+        description="Fixed learning rate. If it is negative, learning_rate_schedule_file is used.",
     )
     learning_rate_schedule_file: Address | None = Field(
         None,
-        description="Lines `epoch: rate`, used where learning_rate is negative.",
+        description="File with lines `epoch: rate`, used if learning_rate is negative.",
         json_schema_extra=PATH,
     )
     learning_rate_decay_epochs: int = Field(
         100,
         ge=1,
         le=LARGEST_COUNT,
-        description="Epochs after which the rate is multiplied by the decay factor.",
+        description="Number of epochs after which the learning rate is multiplied by "
+        "learning_rate_decay_factor.",
     )
-    learning_rate_decay_factor: float = Field(1.0, gt=0, le=1, description="That factor.")
+    learning_rate_decay_factor: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor that multiplies the learning rate every learning_rate_decay_epochs.",
+    )
     learning_rate_cosine: bool = Field(
-        False, description="Let the rate fall to zero along half a cosine."
+        False, description="Decrease the learning rate to zero along half a cosine."
     )
     warmup_epochs: float = Field(
-        0.0, ge=0, le=LARGEST_COUNT, description="Epochs in which the rate rises from zero."
+        0.0,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="Number of epochs in which the learning rate rises from zero.",
     )
     moving_average_decay: float = Field(
-        0.0, ge=0, lt=1, description="Exponential moving average of weights; 0: off."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights. 0 turns it off.",
     )
     batch_norm_decay: float = Field(
-        0.995, ge=0, lt=1, description="Decay of batch norm's running averages."
+        0.995, ge=0, lt=1, description="Decay of batch normalisation's running averages."
     )
-    random_rotate: bool = Field(False, description="Turn images by up to 10° either way.")
-    random_crop: bool = Field(False, description="Crop at random places; default: the centre.")
-    random_flip: bool = Field(False, description="Mirror half of the images.")
+    random_rotate: bool = Field(
+        False, description="Rotate training images at random by up to 10° either way."
+    )
+    random_crop: bool = Field(
+        False,
+        description="Crop training images at random positions. By default the centre is cropped.",
+    )
+    random_flip: bool = Field(False, description="Mirror half of the training images at random.")
     random_brightness: float = Field(
-        0.0, ge=0, lt=1, description="Add up to this share of the range of pixels either way."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Brighten or darken training images at random by up to this share of the "
+        "pixel range.",
     )
     random_contrast: float = Field(
-        0.0, ge=0, lt=1, description="Stretch pixels around their mean by up to this share."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Change the contrast of training images at random by up to this share.",
     )
     random_cutout: int = Field(
-        0, ge=0, le=2048, description="Side of a square that is blanked, pixels."
+        0,
+        ge=0,
+        le=2048,
+        description="Side, in pixels, of a square that is blanked at random in training images. 0 "
+        "turns it off.",
     )
     use_fixed_image_standardization: bool = Field(
-        False, description="(x − 127.5)/128 instead of each image's own mean and deviation."
+        False,
+        description="Standardise pixels as (x − 127.5)/128. By default each image's own mean and "
+        "standard deviation are used.",
     )
     filter_min_nrof_images_per_class: int = Field(
-        0, ge=0, le=LARGEST_COUNT, description="People with fewer images are left out."
+        0, ge=0, le=LARGEST_COUNT, description="Leave out people with fewer images than this."
     )
     filter_model: Address | None = Field(
         None,
-        description="A finished model by which images far from their person's centre are found.",
+        description="A finished model that measures how far images are from their person's "
+        "center, for filter_percentile.",
         json_schema_extra=PATH,
     )
     filter_percentile: float = Field(
-        100.0, gt=0, le=100, description="Keep this percentage of images, the nearest ones."
+        100.0,
+        gt=0,
+        le=100,
+        description="Percentage of images to train on, those nearest to their person's center. "
+        "100 leaves none out.",
     )
     validation_set_split_ratio: float = Field(
-        0.0, ge=0, lt=1, description="Share of each person's images held out of training."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of each person's images that is held out of training for validation.",
     )
     min_nrof_val_images_per_class: int = Field(
-        0, ge=0, le=LARGEST_COUNT, description="Of people with fewer images none are held out."
+        0,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="Hold out no images of people with fewer images than this.",
     )
     validate_every_n_epochs: int = Field(
         5,
         ge=1,
         le=LARGEST_COUNT,
-        description="Epochs between looks at what is held out; the last is one.",
+        description="Number of epochs between validations on the held-out images. The last epoch "
+        "is always validated.",
     )
     lfw_dir: Address | None = Field(
         None,
-        description="Crops of other people, on whose pairs the model is measured on the way.",
+        description="Crops of other people. During training the model is measured on pairs of "
+        "them.",
         json_schema_extra=PATH,
     )
     lfw_pairs: Address = Field(
-        AUTO_PAIRS, description="Their pairs, as `validate.pairs`.", json_schema_extra=PATH
+        AUTO_PAIRS,
+        description="Pairs of the crops in lfw_dir: a pairs file, `generate` or `auto`, as in "
+        "`validate.pairs`.",
+        json_schema_extra=PATH,
     )
-    lfw_nrof_folds: int = Field(10, ge=2, le=10_000, description="Folds, as for validate.")
+    lfw_nrof_folds: int = Field(
+        10,
+        ge=2,
+        le=10_000,
+        description="Number of cross-validation folds of the measurements on lfw_dir.",
+    )
     lfw_distance_metric: Literal["euclidean", "cosine"] = Field(
-        "euclidean", description="Distance, as for validate."
+        "euclidean",
+        description="Distance between embeddings in the measurements on lfw_dir: squared "
+        "Euclidean distance, or cosine distance as angle/π.",
     )
-    lfw_use_flipped_images: bool = Field(False, description="Mirror images, as for validate.")
-    lfw_subtract_mean: bool = Field(False, description="Subtract the mean, as for validate.")
+    lfw_use_flipped_images: bool = Field(
+        False,
+        description="In the measurements on lfw_dir, concatenate the embedding of the mirrored "
+        "image to each embedding.",
+    )
+    lfw_subtract_mean: bool = Field(
+        False,
+        description="In the measurements on lfw_dir, subtract the mean embedding of the training "
+        "folds.",
+    )
     lfw_every_n_epochs: int = Field(
-        1, ge=1, le=LARGEST_COUNT, description="Epochs between these measurements; the last is one."
+        1,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="Number of epochs between measurements on lfw_dir. The last epoch is always "
+        "measured.",
     )
     monitor: Literal["lfw_accuracy", "validation_accuracy"] = Field(
-        "lfw_accuracy", description="What early stop and keep_best go by."
+        "lfw_accuracy", description="Metric that early_stop and keep_best use."
     )
     keep_best: bool = Field(
-        False, description="The model is that of the best epoch; default: of the last."
+        False,
+        description="Keep the model of the best epoch, as measured by `monitor`. By default the "
+        "model of the last epoch is kept.",
     )
     early_stop: int | None = Field(
         None,
         ge=1,
         le=LARGEST_COUNT,
-        description="Stop after so many measurements without a better one.",
+        description="Stop training after this many measurements of `monitor` without an "
+        "improvement.",
     )
     mixed_precision: Literal["off", "bfloat16", "float16"] = Field(
-        "off", description="Compute in half precision; weights and losses stay float32."
+        "off", description="Half-precision format to compute in. Weights and losses stay float32."
     )
     data_parallel: bool = Field(
         False,
-        description="Share each batch between all GPUs of this host.",
+        description="Split each batch between all GPUs of this host.",
         json_schema_extra=WHERE,
     )
-    seed: Seed = Field(666, description="Seed of weights, order, crops and dropout.")
+    seed: Seed = Field(
+        666,
+        description="Random seed of the weights, the order of images, augmentation and dropout.",
+    )
     checkpoint_every: int = Field(
         200,
         ge=1,
         le=LARGEST_COUNT,
-        description="Steps between checkpoints.",
+        description="Number of steps between checkpoints.",
         json_schema_extra=WHERE,
     )
     checkpoints_kept: int = Field(
         3,
         ge=1,
         le=LARGEST_COUNT,
-        description="Checkpoints kept, besides the best.",
+        description="Number of checkpoints to keep, besides the best one.",
         json_schema_extra=WHERE,
     )
     log_histograms: bool = Field(
-        False, description="TensorBoard: histograms of all weights.", json_schema_extra=WHERE
+        False,
+        description="Write histograms of all weights for TensorBoard.",
+        json_schema_extra=WHERE,
     )
     nrof_preprocess_threads: int | None = Field(
         None,
         ge=1,
         le=1024,
-        description="Decoding threads; default: the cores.",
+        description="Number of threads that decode images. The default is the number of CPU cores.",
         json_schema_extra=WHERE,
     )
     read_crops: Literal["auto", "cache", "stream"] = Field(
         "auto",
-        description="From a local copy, in any order, or straight from storage, shuffled within "
-        "windows; auto: the copy where it fits.",
+        description="How crops are read. `cache` copies them to the local disk and reads in any "
+        "order; `stream` reads from storage and shuffles within windows; `auto` takes the copy if "
+        "it fits.",
     )
     crop_cache_gib: float = Field(
         100.0,
         gt=0,
         le=LARGEST_COUNT,
-        description="The most that local copies of crops may take, GiB; the longest unused go.",
+        description="Most disk space for local copies of crops, in GiB. The least recently used "
+        "copies are deleted first.",
         json_schema_extra=WHERE,
     )
     gpu_memory_fraction: float = Field(
-        1.0, gt=0, le=1, description="Upper bound on GPU memory.", json_schema_extra=WHERE
+        1.0,
+        gt=0,
+        le=1,
+        description="Largest share of the GPU's memory to use.",
+        json_schema_extra=WHERE,
     )
 
     @model_validator(mode="after")

@@ -22,51 +22,77 @@ from facenet_core.config.base import (
 class ValidateConfig(Config):
     """A model on pairs of faces: the LFW protocol."""
 
-    name: Name | None = Field(None, description="Name of the report; default: that of the model.")
+    name: Name | None = Field(
+        None, description="Name of the report. The default is the name of the model."
+    )
     pairs: Address = Field(
         AUTO_PAIRS,
-        description="A pairs file (LFW, CALFW, CPLFW, AgeDB-30, CFP's folder Split/FP, CSV, "
-        "Parquet), or `generate`: drawn from the crops; auto: those that the crops bring, else "
-        "drawn.",
+        description="Pairs to validate on: a pairs file (LFW, CALFW, CPLFW, AgeDB-30, CFP's "
+        "folder Split/FP, CSV, Parquet), or `generate` to draw pairs from the crops. `auto` takes "
+        "the pairs that come with the crops, and draws them if there are none.",
         json_schema_extra=PATH,
     )
-    lfw_nrof_folds: int = Field(10, ge=2, le=10_000, description="Folds of the cross-validation.")
+    lfw_nrof_folds: int = Field(
+        10, ge=2, le=10_000, description="Number of folds of the cross-validation."
+    )
     pairs_per_fold: int = Field(
         50,
         ge=1,
         le=LARGEST_COUNT,
-        description="Generated pairs: as many of the same person as of two, in each fold.",
+        description="Generated pairs: number of pairs of the same person in each fold, and as "
+        "many of different people.",
     )
-    pairs_seed: Seed = Field(0, description="Seed of generated pairs.")
+    pairs_seed: Seed = Field(0, description="Generated pairs: random seed.")
     missing: Literal["skip", "error", "centre-crop"] = Field(
         "skip",
-        description="A pair whose image gave no crop: left out and counted, an error, or decided "
-        "by the middle of the photograph.",
+        description="What to do with a pair that has an image without a crop: `skip` leaves the "
+        "pair out and counts it, `error` stops the run, `centre-crop` uses the centre of the "
+        "photograph.",
     )
     distance_metric: Literal["euclidean", "cosine"] = Field(
-        "euclidean", description="Squared Euclidean distance, or angle/π."
+        "euclidean",
+        description="Distance between embeddings: squared Euclidean distance, or cosine distance "
+        "as angle/π.",
     )
     use_flipped_images: bool = Field(
-        False, description="Join the embedding of the mirrored image to each embedding."
+        False, description="Concatenate the embedding of the mirrored image to each embedding."
     )
-    subtract_mean: bool = Field(False, description="Subtract the training folds' mean embedding.")
-    far_target: float = Field(1e-3, gt=0, lt=1, description="False accept rate of VAL@FAR.")
+    subtract_mean: bool = Field(
+        False, description="Subtract the mean embedding of the training folds from each embedding."
+    )
+    far_target: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="False accept rate (FAR) at which the validation rate (VAL) is reported.",
+    )
     bootstrap_replicates: int = Field(
-        1000, ge=0, le=100_000, description="Replicates behind 95 % intervals; 0: no intervals."
+        1000,
+        ge=0,
+        le=100_000,
+        description="Number of bootstrap replicates for 95 % confidence intervals. 0 computes no "
+        "intervals.",
     )
     identification: bool = Field(
-        False, description="Embed all crops, and find people in a gallery of one image each."
+        False,
+        description="Also embed all crops and measure identification against a gallery with one "
+        "image of each person.",
     )
     groups: Address | None = Field(
         None,
-        description="A CSV of attributes (sex, age …) by image_id or identity: figures by group.",
+        description="A CSV file of attributes (sex, age …) by image_id or identity. The report "
+        "then gives metrics by group.",
         json_schema_extra=PATH,
     )
     min_accuracy: Probability | None = Field(
         None,
-        description="Gate: a model that reaches this accuracy is promoted, one that does not fails "
-        "the run; default: no gate, and no promotion.",
+        description="Accuracy that the model must reach. A model that reaches it is promoted; one "
+        "that does not fails the run. By default nothing is required and nothing is promoted.",
     )
     lfw_batch_size: int = Field(
-        100, ge=1, le=65_536, description="Images embedded at a time.", json_schema_extra=WHERE
+        100,
+        ge=1,
+        le=65_536,
+        description="Number of images embedded at a time.",
+        json_schema_extra=WHERE,
     )

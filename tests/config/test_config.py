@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,14 @@ def test_every_number_has_bounds(model: type[config.Config]) -> None:
         or not ({"maximum", "exclusiveMaximum"} & node.keys())
     ]
     assert not unbounded
+
+
+@pytest.mark.parametrize("model", config.PipelineConfig.model_json_schema()["$defs"].items())
+def test_help_texts_are_sentences_of_their_own(model: tuple[str, dict[str, Any]]) -> None:
+    """People read them in a form of Prefect's UI, without the line above."""
+    for name, field in model[1]["properties"].items():
+        text = field.get("description", "")
+        assert re.fullmatch(r"[A-Z].*[a-z`)\]].*\.", text), f"{model[0]}.{name}: {text!r}"
 
 
 @pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "yes", "1e+30", "-1.0e+30", "'.inf'"])
