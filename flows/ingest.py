@@ -88,4 +88,4 @@ def _draw(plan: storage.Plan, root: str, cluster: ClusterConfig) -> storage.Outc
             report(drawn["images"])
 
         shards = [{"workers": workers} for _ in range(plan.config["shards"])]
-        return core.drawn(plan, run_shards(plan, root, draw_shard, shards, advance))
+        return core.join_shards(plan, run_shards(plan, root, draw_shard, shards, advance))

@@ -1,10 +1,10 @@
 """Ingest: a source of photographs becomes raw shards.
 
-origin = locate(root, config)         # what has to be fetched first; see download.py
-plan = plan_ingest(root, config)      # looks at the source, writes nothing
-parts = stream(root, plan, config)    # anything but synthetic faces, in one pass; or
-part = draw_shard(plan, number)       # synthetic faces, any shard on its own
-finish(plan, ...)                     # the manifest: now it is there
+files = locate(root, config).files                 # to be fetched first; see fetch/download.py
+plan = plan_ingest(root, config)                   # reads the source, writes nothing
+outcome = stream(root, plan, config)               # any source, in one pass; for synthetic faces:
+outcome = join_shards(plan, [draw_shard(plan, number) for number in range(shards)])
+manifest = finish(plan, outcome, run)              # publishes the artifact
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +38,7 @@ from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import AccountingError, SourceError
 from facenet_core.imaging.formats import EXTENSIONS
-from facenet_core.privacy import deny_list as forgotten
-from facenet_core.privacy import url_secrets
+from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.progress import Progress, silent
 from facenet_core.storage import Input, Manifest, Outcome, Part, Plan, parquet
@@ -56,22 +55,17 @@ SKIPPED_ROWS = 4096  # of a row group; they hold no pictures
 
 
 def plan_ingest(root: str, config: IngestConfig) -> Plan:
-    """Where the raw shards of a source belong. Reads the whole source once, to fingerprint it.
+    """Plan the raw shards of a source. Reads the whole source once, to fingerprint it.
 
     Raises:
-        SourceError: there is no such source, or it is of no kind that is known.
+        SourceError: there is no such source, or its kind is unknown.
     """
-    with url_secrets.without_secrets():
-        return _plan(root, config)
-
-
-def _plan(root: str, config: IngestConfig) -> Plan:
     config.warn_of_unused()
     if config.source == SYNTHETIC:
         images = config.identities * config.images_per_identity
         shards = _shards(config, images / 100)
         resolved = {key: getattr(config, key) for key in _SYNTHETIC_FIELDS}
-        given = Input(SYNTHETIC, SYNTHETIC)
+        source_input = Input(SYNTHETIC, SYNTHETIC)
         name = config.name or SYNTHETIC
         resolved["shards"] = min(shards, images)
     else:
@@ -82,14 +76,14 @@ def _plan(root: str, config: IngestConfig) -> Plan:
         if not isinstance(source, ParquetFiles):
             columns = dict.fromkeys(("image_column", "identity_column"), "the source is no Parquet")
             config.warn_of_unused(columns)
-        found = _fingerprint(source, origin)
-        given = Input(origin.shown, found.sha256)
+        content = _fingerprint(source, origin)
+        source_input = Input(origin.public_uri, content.sha256)
         name = origin.name
-        shards = _shards(config, found.bytes / SHARD_BYTES)
+        shards = _shards(config, content.bytes / SHARD_BYTES)
         resolved = {
             "name": name,
             "shards": shards,
-            "shard_bytes": math.ceil(found.bytes / shards) or 1,
+            "shard_bytes": math.ceil(content.bytes / shards) or 1,
             **{key: getattr(config, key) for key in _DETERMINING},
         }
         for key in ("image_column", "identity_column"):
@@ -97,69 +91,26 @@ def _plan(root: str, config: IngestConfig) -> Plan:
                 resolved[key] = getattr(config, key)
         if origin.identity_pattern is not None:
             resolved["identity_pattern"] = origin.identity_pattern
-    return forgotten.plan_stage(root, "ingest", name, resolved, [given], STAGE_FORMAT)
+    return deny_list.plan_stage(root, "ingest", name, resolved, [source_input], STAGE_FORMAT)
 
 
 def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = silent) -> Outcome:
     """Write the raw shards of a source in one pass over it.
 
-    A shard ends with the image that fills it, so shards depend on the source alone; those that an
-    earlier, interrupted pass has written stay as they are.
+    A shard ends with the image that fills it, so shards depend on the source alone. Shards that an
+    earlier, interrupted pass wrote are not written again.
 
     Args:
-        progress: called with the number of images taken.
+        progress: called with the number of images so far.
 
     Raises:
         SourceError: the source is damaged, over a limit, or holds no image; with `strict`, also
             where anything but a file that is no image would be skipped.
     """
-    with url_secrets.without_secrets():
-        return _stream(root, plan, config, progress)
-
-
-def check_accepted(source: str, counts: Mapping[str, int], config: IngestConfig) -> None:
-    """Hold what was ingested before against limits that do not determine what is made.
-
-    Raises:
-        SourceError: `strict`, and members were skipped; or there are more than `max_members`.
-    """
-    if counts["seen"] > config.max_members:
-        raise _too_many(source, config)
-    reasons = [
-        name.removeprefix("skipped.")
-        for name, count in counts.items()
-        if count and name.startswith("skipped.") and name.partition(".")[2] not in HARMLESS
-    ]
-    if config.strict and reasons:
-        raise SourceError(
-            f"{source}: refused: members were skipped when it was ingested "
-            f"({', '.join(sorted(reasons))}); without --strict the rest is taken"
-        )
-
-
-def warn_of_skipped(plan: Plan, counts: Mapping[str, int]) -> None:
-    """Say how many files are no raw rows though they may be pictures, and why."""
-    reasons = {
-        reason: count
-        for name, count in counts.items()
-        if count and name.startswith("skipped.")
-        if (reason := name.removeprefix("skipped.")) not in {*HARMLESS, DUPLICATE_CONTENT}
-    }
-    if reasons:
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
-        place = storage.join(plan.uri, "skipped")
-        _log.warning(
-            "%s: %s of %s files were left out (%s); %s lists them",
-            *(plan.inputs[0].uri, f"{sum(reasons.values()):,}", f"{counts['seen']:,}"),
-            *(listed, place),
-        )
-
-
-def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> Outcome:
     origin = locate(root, config)
     source = recognise(origin.uri, config)
-    before = _fingerprint(source, origin)
-    _require_same(before, plan, origin)
+    content = _fingerprint(source, origin)
+    _require_unchanged(content, plan, origin)
     maker = RowMaker(
         Rules(
             plan.name,
@@ -167,17 +118,18 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
             config.max_image_pixels,
             config.drop_duplicates,
             plan.config.get("identity_pattern"),
-            forgotten.of_plan(plan).covers,
+            deny_list.of_plan(plan).covers,
         )
     )
     counts: Counter[str] = Counter(seen=0, images=0, bytes=0, skipped=0)
     skipped = f"skipped/{parquet.part_name(0)}"
 
-    def taken(table: parquet.PartWriter) -> Iterator[dict[str, Any] | Redacted]:
-        for row in maker.rows(nested.items(source, origin.shown, _limits(config, before))):
+    def count_rows(table: parquet.PartWriter) -> Generator[dict[str, Any] | Redacted, None, None]:
+        """Count every row, and write those that are skipped to `table`."""
+        for row in maker.rows(nested.items(source, origin.public_uri, _limits(config, content))):
             counts["seen"] += 1
             if counts["seen"] > config.max_members:
-                raise _too_many(origin.shown, config)
+                raise _too_many(origin.public_uri, config)
             if isinstance(row, Redacted):
                 counts[REDACTED] += 1
                 yield row
@@ -185,7 +137,7 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
             if isinstance(row, Skip):
                 counts["skipped"] += 1
                 counts[f"skipped.{row.reason}"] += 1
-                _refuse_if_strict(config, origin.shown, row)
+                _refuse_if_strict(config, origin.public_uri, row)
                 table.write({"path": row.path, "reason": row.reason, "detail": row.detail})
                 continue
             counts["images"] += 1
@@ -196,21 +148,23 @@ def _stream(root: str, plan: Plan, config: IngestConfig, progress: Progress) -> 
     uri = storage.join(plan.uri, skipped)
     with (
         parquet.PartWriter(uri, parquet.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table,
-        closing(taken(table)) as rows,  # or a source's child process would outlive an error here
+        closing(count_rows(table)) as rows,  # else a source's child process survives an error here
     ):
         names = _write_shards(plan, rows)
     if not counts["images"] and not counts.get(REDACTED):
         raise SourceError(
-            f"{origin.shown}: no images among {counts['seen']} files; expected a layout such as "
-            f"Name/Name_0001.jpg, with one of {' '.join(sorted(EXTENSIONS))}"
+            f"{origin.public_uri}: no images among {counts['seen']} files; expected a layout such "
+            f"as Name/Name_0001.jpg, with one of {' '.join(sorted(EXTENSIONS))}"
         )
-    _require_same(_fingerprint(source, origin), plan, origin)
+    _require_unchanged(_fingerprint(source, origin), plan, origin)
     counts["identities"] = maker.identities
     counts["duplicates"] = maker.duplicates
     counts.update(maker.formats)
     parts = tuple(parquet.describe_part(plan.uri, name) for name in (*names, skipped))
     if counts["seen"] != sum(part.rows for part in parts) + counts.get(REDACTED, 0):
-        raise AccountingError(f"{plan.uri}: {counts['seen']} files were seen, and not all are here")
+        raise AccountingError(
+            f"{plan.uri}: {counts['seen']} files were read, and not all of them are in its parts"
+        )
     return Outcome(parts, dict(counts))
 
 
@@ -231,8 +185,8 @@ def draw_shard(plan: Plan, number: int) -> Part:
             start=images * number // config["shards"],
             stop=images * (number + 1) // config["shards"],
         )
-        left_out = forgotten.of_plan(plan).covers
-        rules = Rules(plan.name, wrapped=False, max_pixels=2**62, forgotten=left_out)
+        is_forgotten = deny_list.of_plan(plan).covers
+        rules = Rules(plan.name, wrapped=False, max_pixels=2**62, forgotten=is_forgotten)
         maker = RowMaker(rules)
         with parquet.PartWriter(uri, parquet.RAW, plan.fingerprint) as writer:
             for row in maker.rows(Member(image_id, data) for image_id, _, data in faces):
@@ -241,8 +195,8 @@ def draw_shard(plan: Plan, number: int) -> Part:
     return parquet.describe_part(plan.uri, name)
 
 
-def drawn(plan: Plan, parts: Sequence[Part]) -> Outcome:
-    """All shards of synthetic faces, once each is drawn."""
+def join_shards(plan: Plan, parts: Sequence[Part]) -> Outcome:
+    """The outcome of synthetic faces, once every shard is drawn."""
     from facenet_core.synthetic_faces.generate import identity_name
 
     name = f"skipped/{parquet.part_name(0)}"
@@ -250,8 +204,8 @@ def drawn(plan: Plan, parts: Sequence[Part]) -> Outcome:
         pass
     images = sum(part.rows for part in parts)
     first, people = plan.config["first_identity"], plan.config["identities"]
-    left_out = forgotten.of_plan(plan).covers
-    people -= sum(left_out(identity_name(first + number)) for number in range(people))
+    is_forgotten = deny_list.of_plan(plan).covers
+    people -= sum(is_forgotten(identity_name(first + number)) for number in range(people))
     seen = plan.config["identities"] * plan.config["images_per_identity"]
     expected = people * plan.config["images_per_identity"]
     if images != expected:
@@ -271,25 +225,63 @@ def drawn(plan: Plan, parts: Sequence[Part]) -> Outcome:
 def finish(
     plan: Plan, outcome: Outcome, run: Mapping[str, Any], files: Sequence[Stored] = ()
 ) -> Manifest:
-    """Publish the manifest: the artifact is there.
+    """Publish the artifact by its manifest.
 
     Args:
-        files: what was downloaded for it; the manifest says from where.
+        files: the downloads it was made from, for the manifest.
 
     Raises:
-        ArtifactError: somebody was forgotten meanwhile, or a part is gone.
+        ArtifactError: a person was forgotten in the meantime, or a part is missing.
     """
-    forgotten.of_plan(plan)
-    shown = [
+    deny_list.of_plan(plan)
+    downloads = [
         {"url": file.url, "bytes": file.bytes, "sha256": file.sha256, "uri": file.uri}
         for file in files
     ]
-    details = {"files": shown} if files else {}
+    details = {"files": downloads} if files else {}
     return storage.publish(plan, replace(outcome, details=details), run)
 
 
+def check_accepted(source: str, counts: Mapping[str, int], config: IngestConfig) -> None:
+    """Check an artifact made earlier against limits that are not part of its fingerprint.
+
+    Raises:
+        SourceError: `strict`, and members were skipped; or there are more than `max_members`.
+    """
+    if counts["seen"] > config.max_members:
+        raise _too_many(source, config)
+    reasons = [
+        name.removeprefix("skipped.")
+        for name, count in counts.items()
+        if count and name.startswith("skipped.") and name.partition(".")[2] not in HARMLESS
+    ]
+    if config.strict and reasons:
+        raise SourceError(
+            f"{source}: refused: members were skipped when it was ingested "
+            f"({', '.join(sorted(reasons))}); without --strict the rest is taken"
+        )
+
+
+def warn_of_skipped(plan: Plan, counts: Mapping[str, int]) -> None:
+    """Log how many files that may be images were skipped, and why."""
+    reasons = {
+        reason: count
+        for name, count in counts.items()
+        if count and name.startswith("skipped.")
+        if (reason := name.removeprefix("skipped.")) not in {*HARMLESS, DUPLICATE_CONTENT}
+    }
+    if reasons:
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+        table = storage.join(plan.uri, "skipped")
+        _log.warning(
+            "%s: %s of %s files were left out (%s); %s lists them",
+            *(plan.inputs[0].uri, f"{sum(reasons.values()):,}", f"{counts['seen']:,}"),
+            *(listed, table),
+        )
+
+
 def _fingerprint(source: Source, origin: Origin) -> Fingerprint:
-    """Of a download in object storage, the digest noted when it came: reading it again is slow."""
+    """A download in object storage keeps the digest noted when it came: a second read is slow."""
     if origin.files and isinstance(source, Archive) and not storage.is_local(origin.uri):
         note = stored(origin.files[0])
         if note is not None:
@@ -297,15 +289,17 @@ def _fingerprint(source: Source, origin: Origin) -> Fingerprint:
     return source.fingerprint()
 
 
-def _require_same(found: Fingerprint, plan: Plan, origin: Origin) -> None:
-    if found.sha256 != plan.inputs[0].fingerprint:
-        raise SourceError(f"{origin.shown}: changed while it was read; run again when it is whole")
+def _require_unchanged(content: Fingerprint, plan: Plan, origin: Origin) -> None:
+    if content.sha256 != plan.inputs[0].fingerprint:
+        raise SourceError(
+            f"{origin.public_uri}: changed while it was read; run again when it is whole"
+        )
 
 
 def _write_shards(plan: Plan, rows: Iterable[dict[str, Any] | Redacted]) -> list[str]:
     """Write rows to `images/part-…`, a new part whenever one is full.
 
-    What is redacted fills parts as if it were there: they are cut where they were before.
+    Redacted rows count towards the size of a part, so that parts end where they did before.
     """
     names: list[str] = []
     filled = 0
@@ -334,18 +328,18 @@ def _write_shards(plan: Plan, rows: Iterable[dict[str, Any] | Redacted]) -> list
 def _capacity(config: Mapping[str, Any], number: int) -> int:
     """Bytes of images after which shard `number`, from 1, is full.
 
-    A source that unpacks to more than its size would give more shards than were aimed at; those
-    beyond hold more and more, so that they stay few.
+    A source that unpacks to more than its size would give more shards than planned; those beyond
+    the planned number hold more and more, so that they stay few.
     """
     beyond = max(0, number - config["shards"])
     doublings = math.ceil(beyond / max(1, config["shards"] // 4))
     return int(config["shard_bytes"] * 2 ** min(doublings, 40))
 
 
-def _limits(config: IngestConfig, found: Fingerprint) -> Limits:
+def _limits(config: IngestConfig, content: Fingerprint) -> Limits:
     total = config.max_total_bytes
     if total == "auto":
-        total = _TOTAL_BASE + _TOTAL_FACTOR * found.bytes
+        total = _TOTAL_BASE + _TOTAL_FACTOR * content.bytes
     return Limits(config.max_image_bytes, total, config.max_ratio)
 
 
@@ -364,14 +358,14 @@ def _refuse_if_strict(config: IngestConfig, source: str, skip: Skip) -> None:
         )
 
 
-def _shards(config: IngestConfig, wanted: float) -> int:
+def _shards(config: IngestConfig, estimate: float) -> int:
     if config.shards != "auto":
         return config.shards
-    return min(max(math.ceil(wanted), FEWEST_SHARDS), MOST_SHARDS)
+    return min(max(math.ceil(estimate), FEWEST_SHARDS), MOST_SHARDS)
 
 
 def _require_outside(root: str, source: str) -> None:
-    """A root inside the source would be ingested with it, and change it."""
+    """Refuse a storage root inside the source: ingesting it would change the source."""
     if "://" in source and "://" in root:
         inside = f"{storage.absolute(root)}/".startswith(f"{storage.absolute(source)}/")
     else:

@@ -103,7 +103,7 @@ def _unpacked(source: str, root: str) -> Iterator[Row]:
         identity_pattern=origin.identity_pattern,
     )
     limits = Limits(config.max_image_bytes, _NO_TOTAL, config.max_ratio)
-    for row in RowMaker(rules).rows(nested.items(collection, origin.shown, limits)):
+    for row in RowMaker(rules).rows(nested.items(collection, origin.public_uri, limits)):
         if isinstance(row, dict):
             yield row
         elif isinstance(row, Skip) and row.reason not in HARMLESS:

@@ -318,7 +318,7 @@ def test_synthetic_shards_join_to_the_same_rows_in_any_number(tmp_path: Path) ->
         config = IngestConfig(identities=2, images_per_identity=3, shards=shards)
         plan = stage.plan_ingest(str(tmp_path / str(shards)), config)
         parts = [stage.draw_shard(plan, number) for number in range(shards)]
-        manifest = stage.finish(plan, stage.drawn(plan, parts), {})
+        manifest = stage.finish(plan, stage.join_shards(plan, parts), {})
         assert manifest.counts["images"] == 6
         found.append(rows((plan, manifest)))
     assert found[0] == found[1]

@@ -43,7 +43,7 @@ class Origin:
     """Where a source is read, once `files` are fetched, and what a manifest calls it."""
 
     uri: str
-    shown: str
+    public_uri: str
     name: str
     files: tuple[Wanted, ...] = ()
     identity_pattern: str | None = None

@@ -1,7 +1,7 @@
-"""Going through a source in a process of its own, where what reads it is written in C++.
+"""Reading a source in a child process, because its reader is written in C++.
 
-Readers of complicated formats have bugs, and a file that somebody built or broke can make one crash
-the process it runs in. Here that ends the child and no more, and the file is named.
+Readers of complicated formats have bugs, and a malicious or damaged file can crash the process that
+reads it. Here only the child process ends, and the error names the file.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from typing import Any, TypeVar
 
 from facenet_core import child_process
 from facenet_core.errors import FacenetError, SourceError
+from facenet_core.privacy import url_secrets
 
 T = TypeVar("T")
 
 
 def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
-    """What an iterator made in a child yields, without the words that say where it is by now.
+    """Yield the items of an iterator that runs in a child process.
 
     Args:
-        call: can be pickled, like everything that its iterator yields.
-        source: what is read, where a child dies before it says so itself.
+        call: makes the iterator. It can be pickled, like everything that the iterator yields. A
+            string that it yields names the file it reads next, for errors, and is not passed on.
+        source: named in errors until the iterator names a file.
 
     Raises:
         SourceError: the child died.
@@ -44,15 +46,16 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
             pickle.dump(call, child.stdin)
             child.stdin.close()
             while True:
-                found = pickle.load(child.stdout)
-                if found is None:
+                answer = pickle.load(child.stdout)
+                if answer is None:
                     return
-                if isinstance(found, Exception):
-                    raise found
-                if isinstance(found, str):
-                    source = found
+                if isinstance(answer, Exception):
+                    answer.__notes__ = [url_secrets.scrub(note) for note in answer.__notes__]
+                    raise answer
+                if isinstance(answer, str):
+                    source = answer
                 else:
-                    yield found
+                    yield answer
         except (EOFError, pickle.UnpicklingError, BrokenPipeError):
             child.stdout.close()  # so that it ends, if it has not
             raise SourceError(
@@ -69,9 +72,9 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        for found in _answers():
-            pickle.dump(found, answers, protocol=pickle.HIGHEST_PROTOCOL)
-            if isinstance(found, str):
+        for answer in _answers():
+            pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+            if isinstance(answer, str):
                 answers.flush()
         answers.flush()
     except BrokenPipeError:  # nobody listens any more
@@ -80,15 +83,18 @@ def _serve() -> None:
 
 
 def _answers() -> Iterator[Any]:
-    """What the iterator yields and None, or what it raises as the last."""
+    """The items of the iterator, then None or the error that it raised."""
     try:
         yield from pickle.load(sys.stdin.buffer)()
     except Exception as error:
         # Other libraries' errors need not survive a pickle, and no traceback does.
-        known = isinstance(error, FacenetError)
-        told = error if known else SourceError(f"{type(error).__name__}: {error}")
-        told.add_note(f"In the process that read it:\n{traceback.format_exc()}")
-        yield told
+        answer = (
+            error
+            if isinstance(error, FacenetError)
+            else SourceError(f"{type(error).__name__}: {error}")
+        )
+        answer.add_note(f"In the process that read it:\n{traceback.format_exc()}")
+        yield answer
     else:
         yield None
 
