@@ -96,12 +96,12 @@ class Config(BaseModel):
 
     def determining(self) -> dict[str, Any]:
         """The fields that determine what is made, as JSON values (without those marked `where`)."""
-        where = {
+        not_determining = {
             name
             for name, field in type(self).model_fields.items()
             if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("where")
         }
-        return self.model_dump(mode="json", exclude=where)
+        return self.model_dump(mode="json", exclude=not_determining)
 
     def unused(self) -> dict[str, str]:
         """The fields that have no effect beside the others' values, and why."""
@@ -165,7 +165,7 @@ def _explain(model: type[Config], problem: Any) -> str:
     if problem["type"] != "extra_forbidden":
         return f"{dotted}: {problem['msg']} (got {shortened(repr(problem['input']), 200)})"
     owner = field_model(model, parents) or model
-    known = [field.alias or key for key, field in owner.model_fields.items()]
-    nearest = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
+    fields = [field.alias or key for key, field in owner.model_fields.items()]
+    nearest = difflib.get_close_matches(str(name), fields, n=1)
+    hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(fields)}"
     return f"unknown field `{dotted}`; {hint}"

@@ -16,12 +16,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from facenet_core import storage
 from facenet_core.datasets.pairs import verification_bin
-from facenet_core.datasets.pairs.verification_bin import VerificationSet
 from facenet_core.imaging.formats import openable
 from facenet_core.storage import Input, Manifest, Part, Plan, parquet
 
@@ -53,9 +53,9 @@ def plan_import(root: str, uri: str) -> Plan:
         verification_bin.read(uri)  # which says so
     stem = posixpath.splitext(posixpath.basename(uri))[0]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "verification-set"
-    given = Input(uri, storage.sha256(uri)[:16])
+    source_input = Input(uri, storage.sha256(uri)[:16])
     return storage.plan_stage(
-        root, "align", name, {"verification_set": True}, [given], STAGE_FORMAT
+        root, "align", name, {"verification_set": True}, [source_input], STAGE_FORMAT
     )
 
 
@@ -65,20 +65,20 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
     Raises:
         PairsError: not a verification set; see `verification_bin.read`.
     """
-    given = verification_bin.read(uri)
+    verification_set = verification_bin.read(uri)
     names: dict[bytes, str] = {}
     name_of = []
-    for number, image in enumerate(given.images):
+    for number, image in enumerate(verification_set.images):
         name_of.append(names.setdefault(hashlib.sha256(image).digest(), f"{number:06d}.jpg"))
     firsts = [number for number, name in enumerate(name_of) if name == f"{number:06d}.jpg"]
     parts: list[Part] = []
     rejects = []
     for shard in range(0, len(firsts), _IMAGES_A_SHARD):
         name = f"crops/{parquet.part_name(len(parts))}"
-        place = storage.join(plan.uri, name)
-        with parquet.PartWriter(place, parquet.CROPS, plan.fingerprint) as writer:
+        part_uri = storage.join(plan.uri, name)
+        with parquet.PartWriter(part_uri, parquet.CROPS, plan.fingerprint) as writer:
             for number in firsts[shard : shard + _IMAGES_A_SHARD]:
-                row = _row(name_of[number], given.images[number])
+                row = _row(name_of[number], verification_set.images[number])
                 if "reason" in row:
                     rejects.append(row)
                 else:
@@ -91,13 +91,13 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
         for row in rejects:
             writer.write(row)
     parts.append(parquet.describe_part(plan.uri, name))
-    parts.append(_write_pairs(plan, given, name_of))
+    parts.append(_write_pairs(plan, verification_set.same, name_of))
     counts = {
         "images": len(firsts),
         "crops": len(firsts) - len(rejects),
         "aligned": len(firsts) - len(rejects),
         "rejects": len(rejects),
-        "pairs": len(given.same),
+        "pairs": len(verification_set.same),
     }
     return storage.publish(plan, storage.Outcome(parts, counts), run)
 
@@ -123,10 +123,10 @@ def _row(name: str, data: bytes) -> dict[str, Any]:
     }
 
 
-def _write_pairs(plan: Plan, given: VerificationSet, name_of: list[str]) -> Part:
-    """Without folds: those are cut by position when they are read, as many as are wanted."""
+def _write_pairs(plan: Plan, same: np.ndarray, name_of: list[str]) -> Part:
+    """Write pairs without folds: folds are cut by position when the pairs are read."""
     table = pa.table(
-        {"image_id_a": name_of[::2], "image_id_b": name_of[1::2], "same": pa.array(given.same)}
+        {"image_id_a": name_of[::2], "image_id_b": name_of[1::2], "same": pa.array(same)}
     )
     parquet.write_table(storage.join(plan.uri, "pairs.parquet"), table, plan.fingerprint)
     return storage.describe_file(plan.uri, "pairs.parquet", rows=table.num_rows)

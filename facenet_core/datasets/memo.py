@@ -14,10 +14,10 @@ from facenet_core.errors import StorageError
 
 # Among them SQLite's word for a table without the columns that it should have.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-# Another process has it, a network file system knows no locks, or the disk is full, read-only, bad.
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+# Also: a network file system without locks, or a disk that is full, read-only or failing.
 _UNUSABLE = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
+    *_LOCKED,
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -26,28 +26,26 @@ _UNUSABLE = (
     sqlite3.SQLITE_READONLY,
 )
 _PATIENCE = 5.0  # seconds: to wait longer would cost more than the memo saves
-
-
 MEMO = "sha256.sqlite"  # in the cache folder
 
 
 class Memo:
     """SHA-256 of files seen before, in a small SQLite file of the user's cache folder.
 
-    Where that is held by another process or cannot be written it is done without, in memory.
+    If another process locks that file or it cannot be written, the memo is in memory only.
     """
 
     def __init__(self) -> None:
         self._file = cache_folder() / MEMO
-        with suppress(OSError):  # the memo is done without, then
+        with suppress(OSError):  # the memo is then in memory only
             self._file.touch(mode=0o600)
-        self._place: str | Path = self._file
-        self._why = ""  # it is not used
+        self._target: str | Path = self._file
+        self._problem = ""  # for which the memo is in memory
         self._database = sqlite3.connect(":memory:")
         try:
             self._open()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._go_on(error)
+            self._recover(error)
 
     def sha256(self, path: Path) -> str:
         stat = path.stat()
@@ -69,8 +67,10 @@ class Memo:
         """
         inner = os.fsencode(f"/{name}/").hex()
         self._execute("DELETE FROM memo WHERE instr(path, ?) > 0", inner)
-        if self._place != self._file:
-            raise StorageError(f"{self._file}: cannot be changed ({self._why}); run the same again")
+        if self._target != self._file:
+            raise StorageError(
+                f"{self._file}: cannot be changed: {self._problem}; run the same again"
+            )
 
     def close(self) -> None:
         self._database.close()
@@ -78,7 +78,7 @@ class Memo:
     def _open(self) -> None:
         self._database.close()
         # Without a transaction around all of it, so that runs beside this one are not locked out.
-        self._database = sqlite3.connect(self._place, timeout=_PATIENCE, isolation_level=None)
+        self._database = sqlite3.connect(self._target, timeout=_PATIENCE, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")  # a lost memo only costs time
         self._database.execute(
@@ -89,15 +89,17 @@ class Memo:
         try:
             return self._database.execute(statement, values).fetchall()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._go_on(error)
+            self._recover(error)
             return self._database.execute(statement, values).fetchall()
 
-    def _go_on(self, error: Exception) -> None:
-        """With an empty memo where the old one is damaged or unusable; else raises the error."""
+    def _recover(self, error: Exception) -> None:
+        """Go on with an empty memo if the old one is damaged or unusable; else raise the error."""
         # Text that is not UTF-8 has no code. Of extended codes the lower byte is the kind.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
         if code & 0xFF in _UNUSABLE:
-            self._place, self._why = ":memory:", str(error)
+            locked = code & 0xFF in _LOCKED
+            self._problem = "another process holds it" if locked else str(error)
+            self._target = ":memory:"
         elif code & 0xFF in _DAMAGED:
             for suffix in ("", "-wal", "-shm"):
                 self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)

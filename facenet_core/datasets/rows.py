@@ -198,16 +198,16 @@ def identity_of(image_id: str, name: str, pattern: regex.Pattern[str] | None) ->
         folder = image_id.rpartition("/")[0]
         return folder.rpartition("/")[2] or name
     try:
-        found = pattern.search(image_id, timeout=_PATTERN_SECONDS)
+        match = pattern.search(image_id, timeout=_PATTERN_SECONDS)
     except TimeoutError:
         raise ConfigError(
             f"identity_pattern: {pattern.pattern!r} takes more than {_PATTERN_SECONDS:g} s on the "
             f"path {image_id!r:.200}; avoid repetitions inside repetitions, such as `(a+)+`"
         ) from None
-    if found is None:
+    if match is None:
         return None
     group = "identity" if "identity" in pattern.groupindex else 1
-    return found[group] or None
+    return match[group] or None
 
 
 def names_forgotten(

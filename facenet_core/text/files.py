@@ -48,9 +48,9 @@ def require_utf8(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(name).decode(errors="backslashreplace")
+        readable = os.fsencode(name).decode(errors="backslashreplace")
         raise ConfigError(
-            f"{shown}: a name that is not UTF-8; rename it, or name a link to it (ln -s). Files "
+            f"{readable}: a name that is not UTF-8; rename it, or name a link to it (ln -s). Files "
             "inside a folder may have such names"
         ) from None
 

@@ -31,7 +31,7 @@ def test_a_set_becomes_crops_that_bring_their_pairs(root, bin_file):
     assert is_set(bin_file)
     assert plan.name == "agedb-30"
     manifest = import_set(plan, bin_file, {})
-    assert manifest == storage.open_artifact(plan.uri, "align")
+    assert manifest == storage.open_artifact(plan.uri, "align").manifest
     counts = {"images": 7, "crops": 6, "aligned": 6, "rejects": 1, "pairs": 4}
     assert manifest.counts == counts
     (part,) = parquet.part_uris(plan.uri, "crops", manifest.parts)

@@ -64,13 +64,13 @@ def read_catalogue(own: str | None = None) -> dict[str, Entry]:
         ConfigError: a file is missing or an entry is malformed; the message names the field.
     """
     entries = dict(_built_in())
-    place = own or os.environ.get("FACENET_CATALOGUE")
-    if place:
+    uri = own or os.environ.get("FACENET_CATALOGUE")
+    if uri:
         try:
-            data = storage.read_bytes(place)
+            data = storage.read_bytes(uri)
         except FileNotFoundError:
-            raise ConfigError(f"{place}: no such catalogue file") from None
-        entries |= _parse(text_files.decode(data, place, ConfigError), place)
+            raise ConfigError(f"{uri}: no such catalogue file") from None
+        entries |= _parse(text_files.decode(data, uri, ConfigError), uri)
     return entries
 
 
@@ -79,15 +79,15 @@ def _built_in() -> dict[str, Entry]:
     return _parse(files(__package__).joinpath(_FILE).read_text(encoding="utf-8"), _FILE)
 
 
-def _parse(text: str, place: str) -> dict[str, Entry]:
+def _parse(text: str, origin: str) -> dict[str, Entry]:
     try:
         values = yaml.safe_load(text) or {}
     except NOT_YAML as error:
-        raise ConfigError(f"{place}: not valid YAML: {error}") from None
+        raise ConfigError(f"{origin}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{place}: expected names of data sets, found {values!r:.60}")
+        raise ConfigError(f"{origin}: expected names of data sets, found {values!r:.60}")
     return {
-        str(name): config.build(Entry, value or {}, f"{place}, {name}")
+        str(name): config.build(Entry, value or {}, f"{origin}, {name}")
         for name, value in values.items()
         if not str(name).startswith(".")
     }

@@ -61,13 +61,13 @@ def fetch(
     Raises:
         DownloadError: no address gave the file; names each, and why.
     """
-    if (found := stored(wanted)) is not None and (wanted.sha256 or wanted.md5):
-        return found
+    if (existing := stored(wanted)) is not None and (wanted.sha256 or wanted.md5):
+        return existing
     with landing(wanted.uri, pinned=bool(wanted.sha256)) as file:
-        if (found := stored(wanted)) is not None:  # a run beside this one may have brought it
+        if (existing := stored(wanted)) is not None:  # a run beside this one may have brought it
             if wanted.sha256 or wanted.md5:
-                return found
-            file.known = found
+                return existing
+            file.previous = existing
         problems = []
         for number, address in enumerate(wanted.urls):
             if number:
@@ -75,13 +75,13 @@ def fetch(
             try:
                 if _from_one(address, wanted, file, progress, patience, sleep):
                     return file.publish(wanted, address)
-                assert found is not None  # the server said that it did not change
-                return found
+                assert existing is not None  # the server said that it did not change
+                return existing
             except Refused as error:
                 problems.append(f"{address}: {url_secrets.scrub(str(error))}")
-        if found is not None:
+        if existing is not None:
             _log.warning("%s: using the copy in storage: %s", address, "; ".join(problems))
-            return found
+            return existing
     raise DownloadError(
         f"{wanted.uri.rpartition('/')[2]}: cannot be fetched: {'; '.join(problems)}. Run it again "
         "to go on from where it stopped, or fetch it by hand and ingest the file"
@@ -125,5 +125,5 @@ def _from_one(
             if failures >= patience.tries:
                 raise Refused(f"{error}, {failures} times in a row") from error
             pause = min(patience.longest_pause, patience.pause * 2 ** max(failures - 1, 0))
-            asked = min(error.wait or 0.0, patience.longest_pause)
-            sleep(max(asked, random.uniform(0, pause)))
+            retry_after = min(error.wait or 0.0, patience.longest_pause)
+            sleep(max(retry_after, random.uniform(0, pause)))

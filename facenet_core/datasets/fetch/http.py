@@ -110,11 +110,11 @@ def _headers(file: Landing) -> dict[str, str]:
             headers["Range"] = f"bytes={file.size}-"
             if validator is not None:
                 headers["If-Range"] = validator
-    elif file.known is not None:
-        if file.known.etag:
-            headers["If-None-Match"] = file.known.etag
-        elif file.known.last_modified:
-            headers["If-Modified-Since"] = file.known.last_modified
+    elif file.previous is not None:
+        if file.previous.etag:
+            headers["If-None-Match"] = file.previous.etag
+        elif file.previous.last_modified:
+            headers["If-Modified-Since"] = file.previous.last_modified
     return headers
 
 
@@ -122,21 +122,21 @@ def _accept(answer: httpx.Response, file: Landing) -> bool:
     """Make `file` ready for the body of an answer; False for `not modified`."""
     status = answer.status_code
     etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
-    if status == 304 and file.known is not None:
+    if status == 304 and file.previous is not None:
         return False
     if status == 206 and file.size:
         start, total = _content_range(answer.headers.get("Content-Range", ""))
         if start != file.size:
             raise Changed
-        known = (file.etag, etag) if file.etag and etag else (file.last_modified, modified)
-        if None not in known and known[0] != known[1]:
+        validators = (file.etag, etag) if file.etag and etag else (file.last_modified, modified)
+        if None not in validators and validators[0] != validators[1]:
             raise Changed
         if None not in (file.total, total) and file.total != total:
             raise Changed
         file.begin(file.etag or etag, file.last_modified or modified, total or file.total)
         return True
     if status == 200:
-        if file.known is not None and _same(file.known, etag, modified):
+        if file.previous is not None and _same(file.previous, etag, modified):
             return False  # the server does not know conditions, but the file is the one here
         if file.size:
             file.restart()  # the server does not know ranges, or the file changed
@@ -153,18 +153,18 @@ def _accept(answer: httpx.Response, file: Landing) -> bool:
     raise Refused(reason)
 
 
-def _same(known: Stored, etag: str | None, modified: str | None) -> bool:
-    if etag is not None and known.etag is not None:
-        return etag == known.etag
-    return modified is not None and modified == known.last_modified
+def _same(previous: Stored, etag: str | None, modified: str | None) -> bool:
+    if etag is not None and previous.etag is not None:
+        return etag == previous.etag
+    return modified is not None and modified == previous.last_modified
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:
     """First byte and whole length of `bytes 500-999/1000`."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value.strip())
-    if found is None:
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value.strip())
+    if match is None:
         return None, None
-    return int(found[1]), None if found[2] == "*" else int(found[2])
+    return int(match[1]), None if match[2] == "*" else int(match[2])
 
 
 def _strong(etag: str | None) -> str | None:

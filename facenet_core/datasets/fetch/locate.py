@@ -73,8 +73,8 @@ def locate(root: str, config: IngestConfig) -> Origin:
     elif urlsplit(source).scheme in _FETCHED:
         return _fetched(root, config, source)
     name = config.name or name_of(source)
-    place = storage.absolute(url_secrets.whole(source))
-    return Origin(place, url_secrets.public(place), name, identity_pattern=config.identity_pattern)
+    uri = storage.absolute(url_secrets.whole(source))
+    return Origin(uri, url_secrets.public(uri), name, identity_pattern=config.identity_pattern)
 
 
 def _catalogued(root: str, config: IngestConfig, name: str, entry: Entry) -> Origin:
@@ -96,11 +96,12 @@ def _catalogued(root: str, config: IngestConfig, name: str, entry: Entry) -> Ori
 
 
 def _fetched(root: str, config: IngestConfig, url: str) -> Origin:
-    file = posixpath.basename(unquote(urlsplit(url).path)) or "download"
-    name = config.name or name_of(file)
+    file_name = posixpath.basename(unquote(urlsplit(url).path)) or "download"
+    name = config.name or name_of(file_name)
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
-    wanted = Wanted(storage.join(root, DOWNLOADS, f"{name_of(file)}-{digest}", file), (url,))
-    return Origin(wanted.uri, url, name, (wanted,), config.identity_pattern)
+    folder = f"{name_of(file_name)}-{digest}"
+    file = Wanted(storage.join(root, DOWNLOADS, folder, file_name), (url,))
+    return Origin(file.uri, url, name, (file,), config.identity_pattern)
 
 
 def name_of(source: str) -> str:

@@ -69,7 +69,7 @@ class Landing:
         self.total: int | None = None
         self.etag: str | None = None
         self.last_modified: str | None = None
-        self.known: Stored | None = None
+        self.previous: Stored | None = None
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self._file: IO[bytes] = self._open()
 
@@ -98,13 +98,13 @@ class Landing:
 
     def mismatch(self, wanted: Wanted) -> str | None:
         """What is wrong with the whole file, or None."""
-        for name, expected, found in (
+        for name, expected, actual in (
             ("bytes", wanted.bytes, self.size),
             ("SHA-256", wanted.sha256, self._sha256.hexdigest()),
             ("MD5", wanted.md5, self._md5.hexdigest()),
         ):
-            if expected is not None and expected != found:
-                return f"another file than expected: its {name} is {found}, not {expected}"
+            if expected is not None and expected != actual:
+                return f"another file than expected: its {name} is {actual}, not {expected}"
         return None
 
     def publish(self, wanted: Wanted, address: str) -> Stored:

@@ -47,14 +47,14 @@ def parse_twins(text: str, origin: str, nrof_folds: int) -> Pairs:
     """
     lines = list(_lines(text))
     rows = []
-    for place in range(0, len(lines), 2):
-        twins = [line.rsplit(maxsplit=1) for _, line in lines[place : place + 2]]
+    for start in range(0, len(lines), 2):
+        twins = [line.rsplit(maxsplit=1) for _, line in lines[start : start + 2]]
         good = len(twins) == 2 and all(len(twin) == 2 for twin in twins)
         if not good or twins[0][1] != twins[1][1] or not _is_fold(twins[0][1]):
-            found = " / ".join(line for _, line in lines[place : place + 2])
+            both = " / ".join(line for _, line in lines[start : start + 2])
             raise PairsError(
-                f"{origin}, line {lines[place][0]}: expected two lines `image fold` with the same "
-                f"number, 0 for a pair of two people, found {found[:120]!r}"
+                f"{origin}, line {lines[start][0]}: expected two lines `image fold` with the same "
+                f"number, 0 for a pair of two people, found {both[:120]!r}"
             )
         fold = int(twins[0][1])
         rows.append((max(fold - 1, 0), twins[0][0], twins[1][0], fold > 0))
@@ -87,8 +87,8 @@ def read_cfp(folder: str) -> Pairs:
     first = _cfp_images(storage.join(lists, "Pair_list_F.txt"))
     second = first if kind == "FF" else _cfp_images(storage.join(lists, "Pair_list_P.txt"))
     names = [file[len(protocol) + 1 :] for file in storage.list_files(protocol)]
-    found = (name.split("/") for name in names if not storage.is_system_file(name))
-    folds = sorted({parts[0] for parts in found if parts[-1] in ("same.txt", "diff.txt")})
+    split_names = (name.split("/") for name in names if not storage.is_system_file(name))
+    folds = sorted({parts[0] for parts in split_names if parts[-1] in ("same.txt", "diff.txt")})
     rows = []
     for number, fold in enumerate(folds):
         for name, same in (("same.txt", True), ("diff.txt", False)):

@@ -120,15 +120,15 @@ def resolve(
     first, second = (_as_ids(names) for names in (pairs.image_id_a, pairs.image_id_b))
     names = {*first, *second}
     stems = {_stem(name) for name in names}
-    found: dict[str, set[str]] = defaultdict(set)
+    image_ids: dict[str, set[str]] = defaultdict(set)
     rejected = set()
     for image_id, is_reject in _labelled(crops, rejects):
         for end in _ends(_stem(image_id)):
             if end in stems:
-                found[end].add(image_id)
+                image_ids[end].add(image_id)
                 if is_reject:
                     rejected.add(image_id)
-    meant = {name: {name} & found[_stem(name)] or found[_stem(name)] for name in names}
+    meant = {name: {name} & image_ids[_stem(name)] or image_ids[_stem(name)] for name in names}
     unknown = sorted(name for name, ids in meant.items() if not ids)
     if unknown:
         raise PairsError(
@@ -168,10 +168,10 @@ def _stem(name: str) -> str:
 def _ends(path: str) -> Iterator[str]:
     """`a/b/c`, `b/c` and `c` of `a/b/c`."""
     yield path
-    place = path.find("/")
-    while place >= 0:
-        yield path[place + 1 :]
-        place = path.find("/", place + 1)
+    slash = path.find("/")
+    while slash >= 0:
+        yield path[slash + 1 :]
+        slash = path.find("/", slash + 1)
 
 
 def _first_few(names: Sequence[str]) -> str:

@@ -33,11 +33,11 @@ def parse_csv(text: str, origin: str, nrof_folds: int) -> Pairs:
     try:
         _require(reader.fieldnames or (), origin)
         for row in reader:
-            place = f"{origin}, line {reader.line_num}"
+            line = f"{origin}, line {reader.line_num}"
             row |= {name: from_cell(row[name] or "") for name in COLUMNS[1:3]}
-            rows.append(_row(row, place))
+            rows.append(_row(row, line))
             if row["image_id_a"] == row["image_id_b"]:
-                raise PairsError(f"{place}: expected two different images, found one twice")
+                raise PairsError(f"{line}: expected two different images, found one twice")
     except csv.Error as error:
         raise PairsError(f"{origin}, line {reader.line_num}: not CSV: {error}") from None
     return _pairs(rows, "fold" in (reader.fieldnames or ()), origin, nrof_folds)
@@ -53,10 +53,10 @@ def parse_parquet(content: bytes, origin: str, nrof_folds: int) -> Pairs:
         table = pq.read_table(pa.BufferReader(content))
         _require(table.column_names, origin)
         table = table.select([name for name in COLUMNS if name in table.column_names])
-        found = table.to_pylist()
+        values = table.to_pylist()
     except DAMAGED as error:
         raise PairsError(f"{origin}: not a Parquet file that can be read: {error}") from None
-    rows = [_row(row, f"{origin}, row {n}") for n, row in enumerate(found, 1)]
+    rows = [_row(row, f"{origin}, row {n}") for n, row in enumerate(values, 1)]
     return _pairs(rows, "fold" in table.column_names, origin, nrof_folds)
 
 
@@ -94,13 +94,13 @@ def _require(columns: Sequence[str], origin: str) -> None:
         )
 
 
-def _row(row: Mapping[str, object], place: str) -> tuple[int, str, str, bool]:
+def _row(row: Mapping[str, object], origin: str) -> tuple[int, str, str, bool]:
     a, b = row["image_id_a"], row["image_id_b"]
     same = _TRUTH.get(str(row["same"]).strip().lower())
     fold = str(row.get("fold", 0)).strip()
     if not a or not b or same is None or not fold.isdecimal() or len(fold) > 6:
         raise PairsError(
-            f"{place}: expected a fold number, two image ids and true or false, found "
+            f"{origin}: expected a fold number, two image ids and true or false, found "
             f"{', '.join(str(row.get(name)) for name in COLUMNS if name in row)[:160]!r}"
         )
     return int(fold), str(a), str(b), same

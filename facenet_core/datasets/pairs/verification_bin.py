@@ -41,11 +41,10 @@ def read(uri: str) -> VerificationSet:
     except FileNotFoundError:
         raise PairsError(f"{uri}: no such file; expected an InsightFace verification set") from None
     try:
-        found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-        images, labels = found
+        images, labels = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         images = tuple(_bytes(image) for image in _items(images))
         same = np.array([_truth(label) for label in _items(labels)], bool)
-    except _Refused as error:
+    except _NotAllowed as error:
         raise PairsError(f"{uri}: {error}; expected {_EXPECTED}") from None
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
         raise PairsError(f"{uri}: cannot be read ({error}); expected {_EXPECTED}") from None
@@ -57,7 +56,7 @@ def read(uri: str) -> VerificationSet:
     return VerificationSet(images, same)
 
 
-class _Refused(Exception):
+class _NotAllowed(Exception):
     """The pickle asks for something that no verification set needs."""
 
 
@@ -83,7 +82,7 @@ class _Array:
             self.items = data
             return
         if len(shape) != 1 or dtype.code not in ("b1", "u1", "i1", "i4", "i8"):
-            raise _Refused(f"holds an array of {dtype.code} with shape {shape}")
+            raise _NotAllowed(f"holds an array of {dtype.code} with shape {shape}")
         data = data.encode("latin-1") if isinstance(data, str) else data
         self.items = np.frombuffer(data, dtype.code, count=shape[0]).tolist()
 
@@ -96,7 +95,7 @@ def _from_buffer(data: Any, dtype: _Dtype, shape: Any, *_: Any) -> _Array:
 
 def _scalar(dtype: _Dtype, data: Any) -> int:
     if dtype.code not in ("b1", "u1", "i1", "i4", "i8"):
-        raise _Refused(f"holds a number of {dtype.code}")
+        raise _NotAllowed(f"holds a number of {dtype.code}")
     data = data.encode("latin-1") if isinstance(data, str) else data
     return int(np.frombuffer(data, dtype.code, count=1)[0])
 
@@ -105,7 +104,7 @@ def _from_latin(text: Any, encoding: Any = "latin1") -> bytes:
     """What Python 3 calls to keep bytes in pickles that Python 2 can read."""
     if isinstance(text, str) and encoding in ("latin1", b"latin1"):
         return text.encode("latin-1")
-    raise _Refused("calls _codecs.encode with another encoding")
+    raise _NotAllowed("calls _codecs.encode with another encoding")
 
 
 def _plain_bytes(content: Any = b"", encoding: Any = "latin-1") -> bytes:
@@ -114,7 +113,7 @@ def _plain_bytes(content: Any = b"", encoding: Any = "latin-1") -> bytes:
         return _from_latin(content, "latin1" if encoding == "latin-1" else encoding)
     if isinstance(content, bytes):
         return content
-    raise _Refused("calls bytes with something else than bytes")
+    raise _NotAllowed("calls bytes with something else than bytes")
 
 
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
@@ -157,16 +156,16 @@ class _Unpickler(pickle._Unpickler):
         try:
             return _KNOWN[module, name]
         except KeyError:
-            raise _Refused(f"wants to call {module}.{name}, which is not done") from None
+            raise _NotAllowed(f"wants to call {module}.{name}, which is not done") from None
 
     def persistent_load(self, key: Any) -> Any:
-        raise _Refused("refers to objects outside the file")
+        raise _NotAllowed("refers to objects outside the file")
 
 
-def _items(found: Any) -> Sequence[Any]:
-    items = found.items if isinstance(found, _Array) else found
+def _items(value: Any) -> Sequence[Any]:
+    items = value.items if isinstance(value, _Array) else value
     if not isinstance(items, list | tuple):
-        raise _Refused(f"holds a {type(found).__name__} in place of a list")
+        raise _NotAllowed(f"holds a {type(value).__name__} in place of a list")
     return items
 
 
@@ -175,10 +174,10 @@ def _bytes(image: Any) -> bytes:
         return bytes(image.items)
     if isinstance(image, bytes | bytearray):
         return bytes(image)
-    raise _Refused(f"holds a {type(image).__name__} in place of an encoded image")
+    raise _NotAllowed(f"holds a {type(image).__name__} in place of an encoded image")
 
 
 def _truth(label: Any) -> bool:
     if isinstance(label, bool | int) and label in (0, 1):
         return bool(label)
-    raise _Refused(f"has the label {label!r:.40} in place of true or false")
+    raise _NotAllowed(f"has the label {label!r:.40} in place of true or false")

@@ -18,15 +18,15 @@ def file_fingerprint(uri: str) -> Fingerprint:
     Raises:
         SourceError: it is not there or cannot be read.
     """
-    found = storage.size(uri)
-    if found is None:
+    size = storage.size(uri)
+    if size is None:
         raise SourceError(f"{uri}: no such file")
     path = Path(uri)
     try:
         sha256 = file_sha256(path) if path.is_file() else storage.sha256(uri)
     except OSError as error:
         raise SourceError(f"{uri}: cannot be read: {error.strerror}") from error
-    return Fingerprint(sha256, found)
+    return Fingerprint(sha256, size)
 
 
 def listing_fingerprint(entries: Iterable[tuple[str, int, str]]) -> Fingerprint:

@@ -21,26 +21,26 @@ from facenet_core.errors import SourceError
 class Folder:
     """`Name/Name_0001.jpg`, or anything else below a folder, archives in it included."""
 
-    place: Path
+    root: Path
     wrapped: bool = False
 
     def fingerprint(self) -> Fingerprint:
         """Content is hashed once: a memo knows files by path, size, times and inode."""
         entries = []
         with closing(Memo()) as memo:
-            for path in paths(self.place):
-                file = self.place / path
+            for path in paths(self.root):
+                file = self.root / path
                 if file.is_file():
                     with _readable(file):
                         entries.append((path.as_posix(), file.stat().st_size, memo.sha256(file)))
         if not entries:
-            raise SourceError(f"{self.place}: the folder is empty; expected Name/Name_0001.jpg")
+            raise SourceError(f"{self.root}: the folder is empty; expected Name/Name_0001.jpg")
         return listing_fingerprint(entries)
 
     def items(self, limits: Limits) -> Iterator[Item]:
         total = 0
-        for path in paths(self.place):
-            file, name = self.place / path, path.as_posix()
+        for path in paths(self.root):
+            file, name = self.root / path, path.as_posix()
             with _readable(file):
                 if not file.is_file():
                     yield Unreadable(name, "not_a_file", "a broken link, device or pipe")
@@ -51,7 +51,7 @@ class Folder:
                     yield Unreadable(name, "too_many_bytes", f"{size} bytes")
                 else:
                     total += size
-                    limits.check_total(str(self.place), total)
+                    limits.check_total(str(self.root), total)
                     yield Member(name, storage.read_local(file, limits.image_bytes))
 
 
@@ -61,12 +61,12 @@ def paths(folder: Path) -> Iterator[Path]:
     def fail(error: OSError) -> None:
         raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}")
 
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         stat = os.stat(parent)
-        if (stat.st_dev, stat.st_ino) in seen:
+        if (stat.st_dev, stat.st_ino) in visited:
             raise SourceError(f"{parent}: this folder is reached twice, through a link; remove it")
-        seen.add((stat.st_dev, stat.st_ino))
+        visited.add((stat.st_dev, stat.st_ino))
         folders.sort()
         for name in sorted(files):
             yield (Path(parent) / name).relative_to(folder)

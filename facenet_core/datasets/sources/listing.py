@@ -47,12 +47,12 @@ class Listed:
         entries = [("", listed.bytes, listed.sha256)]
         with closing(Memo()) as memo:
             for path, _ in self._lines():
-                place = self._place(path)
-                file = Path(place)
+                uri = self._uri_of(path)
+                file = Path(uri)
                 with self._named():
-                    if "://" in place:
-                        entries.append((url_secrets.public(path), storage.size(place) or 0, ""))
-                    elif storage.exists(place) and file.is_file():
+                    if "://" in uri:
+                        entries.append((url_secrets.public(path), storage.size(uri) or 0, ""))
+                    elif storage.exists(uri) and file.is_file():
                         entries.append((path, file.stat().st_size, memo.sha256(file)))
         return listing_fingerprint(entries)
 
@@ -60,18 +60,18 @@ class Listed:
         total = 0
         for path, identity in self._lines():
             name = _UPWARDS.sub("", posixpath.normpath(url_secrets.public(path).split("://")[-1]))
-            place = self._place(path)
+            uri = self._uri_of(path)
             with self._named():
                 try:
-                    size = storage.size(place)
-                    if size is None or ("://" not in place and not Path(place).is_file()):
+                    size = storage.size(uri)
+                    if size is None or ("://" not in uri and not Path(uri).is_file()):
                         yield Unreadable(name, "missing", "no such file")
                     elif size > limits.image_bytes:
                         yield Unreadable(name, "too_many_bytes", f"{size} bytes")
                     else:
                         total += size
                         limits.check_total(self.uri, total)
-                        data = storage.read_bytes(place, limits.image_bytes)
+                        data = storage.read_bytes(uri, limits.image_bytes)
                         yield Member(name, data, identity or None)
                 except FileNotFoundError:
                     yield Unreadable(name, "missing", "it vanished while it was read")
@@ -117,10 +117,10 @@ class Listed:
                             f"{self.uri}, line {reader.line_num}: {len(cells)} columns, expected "
                             f"{max(columns) + 1}"
                         )
-                    who = cells[identity].strip() if len(cells) > 1 else ""
+                    person = cells[identity].strip() if len(cells) > 1 else ""
                     address = cells[path].strip()
                     url_secrets.learn(address)
-                    yield address, who
+                    yield address, person
             except UnicodeDecodeError as error:
                 raise SourceError(f"{self.uri}: {files.not_text(error)}") from None
             except csv.Error as error:
@@ -128,7 +128,7 @@ class Listed:
                     f"{self.uri}: not a list of path{'⇥' if tabs else delimiter}identity: {error}"
                 ) from error
 
-    def _place(self, path: str) -> str:
+    def _uri_of(self, path: str) -> str:
         if "://" in path or path.startswith("/"):
             return path
         folder = self.uri.rpartition("/")[0] or "."
@@ -144,5 +144,5 @@ def _columns(cells: list[str]) -> tuple[int, int] | None:
     if not paths:
         return None
     people = [names.index(name) for name in _PEOPLE if name in names]
-    people = [place for place in people if place != paths[0]]
+    people = [column for column in people if column != paths[0]]
     return (paths[0], people[0]) if people else (paths[0], paths[0]) if len(names) == 1 else None

@@ -42,9 +42,9 @@ class ParquetFiles:
     def fingerprint(self) -> Fingerprint:
         if len(self.files) == 1:
             return file_fingerprint(self.files[0])
-        found = [(file, file_fingerprint(file)) for file in self.files]
+        fingerprints = [(file, file_fingerprint(file)) for file in self.files]
         return listing_fingerprint(
-            (file.removeprefix(self.uri), one.bytes, one.sha256) for file, one in found
+            (file.removeprefix(self.uri), one.bytes, one.sha256) for file, one in fingerprints
         )
 
     def items(self, limits: Limits) -> Iterator[Item]:
@@ -60,8 +60,8 @@ class ParquetFiles:
                     options = {"buffer_size": 2**20, "pre_buffer": False}
                     parquet = pq.ParquetFile(stream, **options)
                     columns = _choose(parquet.schema_arrow, self, file)
-                    wanted = [columns.image, columns.identity, columns.id]
-                    names = [name for name in wanted if name is not None]
+                    used = [columns.image, columns.identity, columns.id]
+                    names = [name for name in used if name is not None]
                     # A text that many rows have is then in memory once.
                     texts = _texts(parquet.schema) & {*names[1:], f"{columns.image}.path"}
                     parquet = pq.ParquetFile(
@@ -155,8 +155,10 @@ def _choose(schema: pa.Schema, source: ParquetFiles, file: str) -> Columns:
     )
 
 
-def _named(asked: str | None, found: list[str], schema: pa.Schema, file: str, option: str) -> str:
-    candidates = [asked] if asked is not None else found
+def _named(
+    column: str | None, guesses: list[str], schema: pa.Schema, file: str, option: str
+) -> str:
+    candidates = [column] if column is not None else guesses
     if len(candidates) == 1 and candidates[0] in schema.names:
         return candidates[0]
     raise ConfigError(
@@ -191,19 +193,19 @@ def _item(row: dict[str, Any], columns: Columns, number: int, limits: Limits) ->
     if isinstance(picture, dict):
         path = picture.get("path") or ""
         picture = picture["bytes"]
-    who = _identity(row.get(columns.identity) if columns.identity else None, columns.labels)
-    given = row[columns.id] if columns.id else None
-    name = str(given) if given is not None else path if "/" in path else None
+    person = _identity(row.get(columns.identity) if columns.identity else None, columns.labels)
+    image_id = row[columns.id] if columns.id else None
+    name = str(image_id) if image_id is not None else path if "/" in path else None
     if name is None or clean_path(name)[1]:  # a bare file name need not be unique
         suffix = extension(picture) if picture else ""
-        name = f"{clean_path(who or '')[0] or 'row'}/{number:08d}{suffix}"
+        name = f"{clean_path(person or '')[0] or 'row'}/{number:08d}{suffix}"
     if picture is None:
         return Unreadable(name, "no_content", "the row has no bytes")
     if len(picture) > limits.image_bytes:
         return Unreadable(name, "too_many_bytes", f"{len(picture)} bytes")
-    if columns.identity and not who:
+    if columns.identity and not person:
         return Unreadable(name, "no_identity", f"row {number} has no {columns.identity}")
-    return Member(name, picture, who)
+    return Member(name, picture, person)
 
 
 def _identity(value: Any, labels: Sequence[str]) -> str | None:

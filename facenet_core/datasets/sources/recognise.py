@@ -30,10 +30,10 @@ def recognise(uri: str, config: IngestConfig) -> Source:
     Raises:
         SourceError: nothing is there, or nothing that is known.
     """
-    found = storage.size(uri)
-    if Path(uri).is_dir() or (not found and storage.is_folder(uri)):
+    size = storage.size(uri)
+    if Path(uri).is_dir() or (not size and storage.is_folder(uri)):
         return _folder(uri, config)
-    if found is None:
+    if size is None:
         raise SourceError(
             f"{uri}: no such folder or archive; expected {_EXPECTED}, the name of a data set "
             "(`facenet datasets` lists them), or `synthetic`"
@@ -70,14 +70,14 @@ def _folder(uri: str, config: IngestConfig) -> Source:
 
 def _tables(uri: str, top: Sequence[storage.Entry]) -> tuple[str, ...]:
     """The Parquet files in a folder and in the few folders of it, where no pictures lie there."""
-    found = [entry.name for entry in top if not entry.folder]
+    names = [entry.name for entry in top if not entry.folder]
     folders = [entry.name for entry in top if entry.folder]
     if len(folders) <= _FEW_FOLDERS:
         for folder in folders:
             inside = storage.entries(storage.join(uri, folder))
-            found += [f"{folder}/{entry.name}" for entry in inside]
+            names += [f"{folder}/{entry.name}" for entry in inside]
     tables = sorted(
-        name for name in found if name.endswith(".parquet") and not storage.is_system_file(name)
+        name for name in names if name.endswith(".parquet") and not storage.is_system_file(name)
     )
     if not tables or any(
         Path(name).suffix.lower() in EXTENSIONS and not storage.is_system_file(name)

@@ -85,10 +85,10 @@ def read(file: BinaryIO, name: str, limits: Limits, expected: int | None = None)
         else:
             path = f"{identity}/{number:08d}{extension(picture)}"
             yield Member(path, picture, identity)
-    for what, wanted, found in (("records", expected, records), ("pictures", announced, pictures)):
-        if wanted is not None and wanted != found:
+    for unit, stated, count in (("records", expected, records), ("pictures", announced, pictures)):
+        if stated is not None and stated != count:
             raise SourceError(
-                f"{name}: {_EARLY}: {found} {what}, {wanted} expected; fetch it and its .idx again"
+                f"{name}: {_EARLY}: {count} {unit}, {stated} expected; fetch it and its .idx again"
             )
 
 

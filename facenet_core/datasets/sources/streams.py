@@ -27,8 +27,8 @@ class Reported:
         except OSError as error:  # also what stores raise when a connection breaks
             raise StorageError(f"{self._uri}: cannot be read: {error!r}") from error
 
-    def seek(self, place: int, whence: int = 0) -> int:
-        return self._file.seek(place, whence)
+    def seek(self, position: int, whence: int = 0) -> int:
+        return self._file.seek(position, whence)
 
     def seekable(self) -> bool:
         return self._file.seekable()
@@ -80,25 +80,25 @@ class Blocks:
         self._read = read
         self._passed = passed
         self._buffer = b""
-        self._place = 0
+        self._position = 0
         self.total = 0
 
     def take(self, size: int) -> bytes:
         """Exactly `size` bytes. Raises EOFError where the stream has fewer."""
-        start = self._place
+        start = self._position
         end = start + size
         if end <= len(self._buffer):
-            self._place = end
+            self._position = end
             return self._buffer[start:end]
         pieces = [self._buffer[start:]]
         missing = size - len(pieces[0])
-        self._buffer, self._place = b"", 0
+        self._buffer, self._position = b"", 0
         while missing > 0:
             block = self._next(BLOCK)
             if not block:
                 raise EOFError(f"ends {missing} bytes early, after {self.total}")
             if len(block) > missing:
-                self._buffer, self._place = block, missing
+                self._buffer, self._position = block, missing
                 block = block[:missing]
             pieces.append(block)
             missing -= len(block)
@@ -110,16 +110,16 @@ class Blocks:
 
     def at_end(self) -> bool:
         """Whether nothing is left."""
-        if self._place == len(self._buffer):
-            self._buffer, self._place = self._next(BLOCK), 0
+        if self._position == len(self._buffer):
+            self._buffer, self._position = self._next(BLOCK), 0
         return not self._buffer
 
     def rest_is_zeros(self) -> bool:
         """Read to the end, which also checks a compressed stream's sum; whether all was zeros."""
         while not self.at_end():
-            if self._buffer[self._place :].strip(b"\0"):
+            if self._buffer[self._position :].strip(b"\0"):
                 return False
-            self._place = len(self._buffer)
+            self._position = len(self._buffer)
         return True
 
     def _next(self, size: int) -> bytes:

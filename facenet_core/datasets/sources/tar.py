@@ -168,14 +168,14 @@ def _text(name: bytes) -> str:
 def _pax(data: bytes) -> dict[str, str]:
     """Records `LENGTH KEY=VALUE\\n` of an extended header."""
     records: dict[str, str] = {}
-    place = 0
-    while found := re.compile(rb"(\d{1,9}) ([^=\n]+)=").match(data, place):
-        end = place + int(found[1])
-        if end <= found.end() or end > len(data) or data[end - 1 : end] != b"\n":
+    start = 0
+    while match := re.compile(rb"(\d{1,9}) ([^=\n]+)=").match(data, start):
+        end = start + int(match[1])
+        if end <= match.end() or end > len(data) or data[end - 1 : end] != b"\n":
             break
-        records[_text(found[2])] = _text(data[found.end() : end - 1])
-        place = end
-    if data[place:].strip(b"\0"):
+        records[_text(match[2])] = _text(data[match.end() : end - 1])
+        start = end
+    if data[start:].strip(b"\0"):
         raise Damaged("an extended header is damaged")
     return records
 

@@ -74,7 +74,7 @@ def items(
         elif is_nested(entry.name):
             stream = _Stream(file, entry)
             yield Nested(entry.name, cast(BinaryIO, io.BufferedReader(stream, 2**16)))
-            total += stream.given
+            total += stream.unpacked
             passed(total)
         elif max(entry.size, entry.packed) > limits.image_bytes:
             yield Unreadable(entry.name, "too_many_bytes", f"{entry.size} bytes")
@@ -113,18 +113,18 @@ class _Window:
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self._file, self._next, self._end = file, start, start + size
-        self._buffer, self._place = b"", 0
+        self._buffer, self._position = b"", 0
 
     def take(self, size: int) -> bytes:
-        while len(self._buffer) - self._place < size:
+        while len(self._buffer) - self._position < size:
             self._file.seek(self._next)
             block = self._file.read(min(_WINDOW, self._end - self._next))
             if not block:
                 raise Damaged("the directory ends early")
             self._next += len(block)
-            self._buffer, self._place = self._buffer[self._place :] + block, 0
-        self._place += size
-        return self._buffer[self._place - size : self._place]
+            self._buffer, self._position = self._buffer[self._position :] + block, 0
+        self._position += size
+        return self._buffer[self._position - size : self._position]
 
 
 def _find_directory(file: BinaryIO) -> tuple[int, int, int, int]:
@@ -157,8 +157,8 @@ def _find_end(tail: bytes) -> int:
 
     A comment may hold the signature as well. Where something follows the zip, the last record.
     """
-    found = [match.start() for match in re.finditer(rb"PK\x05\x06", tail)]
-    whole = [at for at in found if at + _END.size <= len(tail)]
+    starts = [match.start() for match in re.finditer(rb"PK\x05\x06", tail)]
+    whole = [at for at in starts if at + _END.size <= len(tail)]
     if not whole:
         raise Damaged("its directory is missing")
     lengths = [_END.size + _END.unpack_from(tail, at)[-1] for at in whole]
@@ -168,17 +168,17 @@ def _find_end(tail: bytes) -> int:
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
     """The true values of fields that do not fit 32 bits, from the extra field."""
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, place)
+    start = 0
+    while start + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, start)
         if kind == 1:
-            field = extra[place + 4 : place + 4 + length]
+            field = extra[start + 4 : start + 4 + length]
             values = [value for (value,) in struct.iter_unpack("<Q", field[: len(field) // 8 * 8])]
             if len(values) < (size, packed, offset).count(0xFFFFFFFF):
                 raise Damaged("a 64-bit field of its directory is cut short")
-            given = [values.pop(0) if v == 0xFFFFFFFF else v for v in (size, packed, offset)]
-            return given[0], given[1], given[2]
-        place += 4 + length
+            fields = [values.pop(0) if v == 0xFFFFFFFF else v for v in (size, packed, offset)]
+            return fields[0], fields[1], fields[2]
+        start += 4 + length
     return size, packed, offset
 
 
@@ -221,16 +221,16 @@ def _blocks(file: BinaryIO, entry: Entry, most: int | None = None) -> Iterator[b
     *_, name_length, extra_length = _LOCAL.unpack(fixed)
     file.seek(entry.offset + _LOCAL.size + name_length + extra_length)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS) if entry.method == _DEFLATED else None
-    packed, given = entry.packed, 0
-    while packed > 0 and (most is None or given < most):
+    packed, unpacked = entry.packed, 0
+    while packed > 0 and (most is None or unpacked < most):
         block = file.read(min(packed, BLOCK))
         if not block:
             raise Damaged(f"{entry.name}: ends early")
         packed -= len(block)
-        while block and (most is None or given < most):
+        while block and (most is None or unpacked < most):
             data = inflate.decompress(block, 2**20) if inflate else block
             block = inflate.unconsumed_tail if inflate else b""
-            given += len(data)
+            unpacked += len(data)
             yield data
 
 
@@ -242,7 +242,7 @@ class _Stream(io.RawIOBase):
         self._entry = entry
         self._buffer = b""
         self._crc = 0
-        self.given = 0
+        self.unpacked = 0
 
     def readable(self) -> bool:
         return True
@@ -258,5 +258,5 @@ class _Stream(io.RawIOBase):
             self._buffer = block
         data, self._buffer = self._buffer[: len(buffer)], self._buffer[len(buffer) :]
         buffer[: len(data)] = data
-        self.given += len(data)
+        self.unpacked += len(data)
         return len(data)
