@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import regex
 
 from facenet_core import storage
-from facenet_core.datasets.digest_set import Seen
 from facenet_core.datasets.members import Item, Member, Nested, Unreadable
 from facenet_core.errors import ConfigError
 from facenet_core.imaging import formats
@@ -28,6 +28,7 @@ _PLAIN = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}/){0,9}[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}"
 )
 _PATTERN_SECONDS = 5.0  # for one path, which usually takes microseconds
+_IN_MEMORY = 400_000  # keys of a DigestSet; about 45 MB
 LONGEST_NAME = 4096  # characters of a path or identity, as file systems have it
 
 
@@ -74,6 +75,51 @@ class Rules:
     forgotten: Callable[[str], bool] = nobody
 
 
+class DigestSet:
+    """A set that only grows: the first keys in memory, the others in a temporary file.
+
+    Keys are kept as 16-byte digests (BLAKE2b), so that a collision is out of the question.
+    """
+
+    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+        self._in_memory = in_memory
+        self._keys: set[bytes] = set()
+        self._database: sqlite3.Connection | None = None
+        self.count = 0
+
+    def add(self, key: bytes) -> bool:
+        """Remember a key. Returns whether it is new."""
+        return self.add_digest(hashlib.blake2b(key, digest_size=16).digest())
+
+    def add_digest(self, digest: bytes) -> bool:
+        """Remember a key by 16 bytes of a cryptographic hash of it. Returns whether it is new."""
+        if digest in self._keys:
+            return False
+        if len(self._keys) < self._in_memory:
+            self._keys.add(digest)
+        elif not self._store(digest):
+            return False
+        self.count += 1
+        return True
+
+    def _store(self, digest: bytes) -> bool:
+        if self._database is None:
+            self._database = sqlite3.connect("", isolation_level=None)  # "": a temporary file
+            self._database.execute("PRAGMA journal_mode = OFF")
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+            self._database.execute("BEGIN")
+        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,))
+        return added.rowcount == 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._database is not None:
+            self._database.close()
+
+
 class RowMaker:
     """Makes raw rows (schema `records.RAW`) of items, and remembers what it has seen.
 
@@ -86,9 +132,9 @@ class RowMaker:
         self._rules = rules
         self._pattern = compile_identity_pattern(rules.identity_pattern)
         self._top: str | None = None
-        self._names = Seen()
-        self._contents = Seen()
-        self._identities = Seen()
+        self._names = DigestSet()
+        self._contents = DigestSet()
+        self._identities = DigestSet()
         self._last_identity: str | None = None
         self._last_forgotten: tuple[str, bool] = ("", False)
         self.duplicates = 0

@@ -26,7 +26,7 @@ LONGEST_WAIT = 10.0
 
 _GONE = {404, 410}
 _LOOKS = ("read", "looked up")
-_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+TEMPORARY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "BadDigest"}
 _CODES |= {"IncompleteBody", "XAmzContentSHA256Mismatch", "TooManyRequests", "Throttling"}
 _NETWORK = {errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED, errno.EPIPE}
@@ -49,7 +49,7 @@ def transient(error: BaseException) -> bool:
         return True
     status, code = _answer(error)
     if status or code:
-        return status in _STATUSES or code in _CODES
+        return status in TEMPORARY_STATUSES or code in _CODES
     if _kinds(error) & _KINDS:
         return True
     if isinstance(error, OSError) and error.errno in _NETWORK:
@@ -58,19 +58,24 @@ def transient(error: BaseException) -> bool:
 
 
 def retried(uri: str, operation: Callable[[], Result]) -> Result:
-    """Carry out an operation that can be repeated, with waits that double and are drawn at random.
-
-    The wait before try n is uniform in [0, FIRST_WAIT * 2^n), so that clients which failed together
-    don't return together ("full jitter", AWS Architecture Blog, Exponential Backoff And Jitter).
-    """
+    """Carry out an operation that can be repeated, with a `random_wait` before each retry."""
     for number in range(_tries(uri) - 1):
         try:
             return operation()
         except Exception as error:
             if not transient(error):
                 raise
-            time.sleep(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**number)))
+            time.sleep(random_wait(number, FIRST_WAIT, LONGEST_WAIT))
     return operation()
+
+
+def random_wait(number: int, first: float, longest: float) -> float:
+    """Seconds to wait before retry `number`, from 0: uniform in [0, first * 2^number).
+
+    Clients that failed together then don't return together ("full jitter", AWS Architecture Blog,
+    Exponential Backoff And Jitter).
+    """
+    return random.uniform(0, min(longest, first * 2**number))
 
 
 def _tries(uri: str) -> int:

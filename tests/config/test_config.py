@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facenet_core import config
-from facenet_core.datasets.fetch.catalogue import Entry
+from facenet_core.datasets.fetch.catalogue import CatalogueEntry
 from facenet_core.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -119,7 +119,7 @@ def schema_numbers(model: type[config.Config]) -> list[Any]:
 FIELDS = schema_numbers(config.PipelineConfig)
 
 
-@pytest.mark.parametrize("model", [config.PipelineConfig, Entry])
+@pytest.mark.parametrize("model", [config.PipelineConfig, CatalogueEntry])
 def test_every_number_has_bounds(model: type[config.Config]) -> None:
     unbounded = [
         path

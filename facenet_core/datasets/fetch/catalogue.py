@@ -32,7 +32,7 @@ class CatalogueFile(Config):
     md5: Digits | None = Field(None, min_length=32, max_length=32, description="Its MD5.")
 
 
-class Entry(Config):
+class CatalogueEntry(Config):
     """A data set."""
 
     title: str = Field(description="Its full name.")
@@ -47,13 +47,13 @@ class Entry(Config):
     identity_pattern: str | None = Field(None, description="See `ingest.identity_pattern`.")
 
     @model_validator(mode="after")
-    def _can_be_had(self) -> Entry:
+    def _can_be_had(self) -> CatalogueEntry:
         if self.archive is None and not self.obtain:
             raise ValueError("needs `archive`, or `obtain` to say how one gets it")
         return self
 
 
-def read_catalogue(own: str | None = None) -> dict[str, Entry]:
+def read_catalogue(own: str | None = None) -> dict[str, CatalogueEntry]:
     """All data sets by name.
 
     Args:
@@ -75,11 +75,11 @@ def read_catalogue(own: str | None = None) -> dict[str, Entry]:
 
 
 @cache
-def _built_in() -> dict[str, Entry]:
+def _built_in() -> dict[str, CatalogueEntry]:
     return _parse(files(__package__).joinpath(_FILE).read_text(encoding="utf-8"), _FILE)
 
 
-def _parse(text: str, origin: str) -> dict[str, Entry]:
+def _parse(text: str, origin: str) -> dict[str, CatalogueEntry]:
     try:
         values = yaml.safe_load(text) or {}
     except NOT_YAML as error:
@@ -87,7 +87,7 @@ def _parse(text: str, origin: str) -> dict[str, Entry]:
     if not isinstance(values, dict):
         raise ConfigError(f"{origin}: expected names of data sets, found {values!r:.60}")
     return {
-        str(name): config.build(Entry, value or {}, f"{origin}, {name}")
+        str(name): config.build(CatalogueEntry, value or {}, f"{origin}, {name}")
         for name, value in values.items()
         if not str(name).startswith(".")
     }

@@ -1,30 +1,30 @@
-"""Fetching files into storage: resumed, from mirrors, verified, whole or not at all.
+"""Download files into storage: resumable, from mirrors, verified, complete or not at all.
 
-`fetch` tries each address in turn. A connection that breaks goes on where it stopped, by Range with
-If-Range, so that a file that changed meanwhile is begun anew (RFC 9110, 13.1.5 and 14). Temporary
-failures are tried again with exponential back-off and full jitter.
+`fetch` tries each address in turn. A broken connection is resumed where it stopped, by Range with
+If-Range, so that a file that has changed is downloaded again from its start (RFC 9110, 13.1.5 and
+14). Temporary failures are retried with exponential back-off and full jitter.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facenet_core.datasets.fetch.http import Changed, Refused, Temporary, transfer
+from facenet_core.datasets.fetch.http import Changed, TemporaryFailure, Unavailable, transfer
 from facenet_core.datasets.fetch.locate import Wanted
-from facenet_core.datasets.fetch.partial_file import Landing, Stored, landing, stored
+from facenet_core.datasets.fetch.partial_file import PartialFile, Stored, open_partial, stored
 from facenet_core.errors import SourceError
 from facenet_core.privacy import url_secrets
 from facenet_core.progress import Progress, silent
+from facenet_core.storage.retrying import random_wait
 
 _log = logging.getLogger(__name__)
 
 
 class DownloadError(SourceError):
-    """A file could be had from none of its addresses."""
+    """None of a file's addresses gave it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Patience:
     """How long a fetch keeps trying.
 
     Attributes:
-        tries: in a row without a byte of progress, at one address.
+        tries: at one address, in a row, without a byte of progress.
         timeout: seconds to wait for a connection or for the next bytes.
         pause: seconds before the second try; doubled for each further one.
         longest_pause: seconds.
@@ -50,21 +50,21 @@ def fetch(
     patience: Patience = Patience(),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Stored:
-    """Have a file in storage, fetching it unless it is there and the same.
+    """Download a file into storage, unless the same file is stored already.
 
-    A digest that is known makes a stored file good without asking; else the server is asked whether
-    it changed, and if none answers, what is stored is used.
+    A stored file with the digest that is known is used without asking the server. Otherwise the
+    server is asked whether the file has changed; if it does not answer, the stored file is used.
 
     Args:
-        progress: called with the bytes that are here, and how many there will be.
+        progress: called with the number of bytes so far, and their number in all.
 
     Raises:
-        DownloadError: no address gave the file; names each, and why.
+        DownloadError: no address gave the file; the message names each address and its problem.
     """
     if (existing := stored(wanted)) is not None and (wanted.sha256 or wanted.md5):
         return existing
-    with landing(wanted.uri, pinned=bool(wanted.sha256)) as file:
-        if (existing := stored(wanted)) is not None:  # a run beside this one may have brought it
+    with open_partial(wanted.uri, pinned=bool(wanted.sha256)) as file:
+        if (existing := stored(wanted)) is not None:  # another run may have fetched it
             if wanted.sha256 or wanted.md5:
                 return existing
             file.previous = existing
@@ -75,9 +75,9 @@ def fetch(
             try:
                 if _from_one(address, wanted, file, progress, patience, sleep):
                     return file.publish(wanted, address)
-                assert existing is not None  # the server said that it did not change
+                assert existing is not None  # the server says that it has not changed
                 return existing
-            except Refused as error:
+            except Unavailable as error:
                 problems.append(f"{address}: {url_secrets.scrub(str(error))}")
         if existing is not None:
             _log.warning("%s: using the copy in storage: %s", address, "; ".join(problems))
@@ -91,15 +91,15 @@ def fetch(
 def _from_one(
     address: str,
     wanted: Wanted,
-    file: Landing,
+    file: PartialFile,
     progress: Progress,
     patience: Patience,
     sleep: Callable[[float], None],
 ) -> bool:
-    """Fetch from one address; returns False where the stored file is still the newest.
+    """Fetch from one address. Returns False if the stored file is still the newest.
 
     Raises:
-        Refused: it cannot be had here.
+        Unavailable: the address does not give the file.
     """
     failures, furthest, resumed = 0, file.size, file.size > 0
     while True:
@@ -111,19 +111,18 @@ def _from_one(
                 return True
             file.restart()
             if not resumed:
-                raise Refused(problem)
-            resumed = False  # what was kept of an earlier try may have been another file's
+                raise Unavailable(problem)
+            resumed = False  # the part of an earlier try may have been another file's
         except Changed:
             file.restart()
             failures += 1
             if failures >= patience.tries:
-                raise Refused("the file changes while it is fetched") from None
-        except Temporary as error:
+                raise Unavailable("the file changes while it is fetched") from None
+        except TemporaryFailure as error:
             failures = 0 if file.size > furthest else failures + 1
             furthest = max(furthest, file.size)
             resumed = file.size > 0
             if failures >= patience.tries:
-                raise Refused(f"{error}, {failures} times in a row") from error
-            pause = min(patience.longest_pause, patience.pause * 2 ** max(failures - 1, 0))
-            retry_after = min(error.wait or 0.0, patience.longest_pause)
-            sleep(max(retry_after, random.uniform(0, pause)))
+                raise Unavailable(f"{error}, {failures} times in a row") from error
+            wait = random_wait(max(failures - 1, 0), patience.pause, patience.longest_pause)
+            sleep(max(wait, min(error.wait or 0.0, patience.longest_pause)))

@@ -9,42 +9,44 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from facenet_core import storage
-from facenet_core.datasets.fetch.partial_file import Landing, Stored
+from facenet_core.datasets.fetch.partial_file import PartialFile, Stored
 from facenet_core.errors import StorageError
 from facenet_core.privacy import url_secrets
 from facenet_core.progress import Progress
+from facenet_core.storage.retrying import TEMPORARY_STATUSES
 
 if TYPE_CHECKING:
     import httpx
 
 _BLOCK = 2**18
-_LARGEST_OF_UNKNOWN = 16 * 2**30  # bytes of an answer that does not say how many it has
-_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+_LARGEST_OF_UNKNOWN = 16 * 2**30  # bytes of a response that states no size
 
 
-class Temporary(Exception):
-    """Worth another try, after `wait` seconds where the server says so."""
+class TemporaryFailure(Exception):
+    """Another try may succeed, after `wait` seconds if the server says so."""
 
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
 
 
-class Refused(Exception):
-    """Not to be had from this address."""
+class Unavailable(Exception):
+    """This address does not give the file, and would not if it were tried again."""
 
 
 class Changed(Exception):
-    """The file is not the one that a part is here of."""
+    """The file at the address is not the one whose first part is stored."""
 
 
-def transfer(url: str, file: Landing, progress: Progress, timeout: float) -> bool:
-    """Append what is missing of the file; returns False where a stored one is still the newest.
+def transfer(url: str, file: PartialFile, progress: Progress, timeout: float) -> bool:
+    """Append what is missing of the file. Returns False if the stored file is still the newest.
 
     Raises:
-        Temporary, Refused, Changed: what came so far stays in `file`.
+        TemporaryFailure, Unavailable, Changed: what came so far stays in `file`.
     """
-    if file.size and file.size == file.total:  # an earlier run ended before it was published
+    if (
+        file.size and file.size == file.total
+    ):  # an earlier run ended just before it published the file
         return True
     if re.match(r"https?://", url, re.IGNORECASE):
         return _http(url, file, progress, timeout)
@@ -52,7 +54,7 @@ def transfer(url: str, file: Landing, progress: Progress, timeout: float) -> boo
     return True
 
 
-def _http(url: str, file: Landing, progress: Progress, timeout: float) -> bool:
+def _http(url: str, file: PartialFile, progress: Progress, timeout: float) -> bool:
     import httpx
 
     auth = None
@@ -70,42 +72,42 @@ def _http(url: str, file: Landing, progress: Progress, timeout: float) -> bool:
                 _append(file, block)
                 progress(file.size, file.total)
     except httpx.TimeoutException:
-        raise Temporary(f"nothing came for {timeout:g} s") from None
+        raise TemporaryFailure(f"nothing came for {timeout:g} s") from None
     except httpx.TransportError as error:
         reason = url_secrets.scrub(str(error)) or type(error).__name__
-        raise Temporary(f"{reason} (after {file.size:,} bytes)") from None
+        raise TemporaryFailure(f"{reason} (after {file.size:,} bytes)") from None
     except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
-        raise Refused(url_secrets.scrub(str(error))) from None
+        raise Unavailable(url_secrets.scrub(str(error))) from None
     if file.total is not None and file.size < file.total:
-        raise Temporary(f"ended after {file.size:,} of {file.total:,} bytes")
+        raise TemporaryFailure(f"ended after {file.size:,} of {file.total:,} bytes")
     return True
 
 
-def _append(file: Landing, block: bytes) -> None:
-    """Write a block, unless the file then had more bytes than it should.
+def _append(file: PartialFile, block: bytes) -> None:
+    """Write a block, unless the file would then have more bytes than it should.
 
     Raises:
-        Changed: more come than the server said.
-        Refused: it did not say, and more come than any file has.
+        Changed: more bytes came than the server announced.
+        Unavailable: the server announced no size, and more bytes came than any file has.
     """
     size = file.size + len(block)
     if file.total is not None and size > file.total:
         raise Changed
     if file.total is None and size > _LARGEST_OF_UNKNOWN:
         file.restart()
-        raise Refused(
+        raise Unavailable(
             f"more than {_LARGEST_OF_UNKNOWN:,} bytes came, and the server does not say how many "
             "there will be"
         )
     file.write(block)
 
 
-def _headers(file: Landing) -> dict[str, str]:
+def _headers(file: PartialFile) -> dict[str, str]:
     headers = {"Accept-Encoding": "identity", "User-Agent": "facenet-pipeline"}
     if file.size:
         validator = _strong(file.etag) or file.last_modified
         if validator is None and not file.pinned:
-            file.restart()  # nothing would tell whether the rest is of the same file
+            file.restart()  # nothing shows whether the rest belongs to the same file
         else:
             headers["Range"] = f"bytes={file.size}-"
             if validator is not None:
@@ -118,8 +120,8 @@ def _headers(file: Landing) -> dict[str, str]:
     return headers
 
 
-def _accept(answer: httpx.Response, file: Landing) -> bool:
-    """Make `file` ready for the body of an answer; False for `not modified`."""
+def _accept(answer: httpx.Response, file: PartialFile) -> bool:
+    """Prepare `file` for the body of a response. Returns False if it is not modified."""
     status = answer.status_code
     etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
     if status == 304 and file.previous is not None:
@@ -137,20 +139,20 @@ def _accept(answer: httpx.Response, file: Landing) -> bool:
         return True
     if status == 200:
         if file.previous is not None and _same(file.previous, etag, modified):
-            return False  # the server does not know conditions, but the file is the one here
+            return False  # the server ignores conditions, but the stored file is the same
         if file.size:
-            file.restart()  # the server does not know ranges, or the file changed
+            file.restart()  # the server ignores ranges, or the file changed
         if answer.headers.get("Content-Type", "").startswith("text/html"):
-            raise Refused("a web page, not a file; does it want a login?")
+            raise Unavailable("a web page, not a file; does it want a login?")
         length = answer.headers.get("Content-Length", "")
         file.begin(etag, modified, int(length) if length.isdigit() else None)
         return True
     if status == 416 and file.size:
         raise Changed
     reason = f"HTTP {status} {answer.reason_phrase}".rstrip()
-    if status in _TEMPORARY:
-        raise Temporary(reason, _retry_after(answer.headers.get("Retry-After", "")))
-    raise Refused(reason)
+    if status in TEMPORARY_STATUSES:
+        raise TemporaryFailure(reason, _retry_after(answer.headers.get("Retry-After", "")))
+    raise Unavailable(reason)
 
 
 def _same(previous: Stored, etag: str | None, modified: str | None) -> bool:
@@ -181,8 +183,8 @@ def _retry_after(value: str) -> float | None:
     return None
 
 
-def _any(url: str, file: Landing, progress: Progress) -> None:
-    """Fetch through fsspec; a part is gone on with where size and tag of the file are the same."""
+def _any(url: str, file: PartialFile, progress: Progress) -> None:
+    """Fetch through fsspec. A partial file is resumed if the size and tag are unchanged."""
     try:
         fs, path = storage.file_system(url)
         info = fs.info(path)
@@ -197,11 +199,11 @@ def _any(url: str, file: Landing, progress: Progress) -> None:
             while block := source.read(_BLOCK):
                 _append(file, block)
                 progress(file.size, total)
-    except (Changed, Refused):
+    except (Changed, Unavailable):
         raise
     except (FileNotFoundError, PermissionError, StorageError) as error:
-        raise Refused(url_secrets.scrub(f"{type(error).__name__}: {error}")) from None
+        raise Unavailable(url_secrets.scrub(f"{type(error).__name__}: {error}")) from None
     except Exception as error:  # every protocol has its own kinds
-        raise Temporary(url_secrets.scrub(f"{type(error).__name__}: {error}")) from None
+        raise TemporaryFailure(url_secrets.scrub(f"{type(error).__name__}: {error}")) from None
     if total is not None and file.size != total:
-        raise Temporary(f"ended after {file.size:,} of {total:,} bytes")
+        raise TemporaryFailure(f"ended after {file.size:,} of {total:,} bytes")

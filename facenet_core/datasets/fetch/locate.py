@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from facenet_core import storage
 from facenet_core.config import IngestConfig
-from facenet_core.datasets.fetch.catalogue import Entry, read_catalogue
+from facenet_core.datasets.fetch.catalogue import CatalogueEntry, read_catalogue
 from facenet_core.datasets.sources.archive import EXTENSIONS
 from facenet_core.errors import SourceError
 from facenet_core.privacy import url_secrets
@@ -77,7 +77,7 @@ def locate(root: str, config: IngestConfig) -> Origin:
     return Origin(uri, url_secrets.public(uri), name, identity_pattern=config.identity_pattern)
 
 
-def _catalogued(root: str, config: IngestConfig, name: str, entry: Entry) -> Origin:
+def _catalogued(root: str, config: IngestConfig, name: str, entry: CatalogueEntry) -> Origin:
     if entry.archive is None:
         raise SourceError(f"{name}: {entry.title} has no open download. {entry.obtain}".rstrip())
     folder = storage.join(root, DOWNLOADS, name)

@@ -1,8 +1,8 @@
-"""Where a download comes down: a file that grows under another name and appears whole.
+"""A partial download: a file that grows under another name and appears when it is complete.
 
-On local storage the part that came is kept, beside a note of what it is a part of, so that the next
-run goes on with it. In object storage it is streamed into a multipart upload, which is abandoned
-when the process ends early.
+On local storage the partial file stays, with a note of which file it is a part of, so that the next
+run resumes it. In object storage it is streamed into a multipart upload, which is abandoned if the
+process ends early.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Stored:
 
 
 def stored(wanted: Wanted) -> Stored | None:
-    """The stored file where it is whole, and has the digest that is known."""
+    """The stored file if it is complete and has the expected digest, else None."""
     try:
         note = Stored(**json.loads(storage.read_bytes(_note(wanted.uri))))
     except (FileNotFoundError, ValueError, TypeError, RecursionError):
@@ -47,19 +47,19 @@ def stored(wanted: Wanted) -> Stored | None:
 
 
 def remove(file: Stored) -> None:
-    """Forget a download."""
+    """Remove a download and its note."""
     storage.remove(_note(file.uri))
     storage.remove(file.uri)
 
 
-class Landing:
-    """A file on its way: append to it, begin it anew, or publish it.
+class PartialFile:
+    """A file that is being downloaded: append to it, restart it, or publish it.
 
     Attributes:
-        size: bytes that came.
-        total: bytes that there will be, where the server said so.
-        etag, last_modified: what the server calls the file that this is a part of.
-        known: an earlier download of the same, for the server to compare with.
+        size: bytes so far.
+        total: bytes of the whole file, if the server announced them.
+        etag, last_modified: the server's validators of the file.
+        previous: an earlier download of the same file, for the server to compare with.
     """
 
     def __init__(self, uri: str, pinned: bool) -> None:
@@ -74,7 +74,7 @@ class Landing:
         self._file: IO[bytes] = self._open()
 
     def begin(self, etag: str | None, last_modified: str | None, total: int | None) -> None:
-        """Note what the server calls the file that comes now."""
+        """Record the server's validators and size of the file."""
         self.etag, self.last_modified, self.total = etag, last_modified, total
 
     def write(self, block: bytes) -> None:
@@ -84,20 +84,20 @@ class Landing:
         self.size += len(block)
 
     def restart(self) -> None:
-        """Begin anew, with nothing of what came."""
+        """Start again from nothing."""
         self.size, self.total, self.etag, self.last_modified = 0, None, None, None
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self._empty()
 
     def leave_address(self) -> None:
-        """Go to a mirror: what came is kept only where a digest will tell whether it fits."""
+        """Switch to a mirror. The bytes so far stay only if a digest will verify the whole."""
         if self.pinned:
             self.begin(None, None, None)
         else:
             self.restart()
 
     def mismatch(self, wanted: Wanted) -> str | None:
-        """What is wrong with the whole file, or None."""
+        """What is wrong with the complete file, or None."""
         for name, expected, actual in (
             ("bytes", wanted.bytes, self.size),
             ("SHA-256", wanted.sha256, self._sha256.hexdigest()),
@@ -108,7 +108,7 @@ class Landing:
         return None
 
     def publish(self, wanted: Wanted, address: str) -> Stored:
-        """Make the file appear, and the note beside it."""
+        """Publish the file, and the note beside it."""
         sha256 = self._sha256.hexdigest()
         note = Stored(self.uri, address, self.size, sha256, self.etag, self.last_modified)
         storage.remove(_note(self.uri))
@@ -117,7 +117,7 @@ class Landing:
         return note
 
     def close(self) -> None:
-        """Let go of it, published or not."""
+        """Release the file, published or not."""
         raise NotImplementedError
 
     def _open(self) -> IO[bytes]:
@@ -130,8 +130,8 @@ class Landing:
         raise NotImplementedError
 
 
-class _Local(Landing):
-    """A part file, held by one process at a time."""
+class _Local(PartialFile):
+    """A partial file, locked by one process at a time."""
 
     def _open(self) -> IO[bytes]:
         target = Path(storage.file_system(self.uri)[1])
@@ -141,16 +141,16 @@ class _Local(Landing):
         self._note = target.with_name(f".{target.name}.part.json")
         while True:
             file = self._part.open("a+b")
-            fcntl.flock(file, fcntl.LOCK_EX)  # waits for a run beside this one
+            fcntl.flock(file, fcntl.LOCK_EX)  # waits for another run
             with suppress(FileNotFoundError):
                 if os.fstat(file.fileno()).st_ino == self._part.stat().st_ino:
                     break
-            file.close()  # it was published while we waited
+            file.close()  # another run published it meanwhile
         self._resume(file)
         return file
 
     def _resume(self, file: IO[bytes]) -> None:
-        """Go on with the part that an earlier run left, if it is known what it is a part of."""
+        """Resume the partial file of an earlier run, if a note says which file it is a part of."""
         try:
             note = json.loads(self._note.read_text())
             self.etag, self.last_modified, self.total = (
@@ -183,14 +183,14 @@ class _Local(Landing):
         self._note.unlink(missing_ok=True)
 
     def close(self) -> None:
-        if not self.size:  # while it is locked: who waits for it looks whether it is still there
+        if not self.size:  # while locked: a waiting run checks that it still exists
             self._part.unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
         self._file.close()
 
 
-class _Remote(Landing):
-    """A multipart upload, completed only when the file is whole and right."""
+class _Remote(PartialFile):
+    """A multipart upload, completed only when the file is complete and verified."""
 
     def _open(self) -> Any:
         fs, path = storage.file_system(self.uri)
@@ -205,17 +205,17 @@ class _Remote(Landing):
 
     def close(self) -> None:
         if not self._file.closed:
-            with suppress(Exception):  # stores differ in what they let go of
+            with suppress(Exception):  # stores differ in what can be discarded
                 self._file.discard()  # type: ignore[attr-defined]
             self._file.closed = True  # type: ignore[misc]
 
 
 @contextmanager
-def landing(uri: str, pinned: bool) -> Iterator[Landing]:
-    """A place for a download; without `publish`, nothing appears there.
+def open_partial(uri: str, pinned: bool) -> Iterator[PartialFile]:
+    """Open a partial download. Unless it is published, nothing appears at `uri`.
 
     Args:
-        pinned: its digest is known, so that parts from different mirrors may be joined.
+        pinned: the digest is known, so that parts from different mirrors may be joined.
     """
     file = (_Local if storage.is_local(uri) else _Remote)(uri, pinned)
     try:

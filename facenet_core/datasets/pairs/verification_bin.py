@@ -140,10 +140,12 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 class _Unpickler(pickle._Unpickler):
     """Resolves no name but those of `_KNOWN`, and each to code of this module.
 
-    It is the one in Python: that in C allocates a table as long as a number in the file says. Of
-    a bytearray the one in Python does so, too.
+    It derives from the unpickler written in Python: the one in C allocates a table as long as a
+    number in the file says. For a bytearray the one in Python does so, too.
     """
 
+    read: Callable[[int], bytes]  # set by `load`
+    append: Callable[[Any], None]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def load_bytearray8(self) -> None:

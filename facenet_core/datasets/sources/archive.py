@@ -18,17 +18,18 @@ from facenet_core.datasets.sources import tar, zipped
 from facenet_core.datasets.sources.fingerprints import file_fingerprint
 from facenet_core.datasets.sources.streams import (
     Counted,
+    Damaged,
     Reported,
     compression,
     decompressed,
 )
 from facenet_core.errors import SourceError
 
-EXTENSIONS = (".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".zip")
+EXTENSIONS: tuple[str, ...] = (".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".zip")
 EXTENSIONS += (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _NESTED = (*EXTENSIONS, ".rec")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_BROKEN = (EOFError, zlib.error, lzma.LZMAError, tar.Damaged, zipped.Damaged)
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, Damaged)
 _SPOOLED = 2**26  # bytes of a zip inside an archive that are held in memory
 
 

@@ -7,12 +7,16 @@ import gzip
 import io
 import lzma
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from facenet_core.errors import StorageError
 
 BLOCK = 2**18
 _ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class Damaged(Exception):
+    """An archive that does not follow its format, or is cut short."""
 
 
 class Reported:
@@ -44,7 +48,7 @@ class Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         self.count += len(data)
@@ -61,7 +65,7 @@ class Section(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         data = self._take(min(len(buffer), self.left, BLOCK))
         buffer[: len(data)] = data
         self.left -= len(data)
@@ -143,5 +147,6 @@ def decompressed(file: BinaryIO, kind: str | None) -> BinaryIO:
         import pyarrow as pa
 
         return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))
+    openers: dict[str, Callable[[BinaryIO], Any]]
     openers = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
     return cast(BinaryIO, openers[kind](file)) if kind else file

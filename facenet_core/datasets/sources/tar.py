@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 from facenet_core.datasets.members import Item, Limits, Member, Nested, Unreadable
-from facenet_core.datasets.sources.streams import Blocks, Section
+from facenet_core.datasets.sources.streams import Blocks, Damaged, Section
 
 _BLOCK = 512
 _LONGEST_HEADER = 2**20  # bytes of a long name or of pax records
@@ -28,10 +28,6 @@ _WITHOUT_CONTENT = {
     b"4": "a device",
     b"6": "a pipe",
 }
-
-
-class Damaged(Exception):
-    """A tar that does not follow its format."""
 
 
 def items(

@@ -13,10 +13,10 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from facenet_core.datasets.members import Item, Limits, Member, Nested, Unreadable
-from facenet_core.datasets.sources.streams import BLOCK
+from facenet_core.datasets.sources.streams import BLOCK, Damaged
 
 _END = struct.Struct("<4s4H2IH")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
@@ -28,16 +28,12 @@ _RATIO_MATTERS = 2**20
 _WINDOW = 2**20  # bytes of the directory in memory
 
 
-class Damaged(Exception):
-    """A zip that does not follow its format, or is cut short."""
-
-
-class Lie(Exception):
-    """A member that is not as large as the directory says."""
+class WrongSize(Exception):
+    """A member that is larger or smaller than the directory says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ZipEntry:
     """One member, as the directory has it. `offset` is that of its local header."""
 
     name: str
@@ -86,11 +82,11 @@ def items(
             passed(total)
             try:
                 yield Member(entry.name, _content(file, entry))
-            except Lie as lie:
-                yield Unreadable(entry.name, "wrong_size", str(lie))
+            except WrongSize as error:
+                yield Unreadable(entry.name, "wrong_size", str(error))
 
 
-def directory(file: BinaryIO) -> Iterator[Entry]:
+def directory(file: BinaryIO) -> Iterator[ZipEntry]:
     """The entries of the central directory, a window of it in memory at a time."""
     count, size, start, shift = _find_directory(file)
     window = _Window(file, start, size)
@@ -105,7 +101,7 @@ def directory(file: BinaryIO) -> Iterator[Entry]:
         unpacked, packed, offset = _zip64(extra, unpacked, packed, offset)
         link = made_by >> 8 == 3 and (attributes >> 28) == 0xA
         text = _name(name, bool(flags & 0x800))
-        yield Entry(text, bool(flags & 1), link, method, crc, packed, unpacked, offset + shift)
+        yield ZipEntry(text, bool(flags & 1), link, method, crc, packed, unpacked, offset + shift)
 
 
 class _Window:
@@ -196,23 +192,23 @@ def _name(name: bytes, utf8: bool) -> str:
         return name.decode("utf-8", "surrogateescape") if utf8 else name.decode("cp437")
 
 
-def _content(file: BinaryIO, entry: Entry) -> bytes:
+def _content(file: BinaryIO, entry: ZipEntry) -> bytes:
     """A member's content, checked against the directory.
 
     Raises:
-        Lie: it is larger or smaller than the directory says.
+        WrongSize: it is larger or smaller than the directory says.
         Damaged: its checksum is another, or its compression is broken.
     """
     data = b"".join(_blocks(file, entry, entry.size + 1))
     if len(data) != entry.size:
         more = "more" if len(data) > entry.size else "less"
-        raise Lie(f"holds {more} than the {entry.size} bytes that the directory says")
+        raise WrongSize(f"holds {more} than the {entry.size} bytes that the directory says")
     if zlib.crc32(data) != entry.crc:
         raise Damaged(f"{entry.name}: wrong checksum")
     return data
 
 
-def _blocks(file: BinaryIO, entry: Entry, most: int | None = None) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, entry: ZipEntry, most: int | None = None) -> Iterator[bytes]:
     """A member's content in blocks, at most about `most` bytes of it."""
     _seek(file, entry.offset)
     fixed = file.read(_LOCAL.size)
@@ -237,7 +233,7 @@ def _blocks(file: BinaryIO, entry: Entry, most: int | None = None) -> Iterator[b
 class _Stream(io.RawIOBase):
     """A member as a stream, for an archive inside the zip; its checksum is checked at its end."""
 
-    def __init__(self, file: BinaryIO, entry: Entry) -> None:
+    def __init__(self, file: BinaryIO, entry: ZipEntry) -> None:
         self._blocks = _blocks(file, entry)
         self._entry = entry
         self._buffer = b""
@@ -247,7 +243,7 @@ class _Stream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         while not self._buffer:
             block = next(self._blocks, None)
             if block is None:

@@ -17,7 +17,7 @@ from flows.cli.context import Context
 from flows.cli.output import console, echo, echo_json
 
 if TYPE_CHECKING:
-    from facenet_core.datasets.fetch.catalogue import Entry
+    from facenet_core.datasets.fetch.catalogue import CatalogueEntry
 
 COMMON = ("config",)
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
         _show_all(entries)
 
 
-def _show_all(entries: Mapping[str, Entry]) -> None:
+def _show_all(entries: Mapping[str, CatalogueEntry]) -> None:
     from rich.table import Table
 
     table = Table("name", "people", "images", "size", "licence", "from")
@@ -66,7 +66,7 @@ def _show_all(entries: Mapping[str, Entry]) -> None:
     output.print("`facenet datasets NAME` tells more; `facenet ingest NAME` brings it.")
 
 
-def _show_one(name: str, entry: Entry) -> None:
+def _show_one(name: str, entry: CatalogueEntry) -> None:
     echo(f"{name}: {entry.title}")
     echo(f"  {_number(entry.images)} images of {_number(entry.people)} people, {entry.size}")
     echo(f"  licence: {entry.licence}")
@@ -84,7 +84,7 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _source(entry: Entry) -> str:
+def _source(entry: CatalogueEntry) -> str:
     if entry.archive is None:
         return "on request"
     return "\n".join(dict.fromkeys(urlsplit(url).netloc or url for url in entry.archive.urls))

@@ -144,7 +144,7 @@ def read_notes(data: bytes, folder: Path) -> None:
     partial_file.stored(wanted)
     (folder / ".faces.tgz.part").write_bytes(b"xxx")
     (folder / ".faces.tgz.part.json").write_bytes(data)
-    with partial_file.landing(wanted.uri, pinned=False) as file:
+    with partial_file.open_partial(wanted.uri, pinned=False) as file:
         assert file.size in (0, 3)
 
 

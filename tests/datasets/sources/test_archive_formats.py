@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facenet_core.datasets.digest_set import Seen
 from facenet_core.datasets.members import Limits, Member
+from facenet_core.datasets.rows import DigestSet
 from facenet_core.datasets.sources import archive
 from facenet_core.errors import SourceError
 from facenet_core.imaging.header import picture_size
@@ -211,7 +211,7 @@ def test_a_header_of_rubbish_never_crashes(start: bytes, rest: bytes) -> None:
 @given(keys=st.lists(st.binary(max_size=2), max_size=80), in_memory=st.integers(0, 20))
 def test_seen_is_a_set_wherever_its_keys_are(keys: list[bytes], in_memory: int) -> None:
     expected: set[bytes] = set()
-    with Seen(in_memory) as seen:
+    with DigestSet(in_memory) as seen:
         for key in keys:
             assert seen.add(key) == (key not in expected)
             expected.add(key)
