@@ -164,7 +164,7 @@ WRONG = [
     ("align x --set cluster.memory_limit=alot --workers 2", "memory_limit"),
     ("train x --storage-credentials A_B", "invalid block name"),
     ("train x --config nowhere.yaml", "nowhere.yaml: no such configuration"),
-    ("ingest x --identity-pattern (", "no regular expression"),
+    ("ingest x --identity-pattern (", "not a valid regular expression"),
     ("ingest x --catalogue nowhere.yaml", "nowhere.yaml"),
     ("ingest synthetic --identities 9999999", "expected numbers from 0 to"),
     ("align x --workers 0", "workers"),

@@ -1,10 +1,10 @@
-"""An InsightFace verification set as an artifact of crops that brings its own pairs.
+"""Import an InsightFace verification set as a crops artifact with its own pairs.
 
 plan = plan_import(root, "lfw.bin")
 manifest = import_set(plan, "lfw.bin", run)
 
-Its images are aligned already: they become crops as they are, each once however many pairs it is
-in, without identity, as the file has none.
+Its images are aligned already and become crops unchanged, each image once however many pairs it is
+in. They have no identity, because the file has none.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _UNDECODABLE = (
 
 
 def is_set(uri: str) -> bool:
-    """Whether this is the name of such a file."""
+    """Whether this is the file name of a verification set."""
     return uri.endswith(".bin")
 
 
 def plan_import(root: str, uri: str) -> Plan:
-    """Where the crops of a verification set belong.
+    """Plan the crops of a verification set.
 
     Raises:
         PairsError: there is no such file.

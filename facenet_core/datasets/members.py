@@ -1,4 +1,4 @@
-"""What a source consists of: the items that every kind of source yields, and limits on them."""
+"""The items that every kind of source yields, and the limits on them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from facenet_core.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of a source: its path as the source has it, and its content.
+    """A file of a source: its path in the source, and its content.
 
-    `identity` is set where the source says who it is; else the folder or a pattern does.
+    `identity` is set if the source names the person; else the folder or a pattern does.
     """
 
     path: str
@@ -23,7 +23,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file whose content was not read, and why."""
+    """A file whose content was not read, and the reason."""
 
     path: str
     reason: str
@@ -32,7 +32,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """An archive or record file inside a source. `stream` ends when the next item is asked for."""
+    """An archive or record file inside a source. `stream` ends at the next item."""
 
     path: str
     stream: BinaryIO
@@ -43,11 +43,11 @@ Item = Member | Unreadable | Nested
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a source is taken.
+    """How much is read from a source.
 
     Attributes:
         image_bytes: larger members are skipped.
-        total_bytes: more than this out of one source, skipped members included, is an error.
+        total_bytes: a source that unpacks to more, skipped members included, is an error.
         ratio: members that unpack to more than this many times their size are skipped.
     """
 
@@ -56,7 +56,7 @@ class Limits:
     ratio: float
 
     def check_total(self, source: str, unpacked: int) -> None:
-        """Raises SourceError where `unpacked` bytes are more than the limit on the total."""
+        """Raise SourceError if `unpacked` bytes exceed the limit on the total."""
         if unpacked > self.total_bytes:
             raise SourceError(
                 f"{source}: unpacks to more than {self.total_bytes:,} bytes; if that is right, "
@@ -66,21 +66,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """SHA-256 over all that a source holds, and its size in bytes."""
+    """SHA-256 of the whole content of a source, and its size in bytes."""
 
     sha256: str
     bytes: int
 
 
 class Source(Protocol):
-    """One form of data set. `items` may be called again and yields the same each time."""
+    """One kind of data set. `items` may be called again and yields the same each time."""
 
     @property
     def wrapped(self) -> bool:
-        """Whether all paths may begin with a folder that only names the whole, as in archives."""
+        """Whether all paths may begin with one common folder, as in archives."""
 
     def fingerprint(self) -> Fingerprint:
-        """Identify the content; raises SourceError where it cannot be read."""
+        """Identify the content; raises SourceError if it cannot be read."""
 
     def items(self, limits: Limits) -> Iterator[Item]:
         """Members in an order that depends on the source alone; raises SourceError on damage."""

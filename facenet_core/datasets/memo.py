@@ -1,4 +1,4 @@
-"""SHA-256 of local files, computed once: a memo knows files by path, size, times and inode."""
+"""A memo of the SHA-256 of local files, known by path, size, times and inode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from facenet_core.cache import cache_folder
 from facenet_core.errors import StorageError
 
-# Among them SQLite's word for a table without the columns that it should have.
+# SQLITE_ERROR is raised for a table without the expected columns.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # Also: a network file system without locks, or a disk that is full, read-only or failing.
@@ -30,7 +30,7 @@ MEMO = "sha256.sqlite"  # in the cache folder
 
 
 class Memo:
-    """SHA-256 of files seen before, in a small SQLite file of the user's cache folder.
+    """SHA-256 of files hashed before, in a small SQLite file of the user's cache folder.
 
     If another process locks that file or it cannot be written, the memo is in memory only.
     """
@@ -60,7 +60,7 @@ class Memo:
         return digest
 
     def forget(self, name: str) -> None:
-        """Drop all paths that go through a folder of this name.
+        """Delete all paths that contain a folder of this name.
 
         Raises:
             StorageError: another process holds the memo, or it cannot be written.
@@ -77,7 +77,7 @@ class Memo:
 
     def _open(self) -> None:
         self._database.close()
-        # Without a transaction around all of it, so that runs beside this one are not locked out.
+        # No transaction spans several statements, so that other runs are not locked out.
         self._database = sqlite3.connect(self._target, timeout=_PATIENCE, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")  # a lost memo only costs time
@@ -109,6 +109,6 @@ class Memo:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a local file, from the memo where the file did not change since."""
+    """SHA-256 of a local file, from the memo if the file has not changed."""
     with closing(Memo()) as memo:
         return memo.sha256(path)

@@ -1,4 +1,4 @@
-"""The rules that turn a source's items into raw rows, or say why one is skipped."""
+"""Rules that turn a source's items into raw rows, or give the reason for skipping one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from facenet_core.privacy import url_secrets
 
 NOT_AN_IMAGE, SYSTEM_FILE = "not_an_image", "system_file"
 DUPLICATE_CONTENT = "duplicate_content"
-HARMLESS = frozenset((NOT_AN_IMAGE, SYSTEM_FILE))  # reasons for which no picture is lost
-# Most paths: nothing in them has to be changed, and no name begins with a dot.
+HARMLESS = frozenset((NOT_AN_IMAGE, SYSTEM_FILE))  # reasons that lose no image
+# Most paths: they need no change, and no name in them begins with a dot.
 _PLAIN = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}/){0,9}[A-Za-z0-9_][A-Za-z0-9_. -]{0,200}"
 )
@@ -34,7 +34,7 @@ LONGEST_NAME = 4096  # characters of a path or identity, as file systems have it
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file that becomes no raw row, as the skipped table lists it."""
+    """A file that does not become a raw row, as listed in the skipped table."""
 
     path: str
     reason: str
@@ -43,28 +43,28 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A file of a person who was forgotten. `bytes` is 0 where it would not become a raw row."""
+    """A file of a forgotten person. `bytes` is 0 if it would not have become a raw row."""
 
     bytes: int
 
 
 def nobody(identity: str) -> bool:
-    """The rule of a storage root where nobody was forgotten."""
+    """The rule of a storage root in which nobody was forgotten."""
     return False
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is taken, and who is on it.
+    """Which files become rows, and how their identity is found.
 
     Attributes:
-        name: identity of images that lie in no folder.
-        wrapped: paths of at least three names lose the first, if it is that of the first image:
+        name: identity of images that are in no folder.
+        wrapped: paths of three names or more lose the first name if the first image has it too:
             archives hold `lfw/Name/Name_0001.jpg`, the image is `Name/Name_0001.jpg`.
-        max_pixels: pictures whose header says more are skipped.
-        drop_duplicates: skip a picture whose bytes came before.
-        identity_pattern: finds the identity in an image's path; default: the folder it lies in.
-        forgotten: whether a person is left out.
+        max_pixels: images whose header declares more are skipped.
+        drop_duplicates: skip an image whose bytes are identical to an earlier one.
+        identity_pattern: finds the identity in an image's path; default: the image's folder.
+        forgotten: whether a person was forgotten.
     """
 
     name: str
@@ -76,9 +76,9 @@ class Rules:
 
 
 class DigestSet:
-    """A set that only grows: the first keys in memory, the others in a temporary file.
+    """A set that only grows, in bounded memory: later keys are stored in a temporary file.
 
-    Keys are kept as 16-byte digests (BLAKE2b), so that a collision is out of the question.
+    It stores 16-byte digests (BLAKE2b) of keys, which do not collide in practice.
     """
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
@@ -88,11 +88,11 @@ class DigestSet:
         self.count = 0
 
     def add(self, key: bytes) -> bool:
-        """Remember a key. Returns whether it is new."""
+        """Add a key. Returns whether it is new."""
         return self.add_digest(hashlib.blake2b(key, digest_size=16).digest())
 
     def add_digest(self, digest: bytes) -> bool:
-        """Remember a key by 16 bytes of a cryptographic hash of it. Returns whether it is new."""
+        """Add a key by 16 bytes of its cryptographic hash. Returns whether it is new."""
         if digest in self._keys:
             return False
         if len(self._keys) < self._in_memory:
@@ -121,10 +121,10 @@ class DigestSet:
 
 
 class RowMaker:
-    """Makes raw rows (schema `records.RAW`) of items, and remembers what it has seen.
+    """Makes raw rows (schema `parquet.RAW`) from items, and remembers names and contents.
 
     Attributes:
-        duplicates: rows and skipped items whose bytes came before.
+        duplicates: rows and skipped items whose bytes are identical to an earlier one.
         formats: rows in formats that not every installation reads, for `formats.not_read_here`.
     """
 
@@ -145,7 +145,7 @@ class RowMaker:
         return self._identities.count
 
     def rows(self, items: Iterable[Item]) -> Iterator[dict[str, Any] | Skip | Redacted]:
-        """A row, a Skip or a Redacted for every item, in order.
+        """Yield a row, a Skip or a Redacted for every item, in order.
 
         Every member with the extension or signature of a format that is read becomes a row, however
         broken: whether its pixels decode is decided by the align stage.
@@ -172,7 +172,7 @@ class RowMaker:
         if problem:
             return Skip(path, "unsafe_name", problem)
         if storage.is_system_file(path):
-            return Skip(path, SYSTEM_FILE, "an operating system's or a file server's own")
+            return Skip(path, SYSTEM_FILE, "a file of the operating system or file server")
         if isinstance(item, Member) and len(item.identity or "") > LONGEST_NAME:
             return Skip(path, "unsafe_name", f"an identity of over {LONGEST_NAME} characters")
         if isinstance(item, Unreadable):
@@ -206,8 +206,8 @@ class RowMaker:
             self.duplicates += 1
             if self._rules.drop_duplicates:
                 return Skip(path, DUPLICATE_CONTENT, content.hexdigest())
-        # Last of all: what becomes of other people's photographs is not to depend on who was asked
-        # to be forgotten.
+        # Last of all: what happens to other people's photographs must not depend on who was
+        # forgotten.
         if self._is_forgotten(identity):
             return Redacted(len(item.data))
         if identity != self._last_identity:
@@ -231,14 +231,14 @@ class RowMaker:
 
 
 def identity_of(image_id: str, name: str, pattern: regex.Pattern[str] | None) -> str | None:
-    """Who is on an image: its folder, or what the pattern finds in its path (None: nothing).
+    """The identity of an image: its folder, or the pattern's match in its path, else None.
 
     Args:
         name: the identity of images that lie in no folder.
         pattern: from `compile_identity_pattern`.
 
     Raises:
-        ConfigError: the search of the pattern does not end.
+        ConfigError: the pattern takes too long.
     """
     if pattern is None:
         folder = image_id.rpartition("/")[0]
@@ -259,29 +259,29 @@ def identity_of(image_id: str, name: str, pattern: regex.Pattern[str] | None) ->
 def names_forgotten(
     path: str, name: str, pattern: regex.Pattern[str] | None, forgotten: Callable[[str], bool]
 ) -> bool:
-    """Whether the path of a skipped file is that of a person who was forgotten.
+    """Whether the path of a skipped file names a forgotten person.
 
-    An archive may wrap its paths in one more folder, so the path without its first name is held
-    against them, too.
+    An archive may wrap its paths in one more folder, so the path without its first name is checked
+    as well.
     """
     identities = (identity_of(p, name, pattern) for p in (path, path.partition("/")[2]) if p)
     return any(identity is not None and forgotten(identity) for identity in identities)
 
 
 def compile_identity_pattern(pattern: str | None) -> regex.Pattern[str] | None:
-    """The expression of `--identity-pattern`.
+    """Compile the expression of `--identity-pattern`.
 
     Raises:
-        ConfigError: it does not compile, or has no group to find the identity in.
+        ConfigError: it does not compile, or has no group for the identity.
     """
     if pattern is None:
         return None
     try:
-        # Not `re`: paths come from strangers, and its searches can neither be limited nor stopped.
+        # Not `re`: its searches cannot be limited in time, and paths come from strangers.
         compiled = regex.compile(pattern)
     except (regex.error, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(
-            f"identity_pattern: {pattern!r} is no regular expression: {error}"
+            f"identity_pattern: {pattern!r} is not a valid regular expression: {error}"
         ) from None
     if not compiled.groups:
         raise ConfigError(
@@ -292,9 +292,9 @@ def compile_identity_pattern(pattern: str | None) -> regex.Pattern[str] | None:
 
 
 def clean_path(path: str) -> tuple[str, str]:
-    """The path in NFC with plain `/`, and what is wrong with it ("" where nothing is).
+    """The path in NFC with plain `/`, and what is wrong with it ("" if nothing is).
 
-    Tables may hold addresses as paths, with secrets that nobody else is to see.
+    Tables may hold URLs as paths; secrets in them are removed.
     """
     if _PLAIN.fullmatch(path):
         return path, ""
@@ -312,7 +312,7 @@ def clean_path(path: str) -> tuple[str, str]:
 
 
 def extension(data: bytes) -> str:
-    """The extension for pictures that come without a name, by their signature."""
+    """The extension for an image without a file name, by its signature."""
     return (formats.of_content(data) or formats.JPEG).extensions[0]
 
 
@@ -320,7 +320,7 @@ def _text(name: str) -> str:
     """A name in NFC that can be written as UTF-8."""
     try:
         name.encode()
-    except UnicodeEncodeError:  # bytes that are not UTF-8, as tar and file systems hand them on
+    except UnicodeEncodeError:  # bytes that are not UTF-8, from tars and file systems
         try:
             name = name.encode("utf-8", "surrogateescape").decode("latin-1")
         except UnicodeEncodeError:  # half a pair of surrogates, which JSON can name

@@ -1,4 +1,4 @@
-"""Text as people's programs write it: with a byte order mark, in UTF-16, with semicolons."""
+"""Text files as common programs write them: byte order marks, UTF-16, semicolons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def encoding(start: bytes) -> str:
-    """The encoding of a text that begins so: UTF-16 where its mark says so, else UTF-8."""
+    """The encoding of a text with these first bytes: UTF-16 if its mark says so, else UTF-8."""
     return "utf-16" if start.startswith(_UTF_16) else "utf-8-sig"
 
 
@@ -23,7 +23,7 @@ def decode(data: bytes, origin: str, error: type[FacenetError]) -> str:
         error: the kind of error.
 
     Raises:
-        FacenetError: of that kind: it is in neither encoding.
+        FacenetError: of that type, if the text is in neither encoding.
     """
     try:
         return data.decode(encoding(data))
@@ -32,7 +32,7 @@ def decode(data: bytes, origin: str, error: type[FacenetError]) -> str:
 
 
 def not_text(problem: UnicodeDecodeError) -> str:
-    """What to say of a file that is not in UTF-8."""
+    """The message for a file that is not in UTF-8."""
     return (
         f"not a text file in UTF-8: {problem.reason} at byte {problem.start}; save it as UTF-8, "
         "in Excel as `CSV UTF-8`"
@@ -40,10 +40,10 @@ def not_text(problem: UnicodeDecodeError) -> str:
 
 
 def require_utf8(name: str) -> None:
-    """Refuse a file's name that tables, manifests and Prefect could not hold.
+    """Refuse a file name that tables, manifests and Prefect cannot store.
 
     Raises:
-        ConfigError: its bytes are not UTF-8; Python hands such on as half pairs of surrogates.
+        ConfigError: its bytes are not UTF-8; Python passes them on as lone surrogates.
     """
     try:
         name.encode()
@@ -56,5 +56,5 @@ def require_utf8(name: str) -> None:
 
 
 def delimiter(first_line: str) -> str:
-    """What separates the columns of a CSV; Excel takes `;` where the comma is for decimals."""
+    """The delimiter of a CSV; Excel writes `;` in languages with a decimal comma."""
     return max(",;\t", key=first_line.count)

@@ -1,8 +1,8 @@
-r"""Texts of strangers, made fit for a terminal, a page and a spreadsheet.
+r"""Make text from strangers safe for a terminal, a web page and a spreadsheet.
 
-Names come from photographs' paths, tables and servers. In a terminal escape sequences retitle,
-recolour and overwrite; marks of direction turn what stands beside them; and spreadsheets take a
-cell that begins with `=` for a formula (OWASP, CSV Injection).
+Names come from paths of photographs, tables and servers. In a terminal, escape sequences can
+retitle, recolour and overwrite; direction marks reorder the text around them; and spreadsheets run
+a cell that begins with `=` as a formula (OWASP, CSV Injection).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def printable(text: str) -> str:
-    r"""The text with characters of control and direction spelled out, such as `\x1b`."""
+    r"""The text with control and direction characters spelled out, such as `\x1b`."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def shortened(text: str, longest: int) -> str:
-    """The text, or the beginning and end of one that has more characters than `longest`."""
+    """The text, or only its beginning and end if it has more characters than `longest`."""
     if len(text) <= longest:
         return text
     tail = longest // 4
@@ -31,7 +31,7 @@ def shortened(text: str, longest: int) -> str:
 
 
 def to_cell(text: str) -> str:
-    """The text as a cell of CSV that no spreadsheet computes: `'=1+1` for `=1+1`."""
+    """The text as a CSV cell that no spreadsheet computes: `'=1+1` for `=1+1`."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 

@@ -1,4 +1,4 @@
-"""Files of pairs: telling the formats apart, reading and writing them."""
+"""Pairs files: recognising the format, reading and writing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FORMATS = (
 
 
 def read(uri: str, nrof_folds: int) -> Pairs:
-    """Read pairs of any of the formats; which one, their content says.
+    """Read pairs in any of the formats, recognised by the content.
 
     Args:
         uri: the file, or the folder of a protocol of CFP.
-        nrof_folds: folds to cut where the format brings none.
+        nrof_folds: number of folds to cut if the format has no folds.
 
     Raises:
         PairsError: there is no such file, or it is malformed.
@@ -38,15 +38,17 @@ def read(uri: str, nrof_folds: int) -> Pairs:
     if content.startswith(b"PAR1"):
         return tables.parse_parquet(content, uri, nrof_folds)
     if uri.endswith(".bin"):
-        raise PairsError(f"{uri}: a .bin brings its images: facenet validate FILE.bin MODEL")
+        raise PairsError(
+            f"{uri}: a .bin file holds its own images; run facenet validate FILE.bin MODEL"
+        )
     return parse(text_files.decode(content, uri, PairsError), uri, nrof_folds)
 
 
 def parse(text: str, origin: str, nrof_folds: int) -> Pairs:
-    """Understand the text of a pairs file; its first line tells the format.
+    """Parse the text of a pairs file. Its first line shows the format.
 
     Raises:
-        PairsError: it is malformed, with the line and what was expected there.
+        PairsError: it is malformed; the message names the line and what was expected.
     """
     first = next((line for line in text.splitlines() if line.strip()), "")
     if "image_id_a" in first:
@@ -64,7 +66,7 @@ def write(pairs: Pairs, uri: str) -> None:
 
     Raises:
         PairsError: another extension, or LFW's format cannot hold them.
-        StorageError: the place cannot be written.
+        StorageError: the file cannot be written.
     """
     extension = posixpath.splitext(uri)[1].lower()
     if extension == ".parquet":
@@ -79,7 +81,7 @@ def write(pairs: Pairs, uri: str) -> None:
 
 
 def content_of(uri: str) -> str:
-    """What a pairs file is known by in a fingerprint: its content, or that of CFP's folder."""
+    """The identity of a pairs file in fingerprints: a digest of it, or of CFP's folder."""
     if not storage.is_folder(uri):
         return f"sha256:{storage.sha256(uri)}"
     lists = posixpath.dirname(posixpath.dirname(storage.absolute(uri)))

@@ -1,4 +1,4 @@
-"""Pairs drawn from a data set: balanced, and in folds that share no people."""
+"""Generate pairs from a data set: balanced, in folds that share no people."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _TwoIds = tuple[str, str]
 def generate(identity_of: Mapping[str, str], nrof_folds: int, per_fold: int, seed: int) -> Pairs:
     """Draw balanced pairs whose folds share no people.
 
-    As in LFW, people are drawn with equal chances, then their images, so that those with many
-    images do not prevail. The same arguments give the same pairs, and no pair comes twice.
+    As in LFW, people are drawn with equal probability, then their images, so that people with many
+    images do not dominate. The same arguments give the same pairs, and no pair is repeated.
 
     Args:
         identity_of: the identity of each image id.
-        nrof_folds: folds of the cross-validation.
-        per_fold: pairs of one person, and again pairs of two, in each fold.
-        seed: of everything random here.
+        nrof_folds: number of folds of the cross-validation.
+        per_fold: number of pairs of the same person in each fold, and as many of different people.
+        seed: random seed.
 
     Raises:
-        PairsError: too few people or images; says how many are needed.
+        PairsError: too few people or images; the message says how many are needed.
     """
     rng = np.random.default_rng(seed)
     people: dict[str, list[str]] = defaultdict(list)
@@ -52,7 +52,7 @@ def generate(identity_of: Mapping[str, str], nrof_folds: int, per_fold: int, see
 def _deal(
     people: Sequence[_Person], nrof_folds: int, rng: np.random.Generator
 ) -> list[list[_Person]]:
-    """Deal people to folds, the largest first, to and fro: people and images are spread evenly."""
+    """Deal people to folds, largest first, back and forth, to spread people and images evenly."""
     shuffled = [people[index] for index in rng.permutation(len(people))]
     folds: list[list[_Person]] = [[] for _ in range(nrof_folds)]
     to_and_fro = itertools.cycle([*folds, *reversed(folds)])

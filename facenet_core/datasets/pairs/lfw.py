@@ -26,13 +26,13 @@ def parse(text: str, origin: str, nrof_folds: int) -> Pairs:
     Args:
         text: the file's content.
         origin: the file's name, for errors.
-        nrof_folds: folds of a View 1 file; View 2 brings its own.
+        nrof_folds: number of folds of a View 1 file; View 2 has its own.
 
     Returns:
         Pairs in the file's order, with image ids `Name/Name_0001`, without extension.
 
     Raises:
-        PairsError: naming file and line, and what was expected there.
+        PairsError: names file and line, and what was expected.
     """
     lines = text.rstrip().splitlines()
     folds, half = _header(lines, origin)

@@ -1,4 +1,4 @@
-"""The lists of pairs that LFW's relatives are distributed with: CFP, AgeDB-30, CALFW and CPLFW."""
+"""Pairs lists of the data sets like LFW: CFP, AgeDB-30, CALFW and CPLFW."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_triples(text: str, origin: str, nrof_folds: int) -> Pairs:
     The label is 1 for one person, 0 or -1 for two. The list has no folds: see `pairs.with_folds`.
 
     Raises:
-        PairsError: naming file and line, and what was expected there.
+        PairsError: names file and line, and what was expected.
     """
     rows = []
     for number, line in _lines(text):
@@ -43,7 +43,7 @@ def parse_twins(text: str, origin: str, nrof_folds: int) -> Pairs:
     Where all pairs of one person carry 1, that is no fold but a label: see `pairs.with_folds`.
 
     Raises:
-        PairsError: naming file and line, and what was expected there.
+        PairsError: names file and line, and what was expected.
     """
     lines = list(_lines(text))
     rows = []
@@ -74,7 +74,7 @@ def read_cfp(folder: str) -> Pairs:
     `Pair_list_F.txt` and, for FP, `Pair_list_P.txt` two folders up, which name the images.
 
     Raises:
-        PairsError: a file is missing or malformed, with what was expected there.
+        PairsError: a file is missing or malformed; the message says what was expected.
     """
     protocol = storage.absolute(folder)
     kind = posixpath.basename(protocol)
@@ -122,7 +122,7 @@ def _read(file: str) -> str:
     try:
         return files.decode(storage.read_bytes(file), file, PairsError)
     except FileNotFoundError:
-        raise PairsError(f"{file}: not there; CFP's protocol folder comes with it") from None
+        raise PairsError(f"{file}: no such file; it is part of CFP's Protocol folder") from None
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

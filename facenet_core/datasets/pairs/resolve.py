@@ -65,7 +65,7 @@ class Pairs:
 
 
 def with_folds(pairs: Pairs, nrof_folds: int, origin: str) -> Pairs:
-    """The pairs with folds cut for them, where their file has none.
+    """Cut folds for pairs whose file has none.
 
     By position where each of `nrof_folds` equal stretches has pairs of both kinds (scikit-learn's
     `KFold` without shuffling, as davidsandberg/facenet and InsightFace cut their pairs); where the
@@ -77,7 +77,7 @@ def with_folds(pairs: Pairs, nrof_folds: int, origin: str) -> Pairs:
         origin: the file's name, for errors.
 
     Raises:
-        PairsError: one kind has fewer pairs than there shall be folds.
+        PairsError: one kind has fewer pairs than the number of folds.
     """
     same = pairs.same
     counts = (int(same.sum()), int((~same).sum()))
@@ -107,15 +107,15 @@ def resolve(
 
     Args:
         pairs: with the names in the file.
-        crops: ids of all images that gave a crop; read once, need not fit into memory.
-        rejects: ids of all images that gave none.
+        crops: ids of all images with a crop; read once, need not fit into memory.
+        rejects: ids of all images without one.
         origin: the pairs file's name, for errors.
 
     Returns:
-        The pairs with image ids, and bool [n]: whether either image gave no crop.
+        The pairs with image ids, and bool [n]: whether either image has no crop.
 
     Raises:
-        PairsError: names that are in neither, or that more than one image answers to.
+        PairsError: a name matches no image, or more than one.
     """
     first, second = (_as_ids(names) for names in (pairs.image_id_a, pairs.image_id_b))
     names = {*first, *second}

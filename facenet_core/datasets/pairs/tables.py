@@ -20,12 +20,12 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False, "-1": False}
 
 
 def parse_csv(text: str, origin: str, nrof_folds: int) -> Pairs:
-    """Understand a CSV with a header; without a column `fold` see `pairs.with_folds`.
+    """Parse a CSV with a header; without a column `fold` see `pairs.with_folds`.
 
-    `same` is true or false, 1 or 0. Other columns are left alone.
+    `same` is true or false, 1 or 0. Other columns are ignored.
 
     Raises:
-        PairsError: naming file and line, and what was expected there.
+        PairsError: names file and line, and what was expected.
     """
     delimiter = files.delimiter(text.lstrip().partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
@@ -44,7 +44,7 @@ def parse_csv(text: str, origin: str, nrof_folds: int) -> Pairs:
 
 
 def parse_parquet(content: bytes, origin: str, nrof_folds: int) -> Pairs:
-    """Understand a Parquet file, such as a report's `pairs.parquet`.
+    """Parse a Parquet file, such as a report's `pairs.parquet`.
 
     Raises:
         PairsError: it is damaged, a column is missing or a value is.
@@ -61,7 +61,7 @@ def parse_parquet(content: bytes, origin: str, nrof_folds: int) -> Pairs:
 
 
 def format_csv(pairs: Pairs) -> str:
-    """The pairs as CSV, in which no spreadsheet takes a name for a formula."""
+    """The pairs as CSV, in which no spreadsheet mistakes a name for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,6 +1,6 @@
 """InsightFace's verification sets (`lfw.bin`, `agedb_30.bin` …): a pickle of images and labels.
 
-A pickle can run any code. These are read by an unpickler that knows only lists, tuples, bytes,
+A pickle can run any code. This unpickler accepts only lists, tuples, bytes,
 numbers and inert stand-ins for the NumPy arrays that some of the files hold.
 """
 
@@ -34,7 +34,7 @@ def read(uri: str) -> VerificationSet:
     """Read a `.bin`; all of its images are in memory (some 100 MB for the usual sets).
 
     Raises:
-        PairsError: there is no such file, it is another pickle, or one that wants to call things.
+        PairsError: there is no such file, or it is another kind of pickle.
     """
     try:
         content = storage.read_bytes(uri)

@@ -1,4 +1,4 @@
-"""An archive, known by its content: a tar, plain or compressed, or a zip. Nothing is unpacked."""
+"""Archives, recognised by their content: tar (plain or compressed) and zip. Read in place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXTENSIONS += (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _NESTED = (*EXTENSIONS, ".rec")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, Damaged)
-_SPOOLED = 2**26  # bytes of a zip inside an archive that are held in memory
+_SPOOLED = 2**26  # bytes of a zip inside an archive that stay in memory
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def read(file: BinaryIO, name: str, limits: Limits) -> Iterator[Item]:
     """The members of an open archive, in its order.
 
     Args:
-        file: the archive; a zip that cannot be sought is spooled to a temporary file.
-        name: what errors call it.
+        file: the archive; a zip that is not seekable is copied to a temporary file.
+        name: the archive's name in errors.
 
     Raises:
         SourceError: the archive ends early, is damaged, or unpacks to too much.
@@ -81,20 +81,20 @@ def read(file: BinaryIO, name: str, limits: Limits) -> Iterator[Item]:
 
 
 def is_nested(path: str) -> bool:
-    """Whether a member's name is that of an archive or of records that are read as a source."""
+    """Whether a member's name is that of an archive or record file, which is read in place."""
     return path.lower().endswith(_NESTED) and not storage.is_system_file(path)
 
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Turn what decompressors raise into a SourceError."""
+    """Turn the errors of decompressors into a SourceError."""
     try:
         yield
     except _BROKEN as error:
         raise SourceError(
             f"{name}: the archive is cut short or damaged ({error}); fetch it again"
         ) from error
-    except OSError as error:  # gzip, bz2 and Arrow say so of wrong checksums
+    except OSError as error:  # gzip, bz2 and Arrow raise it for wrong checksums
         raise SourceError(f"{name}: the archive is damaged: {error}") from error
 
 

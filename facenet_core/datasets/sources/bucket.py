@@ -1,4 +1,4 @@
-"""Images below a prefix of an object store, or any other folder that is not local."""
+"""Images below a prefix of an object store, or in any other folder that is not local."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _TOKENS = ("ETag", "etag", "md5Hash", "contentHash", "LastModified", "mtime", "c
 
 @dataclass(frozen=True)
 class Bucket:
-    """`s3://bucket/prefix` and everything else that fsspec lists; many files at a time."""
+    """`s3://bucket/prefix` and every other folder that fsspec lists; reads many files at a time."""
 
     uri: str
     wrapped: bool = False
     _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def fingerprint(self) -> Fingerprint:
-        """By what the store says of its files (ETag, or else their time), not by reading them."""
+        """By the ETags of files, or else their times; does not read the files."""
         self._cache.clear()
         files = self._files()
         if not files:
-            raise SourceError(f"{self.uri}: nothing lies there; expected Name/Name_0001.jpg")
+            raise SourceError(f"{self.uri}: there are no files; expected Name/Name_0001.jpg")
         return listing_fingerprint((path, size, token) for path, (size, token) in files.items())
 
     def items(self, limits: Limits) -> Iterator[Item]:

@@ -16,7 +16,7 @@ def file_fingerprint(uri: str) -> Fingerprint:
     """SHA-256 of one file's content.
 
     Raises:
-        SourceError: it is not there or cannot be read.
+        SourceError: it does not exist or cannot be read.
     """
     size = storage.size(uri)
     if size is None:
@@ -30,7 +30,7 @@ def file_fingerprint(uri: str) -> Fingerprint:
 
 
 def listing_fingerprint(entries: Iterable[tuple[str, int, str]]) -> Fingerprint:
-    """SHA-256 over sorted (path, size, token), a token being whatever identifies the content."""
+    """SHA-256 over sorted (path, size, token), where a token identifies the content."""
     digest = hashlib.sha256()
     total = 0
     for path, size, token in sorted(entries):

@@ -1,4 +1,4 @@
-"""A local folder of photographs: its files in order, links followed."""
+"""A local folder of photographs: its files in order, following links."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from facenet_core.errors import SourceError
 
 @dataclass(frozen=True)
 class Folder:
-    """`Name/Name_0001.jpg`, or anything else below a folder, archives in it included."""
+    """`Name/Name_0001.jpg`, or any other files below a folder, including archives."""
 
     root: Path
     wrapped: bool = False
 
     def fingerprint(self) -> Fingerprint:
-        """Content is hashed once: a memo knows files by path, size, times and inode."""
+        """Hashes each file once: a memo knows files by path, size, times and inode."""
         entries = []
         with closing(Memo()) as memo:
             for path in paths(self.root):
@@ -65,7 +65,9 @@ def paths(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         stat = os.stat(parent)
         if (stat.st_dev, stat.st_ino) in visited:
-            raise SourceError(f"{parent}: this folder is reached twice, through a link; remove it")
+            raise SourceError(
+                f"{parent}: this folder is reached twice, through a link; remove the link"
+            )
         visited.add((stat.st_dev, stat.st_ino))
         folders.sort()
         for name in sorted(files):
@@ -73,7 +75,7 @@ def paths(folder: Path) -> Iterator[Path]:
 
 
 class _readable:
-    """Context in which a file that cannot be read is a SourceError."""
+    """Context that turns a file's read errors into a SourceError."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

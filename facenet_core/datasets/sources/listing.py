@@ -1,4 +1,4 @@
-"""A list of pictures: CSV or TSV lines of path and identity."""
+"""A list of images: CSV or TSV lines of path and identity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from facenet_core.privacy import url_secrets
 from facenet_core.text import files
 
 _UPWARDS = re.compile(r"^(?:\.\.)?/+(?:\.\./)*")
-# Characters; in pieces of this size a longer one is read, which the CSV reader refuses.
+# Characters; a longer line is read in pieces, which the CSV reader refuses.
 _LONGEST_LINE = 2**20
 _PATHS = ("path", "file", "filename", "image", "image_path", "image_id", "uri", "url")
 _PEOPLE = ("identity", "person", "name", "label", "class", "id", "person_id")
@@ -34,8 +34,8 @@ class Listed:
     """`path,identity` lines, with or without a header.
 
     Paths are relative to the list's folder, absolute, or URIs. Without a second column, the folder
-    of a picture is its identity. Pictures are called without what is secret in their URIs; of two
-    that differ in nothing else, the second is a duplicate name.
+    of an image is its identity. Secrets are removed from the URIs that name images; if two URIs
+    differ in nothing else, the second is a duplicate name.
     """
 
     uri: str
@@ -74,7 +74,7 @@ class Listed:
                         data = storage.read_bytes(uri, limits.image_bytes)
                         yield Member(name, data, identity or None)
                 except FileNotFoundError:
-                    yield Unreadable(name, "missing", "it vanished while it was read")
+                    yield Unreadable(name, "missing", "it disappeared while it was read")
                 except NotAFile as error:
                     yield Unreadable(name, "not_a_file", str(error))
                 except TooLarge as error:
@@ -82,7 +82,7 @@ class Listed:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Let errors of what is listed name the list."""
+        """Name the list in errors about its files."""
         try:
             yield
         except StorageError as error:
@@ -138,7 +138,7 @@ class Listed:
 
 
 def _columns(cells: list[str]) -> tuple[int, int] | None:
-    """Places of path and identity in a header, or None where the line is none."""
+    """Columns of path and identity in a header, or None if the line is not a header."""
     names = [cell.strip().lower() for cell in cells]
     paths = [names.index(name) for name in _PATHS if name in names]
     if not paths:

@@ -1,4 +1,4 @@
-"""Archives and record files inside a source: one level of them is read in place."""
+"""Archives and record files inside a source: one level is read in place."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from facenet_core.datasets.sources import archive, recordio
 def items(source: Source, name: str, limits: Limits) -> Iterator[Item]:
     """A source's items, an archive in it replaced by its members.
 
-    `train.tar.gz` with `n000001/0001_01.jpg` gives `train/n000001/0001_01.jpg`, so that names of
-    several archives do not meet. An archive inside that one stays a `Nested`.
+    `train.tar.gz` with `n000001/0001_01.jpg` gives `train/n000001/0001_01.jpg`, so that names
+    from several archives do not clash. An archive inside that one stays a `Nested`.
 
     Raises:
         SourceError: the members of all archives together are over the limit on the total.

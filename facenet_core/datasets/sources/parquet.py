@@ -1,4 +1,4 @@
-"""Parquet with pictures in it: Hugging Face data sets, and this project's raw shards."""
+"""Parquet files with images: Hugging Face data sets, and this project's raw shards."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ParquetFiles:
         return in_child_process.iterate(partial(self.read, limits), self.uri)
 
     def read(self, limits: Limits) -> Iterator[Item | str]:
-        """The same in this process, and the name of each file before what is in it."""
+        """The items, read in this process; the name of each file comes before its items."""
         number = total = 0
         for file in self.files:
             yield file
@@ -62,7 +62,7 @@ class ParquetFiles:
                     columns = _choose(parquet.schema_arrow, self, file)
                     used = [columns.image, columns.identity, columns.id]
                     names = [name for name in used if name is not None]
-                    # A text that many rows have is then in memory once.
+                    # A text that many rows share is then in memory once.
                     texts = _texts(parquet.schema) & {*names[1:], f"{columns.image}.path"}
                     parquet = pq.ParquetFile(
                         stream, metadata=parquet.metadata, read_dictionary=list(texts), **options
@@ -80,7 +80,7 @@ class ParquetFiles:
                                 limits.check_total(self.uri, total)
                             yield item
                 except DAMAGED as error:
-                    raise SourceError(f"{file}: damaged, or no Parquet file: {error}") from error
+                    raise SourceError(f"{file}: damaged, or not a Parquet file: {error}") from error
 
 
 def _texts(schema: pq.ParquetSchema) -> set[str]:
@@ -90,10 +90,10 @@ def _texts(schema: pq.ParquetSchema) -> set[str]:
 
 
 def _check_texts(metadata: pq.FileMetaData, texts: set[str], file: str) -> None:
-    """See that paths and identities fit into memory; those that many rows have count once.
+    """Check that paths and identities fit into memory; a text that many rows share counts once.
 
     Raises:
-        SourceError: they don't.
+        SourceError: they do not fit.
     """
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -109,7 +109,7 @@ def _check_texts(metadata: pq.FileMetaData, texts: set[str], file: str) -> None:
 
 
 def _cut(column: pa.Array) -> pa.Array:
-    """The same, of texts longer than any name only so much as shows that they are too long."""
+    """The column with its texts cut just above the longest name, so that they stay too long."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(column.indices, _cut(column.dictionary))
@@ -124,7 +124,7 @@ def _cut(column: pa.Array) -> pa.Array:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where in a table the pictures, identities and ids are, and the names of class labels."""
+    """Columns of images, identities and image ids, and the names of class labels."""
 
     image: str
     identity: str | None
@@ -136,7 +136,7 @@ def _choose(schema: pa.Schema, source: ParquetFiles, file: str) -> Columns:
     """Find the columns.
 
     Raises:
-        ConfigError: none or several could be it; the message says how to name it.
+        ConfigError: no column or several columns fit; the message says how to name one.
     """
     pictures = [field.name for field in schema if _holds_pictures(field.type)]
     image = _named(source.image_column, pictures, schema, file, "image_column")
@@ -196,7 +196,7 @@ def _item(row: dict[str, Any], columns: Columns, number: int, limits: Limits) ->
     person = _identity(row.get(columns.identity) if columns.identity else None, columns.labels)
     image_id = row[columns.id] if columns.id else None
     name = str(image_id) if image_id is not None else path if "/" in path else None
-    if name is None or clean_path(name)[1]:  # a bare file name need not be unique
+    if name is None or clean_path(name)[1]:  # a bare file name may not be unique
         suffix = extension(picture) if picture else ""
         name = f"{clean_path(person or '')[0] or 'row'}/{number:08d}{suffix}"
     if picture is None:

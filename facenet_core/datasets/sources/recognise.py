@@ -1,4 +1,4 @@
-"""Which kind of source a path or URI is: by what lies there."""
+"""Recognise the kind of source at a path or URI by its content."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recognise(uri: str, config: IngestConfig) -> Source:
     """The source at a path or URI.
 
     Raises:
-        SourceError: nothing is there, or nothing that is known.
+        SourceError: nothing is there, or its kind is unknown.
     """
     size = storage.size(uri)
     if Path(uri).is_dir() or (not size and storage.is_folder(uri)):
@@ -57,7 +57,7 @@ def _file(uri: str, config: IngestConfig) -> Source:
 
 
 def _folder(uri: str, config: IngestConfig) -> Source:
-    """A folder of Parquet or with one record file in it is that; any other is a folder of files."""
+    """A folder of Parquet files, a folder with one record file, or a folder of other files."""
     top = [entry for entry in storage.entries(uri) if not storage.is_system_file(entry.name)]
     records = [entry.name for entry in top if entry.name.endswith(".rec")]
     if "train.rec" in records or len(records) == 1:
@@ -69,7 +69,7 @@ def _folder(uri: str, config: IngestConfig) -> Source:
 
 
 def _tables(uri: str, top: Sequence[storage.Entry]) -> tuple[str, ...]:
-    """The Parquet files in a folder and in the few folders of it, where no pictures lie there."""
+    """The Parquet files in a folder and its few subfolders, if there are no images."""
     names = [entry.name for entry in top if not entry.folder]
     folders = [entry.name for entry in top if entry.folder]
     if len(folders) <= _FEW_FOLDERS:

@@ -1,4 +1,4 @@
-"""InsightFace's `train.rec`: pictures and labels in MXNet's RecordIO, read without MXNet.
+"""InsightFace's `train.rec`: images and labels in MXNet's RecordIO, read without MXNet.
 
 A record is `magic, flag and length, data, padding to 4 bytes` (dmlc-core, recordio.h); one whose
 data holds the magic number comes in several pieces. Its data is MXNet's IRHeader
@@ -31,7 +31,7 @@ _EARLY = "cut short or damaged"
 
 @dataclass(frozen=True)
 class RecordFile:
-    """`train.rec`, its `train.idx` beside it checked where it is there."""
+    """`train.rec`, checked against the `train.idx` beside it if there is one."""
 
     uri: str
     wrapped: bool = False
@@ -99,7 +99,7 @@ def _record(blocks: Blocks, most: int) -> tuple[int, bytes | None]:
     while True:
         magic, word = struct.unpack("<II", blocks.take(8))
         if magic != MAGIC:
-            raise ValueError("no record where one should begin")
+            raise ValueError("no record begins where one should")
         part, length = word >> 29, word & (1 << 29) - 1
         if (part in (_WHOLE, _FIRST)) != (not size) or part > _LAST:
             raise ValueError("a record's pieces are out of order")
@@ -121,7 +121,7 @@ def _identity(label: float) -> str | None:
 
 
 def _records_of_index(uri: str) -> int | None:
-    """The number of lines of an index, or None where there is none."""
+    """The number of lines of an index, or None if there is none."""
     if not storage.exists(uri):
         return None
     with storage.open_input(uri) as file:

@@ -1,4 +1,4 @@
-"""Reading a stream exactly: whole blocks or an error, never more than was asked for in memory."""
+"""Exact reads from a stream: complete blocks or an error, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Damaged(Exception):
 
 
 class Reported:
-    """A file in storage whose failures to read are a StorageError: not the archive's damage."""
+    """A file in storage. A failed read is a StorageError, not damage of the archive."""
 
     def __init__(self, file: BinaryIO, uri: str) -> None:
         self._file, self._uri = file, uri
@@ -28,7 +28,7 @@ class Reported:
     def read(self, size: int = -1) -> bytes:
         try:
             return self._file.read(size)
-        except OSError as error:  # also what stores raise when a connection breaks
+        except OSError as error:  # stores also raise it when a connection breaks
             raise StorageError(f"{self._uri}: cannot be read: {error!r}") from error
 
     def seek(self, position: int, whence: int = 0) -> int:
@@ -39,7 +39,7 @@ class Reported:
 
 
 class Counted(io.RawIOBase):
-    """A stream that counts the bytes read of it; seekable as what it wraps."""
+    """A stream that counts the bytes read from it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -56,7 +56,7 @@ class Counted(io.RawIOBase):
 
 
 class Section(io.RawIOBase):
-    """The next `size` bytes of a stream, as a stream of their own."""
+    """The next `size` bytes of a stream, as a stream."""
 
     def __init__(self, take: Callable[[int], bytes], size: int) -> None:
         self._take = take
@@ -73,11 +73,11 @@ class Section(io.RawIOBase):
 
 
 class Blocks:
-    """Takes exact numbers of bytes from a stream, through a buffer of one block.
+    """Reads exact numbers of bytes from a stream, through a buffer of one block.
 
     Args:
-        read: reads at most that many bytes; fewer only at the end, or as pipes do.
-        passed: called with the bytes that came out so far, for limits.
+        read: reads at most that many bytes; fewer at the end, or from a pipe.
+        passed: called with the number of bytes read so far, to check limits.
     """
 
     def __init__(self, read: Callable[[int], bytes], passed: Callable[[int], None]) -> None:
@@ -88,7 +88,7 @@ class Blocks:
         self.total = 0
 
     def take(self, size: int) -> bytes:
-        """Exactly `size` bytes. Raises EOFError where the stream has fewer."""
+        """Exactly `size` bytes. Raises EOFError if the stream has fewer."""
         start = self._position
         end = start + size
         if end <= len(self._buffer):
@@ -119,7 +119,7 @@ class Blocks:
         return not self._buffer
 
     def rest_is_zeros(self) -> bool:
-        """Read to the end, which also checks a compressed stream's sum; whether all was zeros."""
+        """Read to the end, which checks a compressed stream's checksum; whether all was zeros."""
         while not self.at_end():
             if self._buffer[self._position :].strip(b"\0"):
                 return False
@@ -134,7 +134,7 @@ class Blocks:
 
 
 def compression(start: bytes) -> str | None:
-    """The compression of a stream that begins so, or None where it has none."""
+    """The compression of a stream with these first bytes, or None."""
     for signature, name in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ", "xz")):
         if start.startswith(signature):
             return name
@@ -142,7 +142,7 @@ def compression(start: bytes) -> str | None:
 
 
 def decompressed(file: BinaryIO, kind: str | None) -> BinaryIO:
-    """What `file` holds, with its compression undone while it is read."""
+    """The decompressed content of `file`, as a stream."""
     if kind == "zstd":
         import pyarrow as pa
 

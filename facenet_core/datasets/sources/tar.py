@@ -1,8 +1,8 @@
-"""Members of a tar, straight from its stream.
+"""Members of a tar, read from its stream.
 
-Python's `tarfile` keeps every header it has seen, reads a header of any size whole, and takes most
-of the time that small pictures need. This reads what photographs come in (POSIX.1-2001 pax, ustar,
-GNU and older tars) and calls everything else by its name.
+Python's `tarfile` keeps every header in memory, reads a header of any size, and takes most of the
+time that small images need. This reads the formats that photographs come in (POSIX.1-2001 pax,
+ustar, GNU and older tars) and reports every other kind of member by its name.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from facenet_core.datasets.sources.streams import Blocks, Damaged, Section
 
 _BLOCK = 512
 _LONGEST_HEADER = 2**20  # bytes of a long name or of pax records
-_RATIO_MATTERS = 2**20  # bytes; smaller members cannot do harm
-_READ_AHEAD = 2**17  # bytes that decompressors may have read beyond what they gave
+_RATIO_MATTERS = 2**20  # bytes; smaller members are harmless
+_READ_AHEAD = 2**17  # bytes that decompressors may read ahead of their output
 _REGULAR = (b"0", b"\0", b"7")
 _WITHOUT_CONTENT = {
     b"1": "a hard link",
@@ -37,13 +37,13 @@ def items(
     consumed: Callable[[], int],
     is_nested: Callable[[str], bool],
 ) -> Iterator[Item]:
-    """The members of a tar in order; folders are none.
+    """The members of a tar in order, without folders.
 
     Args:
-        stream: the tar, its compression undone.
-        passed: called with the bytes of the tar read so far; raises where they are too many.
+        stream: the decompressed tar.
+        passed: called with the bytes of the tar read so far; raises if they are too many.
         consumed: bytes of the compressed stream read so far.
-        is_nested: which members are archives of their own.
+        is_nested: whether a member is itself an archive.
 
     Raises:
         EOFError: the tar ends early.
@@ -68,7 +68,7 @@ def items(
         if kind in (b"x", b"X"):
             pax = _pax(_padded(blocks, size))
             continue
-        if kind in (b"K", b"g"):  # a link's long name, and records for all that follows
+        if kind in (b"K", b"g"):  # a long name of a link, and records for all members that follow
             _padded(blocks, size)
             continue
         path, sparse = name or _name(header), kind == b"S"
@@ -106,7 +106,7 @@ def items(
 
 
 def is_header(block: bytes) -> bool:
-    """Whether 512 bytes begin a tar: some have no signature, only a sum that fits."""
+    """Whether 512 bytes begin a tar: some have no signature, only a correct checksum."""
     if len(block) < _BLOCK or not block.strip(b"\0"):
         return False
     try:
@@ -139,7 +139,7 @@ def _number(field: bytes) -> int:
         return 0
     if digits.isdigit() and b"8" not in digits and b"9" not in digits:
         return int(digits, 8)
-    raise Damaged(f"a header is damaged: {field!r} is no number")
+    raise Damaged(f"a header is damaged: {field!r} is not a number")
 
 
 def _padded(blocks: Blocks, size: int) -> bytes:

@@ -208,5 +208,5 @@ def test_a_broken_cfp_folder_is_refused(cfp):
     with pytest.raises(PairsError, match=r"02/diff.txt, line 2: expected `i,j`"):
         files.read(str(cfp / "Split/FP"), 10)
     (cfp / "Pair_list_F.txt").unlink()
-    with pytest.raises(PairsError, match=r"Pair_list_F.txt: not there"):
+    with pytest.raises(PairsError, match=r"Pair_list_F.txt: no such file"):
         files.read(str(cfp / "Split/FP"), 10)

@@ -253,7 +253,7 @@ def test_a_table_that_crashes_its_reader_is_named(
 def test_where_the_reader_failed_is_told_beside_its_error(root: str, tmp_path: Path) -> None:
     path = tmp_path / "faces.parquet"
     path.write_bytes(b"PAR1, and no table")
-    with pytest.raises(SourceError, match="damaged, or no Parquet file") as caught:
+    with pytest.raises(SourceError, match="damaged, or not a Parquet file") as caught:
         run(root, path)
     assert "in read" in "".join(caught.value.__notes__)
 
@@ -530,7 +530,9 @@ def test_an_identity_pattern_reads_file_names(root: str, tmp_path: Path, pattern
     assert artifact[0].fingerprint != run(root, flat)[0].fingerprint
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("([", "no regular expression"), ("a+", "group")])
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("([", "not a valid regular expression"), ("a+", "group")]
+)
 def test_a_wrong_identity_pattern_is_a_clear_error(
     root: str, folder: Path, pattern: str, message: str
 ) -> None:
