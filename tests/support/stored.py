@@ -66,7 +66,7 @@ def ingested(root: str, source: Path | str, **options: object) -> str:
     if storage.finished(plan) is None:
         if source == "synthetic":
             parts = [ingest.draw_shard(plan, n) for n in range(plan.config["shards"])]
-            written = ingest.drawn(plan, parts)
+            written = ingest.join_shards(plan, parts)
         else:
             written = ingest.stream(root, plan, config)
         ingest.finish(plan, written, {})
