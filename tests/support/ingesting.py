@@ -20,10 +20,10 @@ def run(root: str, source: Path | str, **options: object) -> Artifact:
 
 def rows(artifact: Artifact, folder: str = "images") -> list[dict]:
     plan, manifest = artifact
-    found = []
+    read = []
     for uri in parquet.part_uris(plan.uri, folder, manifest.parts):
-        found += parquet.read_table(uri).to_pylist()
-    return found
+        read += parquet.read_table(uri).to_pylist()
+    return read
 
 
 def contents(artifact: Artifact) -> dict[str, bytes]:
