@@ -1,4 +1,4 @@
-"""What all configuration models have in common, and building one from values."""
+"""The base of all configuration models, and building one from values."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from facenet_core.text.printable import shortened
 
 logger = logging.getLogger(__name__)
 
-# Words that stand where a path could.
+# Words that may take the place of a path.
 SYNTHETIC = "synthetic"
 GENERATED_PAIRS = "generate"
 AUTO_PAIRS = "auto"
 
-# What reading YAML raises: also for numbers and dates that cannot be, and for endless nesting.
+# Errors of reading YAML; impossible numbers or dates and endless nesting raise the others.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 WHERE: JsonDict = {"where": True}  # marks a field that says where or how fast something runs
@@ -39,8 +39,8 @@ _SECRET_WORDS = "|".join(
     "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in word)
     for word in url_secrets.SECRET_WORDS
 )
-# In a JSON schema: an address without secrets. Prefect's server holds it against the parameters of
-# a deployment's run, and refuses them before it records anything. `null` is for others to judge.
+# In a JSON schema: an address without secrets. Prefect's server checks the parameters of a
+# deployment's run against it, and refuses them before it records anything. It says nothing of null.
 NO_CREDENTIALS: JsonDict = {
     "not": {
         "type": "string",
@@ -51,14 +51,14 @@ NO_CREDENTIALS: JsonDict = {
 # Marks a field that holds a path or URI: a path is relative to the file it stands in.
 PATH: JsonDict = {"path": True, **NO_CREDENTIALS}
 
-# A path, URI or reference. What is secret in it is kept in this process's memory alone.
+# A path, URI or reference. Its secrets stay in the memory of this process.
 Address = Annotated[str, AfterValidator(url_secrets.hide)]
-# One that is a parameter of a flow.
+# An address that is a parameter of a flow.
 Uri = Annotated[Address, Field(json_schema_extra=NO_CREDENTIALS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as Keras takes it
-# Bounds of what has no natural one: far from anything sensible, and squares still fit float32.
+# Bounds for numbers without a natural one: far above sensible values; squares fit float32.
 LARGEST_FACTOR = 1e12
 LARGEST_COUNT = 10**9
 LARGEST_BYTES = 2**60
@@ -69,8 +69,8 @@ Model = TypeVar("Model", bound="Config")
 class Config(BaseModel):
     """Base of all configuration: immutable, and unknown fields are errors.
 
-    Numbers are finite, and no truth values; each field says its bounds
-    (tests/config/test_config.py sees to that).
+    Numbers are finite and not truth values; each field states its bounds, which
+    tests/config/test_config.py checks.
     """
 
     model_config = ConfigDict(

@@ -34,8 +34,8 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> PipelineConf
     folder. Without a path, the defaults.
 
     Args:
-        path: a file, or the name of one that comes with the package: `demo`. What such a file names
-            and does not lie beside it is in the working folder.
+        path: a file, or the name of one that comes with the package, such as `demo`. Relative
+            paths in such a file that do not exist beside it are relative to the working folder.
 
     Raises:
         ConfigError: the file is missing, not YAML, or a field is unknown or has a wrong value.
@@ -54,7 +54,7 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> PipelineConf
 
 
 def _shipped(path: str | Path) -> Path | None:
-    """The file of a configuration that comes with the package, where its name is given."""
+    """The file of a configuration that comes with the package, if `path` is its name."""
     file = SHIPPED / f"{path}.yaml"
     named = re.fullmatch(r"[\w-]+", str(path)) and not Path(path).exists()
     return file if named and file.is_file() else None
@@ -99,7 +99,7 @@ def _anchor_paths(
 
 
 def _is_name(value: str, folder: Path) -> bool:
-    """Whether a value is no path beside the file: absolute, or the bare name of a data set."""
+    """Whether a value is not a relative path: absolute, or the bare name of a data set."""
     if re.fullmatch(r"(newest:|promoted:)?[\w-]+", value) and not (folder / value).exists():
         return True
     return "://" in value or value in _WORDS or Path(value).is_absolute()

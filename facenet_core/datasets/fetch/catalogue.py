@@ -23,10 +23,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class CatalogueFile(Config):
-    """A file of a data set: where it can be had, and what is known of it."""
+    """A file of a data set: its addresses, size and digests."""
 
     name: FileName = Field(description="Its name under `downloads/` of the storage root.")
-    urls: tuple[str, ...] = Field(min_length=1, description="Where it can be had, in this order.")
+    urls: tuple[str, ...] = Field(min_length=1, description="Its addresses, in the order to try.")
     bytes: int | None = Field(None, ge=1, le=LARGEST_BYTES, description="Its size.")
     sha256: Digits | None = Field(None, min_length=64, max_length=64, description="Its SHA-256.")
     md5: Digits | None = Field(None, min_length=32, max_length=32, description="Its MD5.")
@@ -54,7 +54,7 @@ class CatalogueEntry(Config):
 
 
 def read_catalogue(own: str | None = None) -> dict[str, CatalogueEntry]:
-    """All data sets by name.
+    """Read all data sets, by name.
 
     Args:
         own: a file with data sets of a site, which replace those of the same name; default:

@@ -1,4 +1,4 @@
-"""Where a data set comes from: a name of the catalogue, a URL, or what is there already."""
+"""Locate a source: a name of the catalogue, a URL, or a path that exists."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Wanted:
     """A file to fetch into storage.
 
     Attributes:
-        uri: where it belongs.
-        urls: where it can be had, the first before its mirrors; without credentials.
-        sha256, md5, bytes: what is known of it.
+        uri: its URI in storage.
+        urls: its address, then its mirrors; without credentials.
+        sha256, md5, bytes: its digests and size, as far as they are known.
     """
 
     uri: str
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a source is read, once `files` are fetched, and what a manifest calls it."""
+    """The URI of a source, once `files` are fetched, and the URI that a manifest records."""
 
     uri: str
     public_uri: str
@@ -50,9 +50,9 @@ class Origin:
 
 
 def locate(root: str, config: IngestConfig) -> Origin:
-    """Where the source of a configuration is or will be. Reads nothing but the catalogue.
+    """Locate the source of a configuration. Reads nothing but the catalogue.
 
-    What exists under a name goes before the catalogue's data set of that name.
+    An existing file or folder takes precedence over the catalogue's data set of that name.
 
     Raises:
         SourceError: a data set that cannot be fetched; the message says how it is obtained.
