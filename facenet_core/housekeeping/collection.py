@@ -1,7 +1,7 @@
 """What may go from a storage root, and why the rest stays.
 
-verdicts = judge(inventory, rules, now)       # pure
-carry_out(inventory, verdicts)
+decisions = judge(inventory, rules, now)       # pure
+carry_out(inventory, decisions)
 
 Unfinished folders go once their newest object is older than a limit: a run that still writes is
 never touched. Finished artifacts go only when they are named, or with an age; never a report, a
@@ -18,7 +18,7 @@ from typing import Any
 from facenet_core import storage
 from facenet_core.housekeeping import inventory as inventories
 from facenet_core.housekeeping import objects
-from facenet_core.housekeeping.inventory import Artifact, Beside, Inventory
+from facenet_core.housekeeping.inventory import Beside, Inventory, StoredArtifact
 from facenet_core.housekeeping.lineage import Lineage
 from facenet_core.housekeeping.objects import Object
 from facenet_core.training import checkpoints
@@ -41,22 +41,22 @@ class Rules:
             and what Prefect remembers go.
     """
 
-    named: frozenset[Artifact] = frozenset()
+    named: frozenset[StoredArtifact] = frozenset()
     older_than: timedelta | None = None
     unfinished_after: timedelta = UNFINISHED_AFTER
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What becomes of something in a root.
+class Decision:
+    """What happens to an artifact or another object of a root.
 
     Attributes:
         label: its path below the root.
-        remove: whether it goes.
-        why: of either.
-        refused: it was named, and stays.
-        names: the objects that go, below `label`; empty for all.
-        folder: whether it is one.
+        remove: whether it is removed.
+        why: the reason for removing or keeping it.
+        refused: it was named for removal and must stay.
+        names: paths below `label` of the objects to remove; empty for all of them.
+        folder: whether `label` is a folder.
     """
 
     label: str
@@ -69,47 +69,47 @@ class Verdict:
     folder: bool = True
 
 
-def judge(inventory: Inventory, rules: Rules, now: datetime) -> list[Verdict]:
-    """A verdict on everything in a root, in the order of the inventory."""
+def judge(inventory: Inventory, rules: Rules, now: datetime) -> list[Decision]:
+    """Decide on everything in a root, in the order of the inventory."""
     lineage = Lineage(inventory)
     kept_for = _protected(inventory, lineage)
     at_work = _at_work(inventory, rules, now)
     going = _going(inventory, lineage, rules, now, set(kept_for) | set(at_work))
-    verdicts: list[Verdict] = []
+    decisions: list[Decision] = []
     for artifact in inventory.artifacts:
         why_not = kept_for.get(artifact) or at_work.get(artifact)
-        verdicts.append(_verdict(artifact, going.get(artifact), why_not, lineage, rules, now))
+        decisions.append(_decide(artifact, going.get(artifact), why_not, lineage, rules, now))
         if artifact not in going and (leftovers := _leftovers(artifact, rules, now)):
-            verdicts.append(leftovers)
+            decisions.append(leftovers)
     kept = {a.fingerprint: a for a in inventory.artifacts if a not in going}
     for beside in inventory.beside:
-        verdicts.append(_beside(beside, kept, rules, now))
-    return verdicts
+        decisions.append(_beside(beside, kept, rules, now))
+    return decisions
 
 
-def carry_out(inventory: Inventory, verdicts: Iterable[Verdict]) -> list[Verdict]:
+def carry_out(inventory: Inventory, decisions: Iterable[Decision]) -> list[Decision]:
     """Remove what is to go; the manifest of an artifact before the rest of it.
 
     A folder that was written to since it was looked at stays.
 
     Returns:
-        The verdicts as they turned out.
+        The decisions as they turned out.
 
     Raises:
         StorageError: something cannot be removed.
     """
     done = []
     seen = {artifact.label: artifact for artifact in inventory.artifacts}
-    order = list(verdicts)
-    for verdict in reversed(order):  # reports, models, crops, raw: users before what they use
-        if verdict.remove:
-            artifact = seen.get(verdict.label)
-            if artifact is not None and not verdict.names and _came_alive(artifact):
+    order = list(decisions)
+    for decision in reversed(order):  # reports, models, crops, raw: users before what they use
+        if decision.remove:
+            artifact = seen.get(decision.label)
+            if artifact is not None and not decision.names and _came_alive(artifact):
                 why = "was written to just now; see again later"
-                verdict = Verdict(verdict.label, False, why, verdict.bytes, verdict.objects)
+                decision = Decision(decision.label, False, why, decision.bytes, decision.objects)
             else:
-                _remove(inventory.root, verdict)
-        done.append(verdict)
+                _remove(inventory.root, decision)
+        done.append(decision)
     return done[::-1]
 
 
@@ -122,9 +122,9 @@ def age(span: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-def _protected(inventory: Inventory, lineage: Lineage) -> dict[Artifact, str]:
+def _protected(inventory: Inventory, lineage: Lineage) -> dict[StoredArtifact, str]:
     """What never goes, and why."""
-    kept: dict[Artifact, str] = {}
+    kept: dict[StoredArtifact, str] = {}
     for artifact in inventory.artifacts:
         if artifact.stage == "validate" and artifact.state != "unfinished":
             kept[artifact] = "a report"
@@ -135,13 +135,13 @@ def _protected(inventory: Inventory, lineage: Lineage) -> dict[Artifact, str]:
     return kept
 
 
-def _at_work(inventory: Inventory, rules: Rules, now: datetime) -> dict[Artifact, str]:
+def _at_work(inventory: Inventory, rules: Rules, now: datetime) -> dict[StoredArtifact, str]:
     """What runs that still write their output may be reading.
 
     An unfinished folder does not say what it is made from. Crops have the name of their raw
     artifact; a model or report may be made from any crops and models.
     """
-    reading: dict[Artifact, str] = {}
+    reading: dict[StoredArtifact, str] = {}
     for writer in inventory.artifacts:
         if writer.state != "unfinished" or now - writer.newest > rules.unfinished_after:
             continue
@@ -157,10 +157,10 @@ def _going(
     lineage: Lineage,
     rules: Rules,
     now: datetime,
-    protected: Collection[Artifact],
-) -> dict[Artifact, str]:
+    protected: Collection[StoredArtifact],
+) -> dict[StoredArtifact, str]:
     """The artifacts that go, and why."""
-    going: dict[Artifact, str] = {}
+    going: dict[StoredArtifact, str] = {}
     for artifact in inventory.artifacts:
         still = now - artifact.newest
         if artifact.state == "unfinished":
@@ -185,21 +185,21 @@ def _going(
         going = {artifact: why for artifact, why in going.items() if artifact not in needed}
 
 
-def _done(artifact: Artifact) -> datetime:
+def _done(artifact: StoredArtifact) -> datetime:
     return artifact.finished or artifact.newest
 
 
-def _verdict(
-    artifact: Artifact,
+def _decide(
+    artifact: StoredArtifact,
     going: str | None,
     protected: str | None,
     lineage: Lineage,
     rules: Rules,
     now: datetime,
-) -> Verdict:
+) -> Decision:
     size: Any = (artifact.bytes, artifact.objects)
     if going is not None:
-        return Verdict(artifact.label, True, going, *size)
+        return Decision(artifact.label, True, going, *size)
     refused = artifact in rules.named
     if artifact.state == "unfinished":
         why = f"unfinished, last written {age(now - artifact.newest)} ago"
@@ -211,10 +211,10 @@ def _verdict(
         why = f"{artifact.state} {age(now - _done(artifact))} ago"
     else:
         why = f"{lineage.users(artifact)[0].label} was made from it"
-    return Verdict(artifact.label, False, why, *size, refused=refused)
+    return Decision(artifact.label, False, why, *size, refused=refused)
 
 
-def _leftovers(artifact: Artifact, rules: Rules, now: datetime) -> Verdict | None:
+def _leftovers(artifact: StoredArtifact, rules: Rules, now: datetime) -> Decision | None:
     """Old temporary files, and checkpoints that a finished model does not keep."""
     found = [(one, "temporary files") for one in artifact.temporary]
     if artifact.stage == "train" and artifact.state == "finished" and artifact.attempts:
@@ -224,12 +224,12 @@ def _leftovers(artifact: Artifact, rules: Rules, now: datetime) -> Verdict | Non
         return None
     why = " and ".join(dict.fromkeys(what for _, what in old))
     names = tuple(dict.fromkeys(one.name for one, _ in old))
-    return Verdict(
+    return Decision(
         artifact.label, True, why, sum(one.bytes for one, _ in old), len(names), names=names
     )
 
 
-def _superseded(artifact: Artifact) -> list[Object]:
+def _superseded(artifact: StoredArtifact) -> list[Object]:
     """All of a model's attempts but the checkpoints that it keeps: the last and the best."""
     manifest = inventories.open_manifest(artifact)
     best = manifest.details.get("best_step") if manifest is not None else None
@@ -238,27 +238,29 @@ def _superseded(artifact: Artifact) -> list[Object]:
     return [one for one in tried if one.name not in kept]
 
 
-def _beside(beside: Beside, kept: dict[str, Artifact], rules: Rules, now: datetime) -> Verdict:
+def _beside(
+    beside: Beside, kept: dict[str, StoredArtifact], rules: Rules, now: datetime
+) -> Decision:
     size: Any = (beside.bytes, beside.objects)
     still = now - beside.newest
     if beside.kind == "temporary":
         if still > rules.unfinished_after:
             why = f"a temporary file, {age(still)} old"
-            return Verdict(beside.label, True, why, *size, folder=False)
-        return Verdict(beside.label, False, f"being written, {age(still)} ago", *size)
+            return Decision(beside.label, True, why, *size, folder=False)
+        return Decision(beside.label, False, f"being written, {age(still)} ago", *size)
     if beside.kind == "results":
         artifact = kept.get(beside.label.rsplit("/", 1)[-1])
         if artifact is not None and artifact.state == "unfinished":
-            return Verdict(beside.label, False, "its artifact is being made", *size)
+            return Decision(beside.label, False, "its artifact is being made", *size)
         if still > rules.unfinished_after:
             why = "remembered for retries of a run that is over"
-            return Verdict(beside.label, True, why, *size)
-        return Verdict(beside.label, False, f"remembered {age(still)} ago", *size)
+            return Decision(beside.label, True, why, *size)
+        return Decision(beside.label, False, f"remembered {age(still)} ago", *size)
     why = "a kept download" if beside.kind == "downloads" else "not of this program"
-    return Verdict(beside.label, False, why, *size)
+    return Decision(beside.label, False, why, *size)
 
 
-def _came_alive(artifact: Artifact) -> bool:
+def _came_alive(artifact: StoredArtifact) -> bool:
     """Whether a folder was written to, or finished, since the inventory."""
     found = list(objects.below(artifact.uri))
     finished = any(one.name == storage.MANIFEST for one in found)
@@ -266,12 +268,12 @@ def _came_alive(artifact: Artifact) -> bool:
     return newest > artifact.newest or (finished and artifact.state == "unfinished")
 
 
-def _remove(root: str, verdict: Verdict) -> None:
-    place = storage.join(root, verdict.label)
-    if verdict.names:
-        objects.remove(place, verdict.names)
-    elif verdict.folder:
+def _remove(root: str, decision: Decision) -> None:
+    place = storage.join(root, decision.label)
+    if decision.names:
+        objects.remove(place, decision.names)
+    elif decision.folder:
         objects.remove_folder(place)
     else:
-        folder, _, name = verdict.label.rpartition("/")
+        folder, _, name = decision.label.rpartition("/")
         objects.remove(storage.join(root, folder) if folder else root, [name])

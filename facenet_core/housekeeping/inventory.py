@@ -34,7 +34,7 @@ _THREADS = 16  # manifests that are read at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Artifact:
+class StoredArtifact:
     """A folder `{root}/{stage folder}/{name}/{fingerprint}`.
 
     Attributes:
@@ -97,11 +97,11 @@ class Inventory:
     """
 
     root: str
-    artifacts: tuple[Artifact, ...]
+    artifacts: tuple[StoredArtifact, ...]
     beside: tuple[Beside, ...]
     links: tuple[str, ...]
 
-    def of(self, stage: str, fingerprint: str) -> list[Artifact]:
+    def of(self, stage: str, fingerprint: str) -> list[StoredArtifact]:
         return [a for a in self.artifacts if (a.stage, a.fingerprint) == (stage, fingerprint)]
 
 
@@ -122,7 +122,7 @@ def _take(root: str) -> Inventory:
     folders, files = objects.children(root)
     if not folders and not files:
         raise ArtifactError(f"{root}: nothing is stored here; choose another root with --storage")
-    artifacts: list[Artifact] = []
+    artifacts: list[StoredArtifact] = []
     beside: list[Beside] = []
     links: list[str] = []
     with ThreadPoolExecutor(_THREADS) as readers:
@@ -141,7 +141,7 @@ def _take(root: str) -> Inventory:
     return Inventory(root, tuple(_marked(root, artifacts)), tuple(beside), tuple(links))
 
 
-def named(inventory: Inventory, uris: Sequence[str]) -> list[Artifact]:
+def named(inventory: Inventory, uris: Sequence[str]) -> list[StoredArtifact]:
     """The artifacts of these URIs (or labels such as `crops/lfw/01688960e6010560`).
 
     Raises:
@@ -160,7 +160,7 @@ def named(inventory: Inventory, uris: Sequence[str]) -> list[Artifact]:
     return list(dict.fromkeys(chosen))
 
 
-def open_manifest(artifact: Artifact) -> Manifest | None:
+def open_manifest(artifact: StoredArtifact) -> Manifest | None:
     """Its manifest, or None where there is none that can be understood."""
     try:
         return storage.read_manifest(artifact.uri)
@@ -195,7 +195,7 @@ def _of_name(
 
 def _artifact(
     root: str, folder: str, name: str, fingerprint: str, sizes: dict[str, int], inside: list[Object]
-) -> Artifact:
+) -> StoredArtifact:
     uri = storage.join(root, folder, name, fingerprint)
     state: State = "unfinished"
     why, finished = "", None
@@ -214,7 +214,7 @@ def _artifact(
                 more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
                 state, why = "damaged", f"missing or cut: {', '.join(wrong[:3])}{more}"
             finished = _finished(uri)
-    return Artifact(
+    return StoredArtifact(
         STAGES[folder],
         name,
         fingerprint,
@@ -250,7 +250,7 @@ def _finished(uri: str) -> datetime | None:
     return finished if 1970 < finished.year < 9999 else None  # else no time zone can show it
 
 
-def _marked(root: str, artifacts: Sequence[Artifact]) -> Iterator[Artifact]:
+def _marked(root: str, artifacts: Sequence[StoredArtifact]) -> Iterator[StoredArtifact]:
     """In the order of the pipeline, with the models in use marked."""
     names = {artifact.name for artifact in artifacts if artifact.stage == "train"}
     latest = {name: promotion.read_latest(root, name) for name in names}

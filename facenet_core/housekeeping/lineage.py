@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from facenet_core.housekeeping.inventory import Artifact, Inventory
+from facenet_core.housekeeping.inventory import Inventory, StoredArtifact
 from facenet_core.storage import Input
 
 
@@ -15,7 +15,7 @@ class Leaf:
     """A line of the tree: an artifact, and how deep it stands."""
 
     depth: int
-    artifact: Artifact
+    artifact: StoredArtifact
 
 
 class Lineage:
@@ -26,26 +26,28 @@ class Lineage:
 
     def __init__(self, inventory: Inventory) -> None:
         self._by_uri = {artifact.uri: artifact for artifact in inventory.artifacts}
-        self._by_fingerprint: dict[str, list[Artifact]] = defaultdict(list)
+        self._by_fingerprint: dict[str, list[StoredArtifact]] = defaultdict(list)
         for artifact in inventory.artifacts:
             self._by_fingerprint[artifact.fingerprint].append(artifact)
         self._made_from = {a.uri: tuple(self._inputs(a)) for a in inventory.artifacts}
-        self._users: dict[str, list[Artifact]] = defaultdict(list)
+        self._users: dict[str, list[StoredArtifact]] = defaultdict(list)
         for artifact in inventory.artifacts:
             for given in self._made_from[artifact.uri]:
                 self._users[given.uri].append(artifact)
 
-    def made_from(self, artifact: Artifact) -> tuple[Artifact, ...]:
+    def made_from(self, artifact: StoredArtifact) -> tuple[StoredArtifact, ...]:
         """The artifacts of this root among its inputs."""
         return self._made_from[artifact.uri]
 
-    def users(self, artifact: Artifact) -> list[Artifact]:
+    def users(self, artifact: StoredArtifact) -> list[StoredArtifact]:
         """What was made from it."""
         return self._users.get(artifact.uri, [])
 
-    def ancestors(self, artifacts: Iterable[Artifact]) -> Mapping[Artifact, Artifact]:
+    def ancestors(
+        self, artifacts: Iterable[StoredArtifact]
+    ) -> Mapping[StoredArtifact, StoredArtifact]:
         """All that these were made from, directly or not; the values say for which of them."""
-        found: dict[str, tuple[Artifact, Artifact]] = {}
+        found: dict[str, tuple[StoredArtifact, StoredArtifact]] = {}
         for first in artifacts:
             waiting = [first]
             while waiting:
@@ -55,13 +57,13 @@ class Lineage:
                         waiting.append(given)
         return dict(found.values())
 
-    def tree(self, artifacts: Collection[Artifact]) -> list[Leaf]:
+    def tree(self, artifacts: Collection[StoredArtifact]) -> list[Leaf]:
         """All artifacts, each below the last of its inputs: crops below raw, reports below models.
 
         What is made from itself, as only a manifest that was edited can say, is left out.
         """
         lines: list[Leaf] = []
-        below: dict[str | None, list[Artifact]] = defaultdict(list)
+        below: dict[str | None, list[StoredArtifact]] = defaultdict(list)
         for artifact in artifacts:
             parents = self.made_from(artifact)
             below[parents[-1].uri if parents else None].append(artifact)
@@ -74,13 +76,13 @@ class Lineage:
         add(None, 0)
         return lines
 
-    def _inputs(self, artifact: Artifact) -> Iterable[Artifact]:
+    def _inputs(self, artifact: StoredArtifact) -> Iterable[StoredArtifact]:
         for given in artifact.inputs:
             found = self._find(given)
             if found is not None and found.uri != artifact.uri:
                 yield found
 
-    def _find(self, given: Input) -> Artifact | None:
+    def _find(self, given: Input) -> StoredArtifact | None:
         here = self._by_uri.get(given.uri)
         if here is not None and here.fingerprint == given.fingerprint:
             return here

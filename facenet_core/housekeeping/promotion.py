@@ -27,24 +27,24 @@ class GateFailed(FacenetError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """Whether a model may be used, and why; part of its report's manifest."""
 
     promoted: bool
     why: str
 
 
-def judge(accuracy: float, min_accuracy: float | None) -> Verdict:
+def judge(accuracy: float, min_accuracy: float | None) -> GateResult:
     """Hold the accuracy of a validation against the gate."""
     if min_accuracy is None:
-        return Verdict(False, "no min_accuracy was set")
+        return GateResult(False, "no min_accuracy was set")
     if accuracy < min_accuracy:
-        return Verdict(False, f"accuracy {accuracy:.4f} is below min_accuracy {min_accuracy:g}")
-    return Verdict(True, f"accuracy {accuracy:.4f} reaches min_accuracy {min_accuracy:g}")
+        return GateResult(False, f"accuracy {accuracy:.4f} is below min_accuracy {min_accuracy:g}")
+    return GateResult(True, f"accuracy {accuracy:.4f} reaches min_accuracy {min_accuracy:g}")
 
 
 def enforce(root: str, report_uri: str) -> str | None:
-    """Act on the verdict of a finished report: promote its model, or fail.
+    """Act on the gate result of a finished report: promote its model, or fail.
 
     Returns:
         The URI of `latest.json` if the model is the promoted one now, else None.
@@ -53,12 +53,12 @@ def enforce(root: str, report_uri: str) -> str | None:
         GateFailed: the model did not reach `min_accuracy`.
     """
     report = storage.open_artifact(report_uri, "validate")
-    verdict = Verdict(report.details["promoted"], report.details["why"])
-    if verdict.promoted:
-        return _promote(root, report, report_uri, verdict)
+    result = GateResult(report.details["promoted"], report.details["why"])
+    if result.promoted:
+        return _promote(root, report, report_uri, result)
     if report.config.get("min_accuracy") is not None:
         raise GateFailed(
-            f"{report_uri}: not promoted: {verdict.why}; the report is complete, and the model in "
+            f"{report_uri}: not promoted: {result.why}; the report is complete, and the model in "
             f"use stays the one it was"
         )
     return None
@@ -100,7 +100,7 @@ def _promoted(root: str, name: str) -> str:
     return storage.join(root, STAGE_FOLDERS["train"], name, latest["fingerprint"])
 
 
-def _promote(root: str, report: Manifest, report_uri: str, verdict: Verdict) -> str | None:
+def _promote(root: str, report: Manifest, report_uri: str, result: GateResult) -> str | None:
     model_uri = report.inputs[1].uri
     model = storage.read_manifest(model_uri)
     if model is None or not model_uri.startswith(f"{root}/"):
@@ -116,7 +116,7 @@ def _promote(root: str, report: Manifest, report_uri: str, verdict: Verdict) -> 
         "model": storage.join(STAGE_FOLDERS["train"], model.name, model.fingerprint),
         "finished": finished,
         "report": report_uri.removeprefix(f"{root}/"),
-        **asdict(verdict),
+        **asdict(result),
     }
     if latest != published:
         storage.write_bytes(place, (json.dumps(published, indent=2) + "\n").encode())

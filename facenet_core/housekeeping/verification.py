@@ -17,7 +17,7 @@ from facenet_core import storage
 from facenet_core.config import AlignConfig, Config, IngestConfig, TrainConfig, ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import objects
-from facenet_core.housekeeping.inventory import Artifact
+from facenet_core.housekeeping.inventory import StoredArtifact
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.storage import Manifest, Part, parquet
 
@@ -36,7 +36,7 @@ _MODELS: Mapping[str, type[Config]] = {
 class Damage:
     """Something that is not as its manifest says. `part` is empty for the artifact as a whole."""
 
-    artifact: Artifact
+    artifact: StoredArtifact
     part: str
     what: str
 
@@ -52,7 +52,7 @@ class Checked:
 
 
 def verify(
-    artifacts: Iterable[Artifact], progress: Callable[[int], None] = lambda done: None
+    artifacts: Iterable[StoredArtifact], progress: Callable[[int], None] = lambda done: None
 ) -> Checked:
     """Read every part of artifacts and hold it against their manifests.
 
@@ -85,7 +85,7 @@ def verify(
     return Checked(checked, parts, size, tuple(damages))
 
 
-def set_aside(damages: Iterable[Damage]) -> list[Artifact]:
+def set_aside(damages: Iterable[Damage]) -> list[StoredArtifact]:
     """Make damaged artifacts unfinished: remove the manifest, and then the parts that are damaged.
 
     The stage then makes these parts again, and no others.
@@ -93,7 +93,7 @@ def set_aside(damages: Iterable[Damage]) -> list[Artifact]:
     Returns:
         The artifacts changed.
     """
-    changed: dict[str, tuple[Artifact, list[str]]] = {}
+    changed: dict[str, tuple[StoredArtifact, list[str]]] = {}
     for damage in damages:
         _, names = changed.setdefault(damage.artifact.uri, (damage.artifact, []))
         names += [damage.part] if damage.part else []
@@ -102,7 +102,7 @@ def set_aside(damages: Iterable[Damage]) -> list[Artifact]:
     return [artifact for artifact, _ in changed.values()]
 
 
-def remake(artifact: Artifact, manifest: Manifest | None) -> str:
+def remake(artifact: StoredArtifact, manifest: Manifest | None) -> str:
     """The command that makes an artifact again, with the options that are not defaults."""
     if manifest is None:
         return f"facenet {artifact.stage} …, as it was made before"
@@ -161,7 +161,7 @@ def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], N
     return ""
 
 
-def _unbalanced(artifact: Artifact, manifest: Manifest) -> list[str]:
+def _unbalanced(artifact: StoredArtifact, manifest: Manifest) -> list[str]:
     """What does not add up in the counts of a manifest."""
     if manifest.fingerprint != artifact.fingerprint:
         return [f"its manifest is that of {manifest.fingerprint}"]

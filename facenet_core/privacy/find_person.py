@@ -18,7 +18,7 @@ from facenet_core.alignment.samples import CROPS_SHEET, REJECTS_SHEET
 from facenet_core.cache import cache_folder, configured_folder
 from facenet_core.datasets.memo import MEMO, Memo
 from facenet_core.errors import ArtifactError, StorageError
-from facenet_core.housekeeping.inventory import Artifact, Inventory, open_manifest
+from facenet_core.housekeeping.inventory import Inventory, StoredArtifact, open_manifest
 from facenet_core.privacy.redact import row_filter
 from facenet_core.storage import Manifest, Part, parquet
 
@@ -27,11 +27,11 @@ _EMBEDDINGS = "embeddings.parquet"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A person in a raw or crops artifact.
+class PersonRows:
+    """How many rows of a raw or crops artifact are about a person.
 
     Attributes:
-        rows: of all its tables.
+        rows: in all of its tables.
         similar: identities whose names differ in case and punctuation alone.
     """
 
@@ -43,11 +43,11 @@ class Found:
 class Affected:
     """A model or report that has to do with a person, and why."""
 
-    artifact: Artifact
+    artifact: StoredArtifact
     why: str
 
 
-def in_tables(uri: str, manifest: Manifest, identity: str) -> Found:
+def in_tables(uri: str, manifest: Manifest, identity: str) -> PersonRows:
     """Look for a person in the tables of a raw or crops artifact; pictures are not read.
 
     Raises:
@@ -67,7 +67,7 @@ def in_tables(uri: str, manifest: Manifest, identity: str) -> Found:
     with ThreadPoolExecutor(_THREADS) as readers:
         found = list(readers.map(look, tables))
     similar = frozenset().union(*(names for _, names in found))
-    return Found(sum(rows for rows, _ in found), similar)
+    return PersonRows(sum(rows for rows, _ in found), similar)
 
 
 _COLUMNS = {"images": "identity", "crops": "identity", "rejects": "identity", "skipped": "path"}
@@ -86,7 +86,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def in_unfinished(artifact: Artifact, identity: str) -> bool:
+def in_unfinished(artifact: StoredArtifact, identity: str) -> bool:
     """Whether an unfinished raw or crops folder holds the person, or something unreadable.
 
     Nobody can tell who is on a sheet of samples, so a folder with one counts.
@@ -134,7 +134,7 @@ def affected(inventory: Inventory, identity: str, rewritten: Collection[str]) ->
 
 
 def _why(
-    artifact: Artifact,
+    artifact: StoredArtifact,
     manifest: Manifest | None,
     identity: str,
     rewritten: Collection[str],
@@ -163,7 +163,7 @@ def _why(
     return f"compares {reports[0].label}" if reports else ""
 
 
-def _embedded(artifact: Artifact, manifest: Manifest, identity: str) -> int:
+def _embedded(artifact: StoredArtifact, manifest: Manifest, identity: str) -> int:
     if not any(part.name == _EMBEDDINGS for part in manifest.parts):
         return 0
     with suppress(ArtifactError):

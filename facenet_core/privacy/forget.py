@@ -20,7 +20,7 @@ from pathlib import Path
 from facenet_core import storage
 from facenet_core.errors import ArtifactError, ConfigError, StorageError
 from facenet_core.housekeeping import inventory, objects
-from facenet_core.housekeeping.inventory import Artifact
+from facenet_core.housekeeping.inventory import StoredArtifact
 from facenet_core.privacy import deny_list, find_person, redact
 from facenet_core.privacy.deny_list import CONFIG_KEY, Forgotten
 from facenet_core.privacy.find_person import Affected
@@ -36,7 +36,7 @@ class Rewrite:
         rows: of its tables that are of the person; 0 where only its input changes.
     """
 
-    artifact: Artifact
+    artifact: StoredArtifact
     manifest: Manifest
     plan: Plan
     rows: int
@@ -65,7 +65,7 @@ class Forgetting:
     known: bool
     similar: tuple[str, ...]
     rewrites: tuple[Rewrite, ...]
-    removed: tuple[tuple[Artifact, str], ...]
+    removed: tuple[tuple[StoredArtifact, str], ...]
     downloads: tuple[str, ...]
     results: tuple[str, ...]
     caches: tuple[Path, ...]
@@ -180,15 +180,15 @@ class _Search:
     def __init__(self, root: str, identity: str, before: Forgotten, after: Forgotten) -> None:
         self.entering = dict(before.entering)
         self.similar: set[str] = set()
-        self.removed: list[tuple[Artifact, str]] = []
+        self.removed: list[tuple[StoredArtifact, str]] = []
         self._root = root
         self._identity = identity
         self._before = before
         self._number = after.people.index(after.hash(identity))
-        self._holding: list[tuple[Artifact, Manifest, int]] = []
+        self._holding: list[tuple[StoredArtifact, Manifest, int]] = []
         self._renamed: set[str] = set()  # fingerprints of raw artifacts that get another
 
-    def look_into(self, artifact: Artifact) -> None:
+    def look_into(self, artifact: StoredArtifact) -> None:
         if artifact.state == "unfinished":
             if find_person.in_unfinished(artifact, self._identity):
                 why = "unfinished, and holds the person or parts that are being written"

@@ -35,7 +35,7 @@ from facenet_core.storage.files import (
     write_bytes,
 )
 from facenet_core.storage.listing import (
-    Entry,
+    FolderEntry,
     entries,
     file_sizes,
     find_files,
@@ -76,7 +76,7 @@ __all__ = [
     "RUN",
     "STAGE_FOLDERS",
     "Artifact",
-    "Entry",
+    "FolderEntry",
     "Input",
     "Manifest",
     "Outcome",

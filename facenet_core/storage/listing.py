@@ -23,7 +23,7 @@ _BATCH = 1000  # objects that a store removes at once
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
     """A file or folder right in another one; `info` is what the store says of it."""
 
     name: str
@@ -31,7 +31,7 @@ class Entry:
     info: Mapping[str, Any]
 
 
-def entries(uri: str) -> list[Entry]:
+def entries(uri: str) -> list[FolderEntry]:
     """What lies right in a folder, sorted; empty where there is no folder.
 
     Raises:
@@ -47,7 +47,7 @@ def entries(uri: str) -> list[Entry]:
         return []
 
     found = [
-        Entry(posixpath.basename(info["name"].rstrip("/")), info["type"] == "directory", info)
+        FolderEntry(posixpath.basename(info["name"].rstrip("/")), info["type"] == "directory", info)
         for info in asked(uri, "listed", listed)
         if info["name"].rstrip("/") != path.rstrip("/")  # a store's mark of an empty folder
     ]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import collection, inventory
-from facenet_core.housekeeping.inventory import Artifact, Inventory
+from facenet_core.housekeeping.inventory import Inventory, StoredArtifact
 from facenet_core.housekeeping.lineage import Lineage
 from facenet_core.privacy.forget import Forgetting, carry_out, plan_forgetting
 from facenet_core.text.plural import plural
 from flows.cli.output import echo, echo_error, echo_json, human, print_columns, progress_bar
 
 if TYPE_CHECKING:
-    from facenet_core.housekeeping.collection import Verdict
+    from facenet_core.housekeeping.collection import Decision
     from facenet_core.housekeeping.verification import Checked
 
 _MB = 10**6
@@ -180,13 +180,13 @@ def collect(
         raise ArtifactError(f"named, but not removed: {reasons}")
 
 
-def _selected(stock: Inventory, uris: Sequence[str], stage: str | None) -> list[Artifact]:
+def _selected(stock: Inventory, uris: Sequence[str], stage: str | None) -> list[StoredArtifact]:
     """The artifacts of these URIs, or all; of one stage, if one is named."""
     artifacts = inventory.named(stock, uris) if uris else list(stock.artifacts)
     return [artifact for artifact in artifacts if stage in (None, artifact.stage)]
 
 
-def _verified(artifacts: Sequence[Artifact]) -> Checked:
+def _verified(artifacts: Sequence[StoredArtifact]) -> Checked:
     """Read all parts, with a progress bar of their bytes."""
     from facenet_core.housekeeping import verification
 
@@ -202,7 +202,7 @@ def _verified(artifacts: Sequence[Artifact]) -> Checked:
         return verification.verify(artifacts, advance)
 
 
-def _as_json(artifact: Artifact, lineage: Lineage) -> dict[str, Any]:
+def _as_json(artifact: StoredArtifact, lineage: Lineage) -> dict[str, Any]:
     return {
         **{key: getattr(artifact, key) for key in ("stage", "name", "fingerprint", "uri", "state")},
         **{key: getattr(artifact, key) for key in ("why", "bytes", "objects", "attempts")},
@@ -215,7 +215,7 @@ def _as_json(artifact: Artifact, lineage: Lineage) -> dict[str, Any]:
     }
 
 
-def _row(artifact: Artifact, label: str, lineage: Lineage) -> tuple[str, ...]:
+def _row(artifact: StoredArtifact, label: str, lineage: Lineage) -> tuple[str, ...]:
     labels = {origin.fingerprint: origin.label for origin in lineage.made_from(artifact)}
     origins = [labels.get(one.fingerprint, one.uri) for one in artifact.inputs]
     done = artifact.finished.astimezone().strftime("%Y-%m-%d %H:%M") if artifact.finished else "–"
@@ -223,7 +223,7 @@ def _row(artifact: Artifact, label: str, lineage: Lineage) -> tuple[str, ...]:
     return (label, state, _holds(artifact), human(artifact.bytes), done, ", ".join(origins))
 
 
-def _holds(artifact: Artifact) -> str:
+def _holds(artifact: StoredArtifact) -> str:
     counts = artifact.counts
     nouns = _NOUNS[artifact.stage].items()
     texts = [plural(counts[name], *noun) for name, noun in nouns if counts.get(name)]
@@ -232,7 +232,7 @@ def _holds(artifact: Artifact) -> str:
     return ", ".join(texts) or "–"
 
 
-def _remark(artifact: Artifact) -> str:
+def _remark(artifact: StoredArtifact) -> str:
     remarks: list[str] = [artifact.state] if artifact.state != "finished" else []
     if artifact.attempts:
         remarks.append(f"{human(artifact.attempts)} of it attempts")
@@ -254,7 +254,7 @@ def _damage(checked: Checked, commands: Mapping[str, str], set_aside: bool) -> s
     return f"{plural(len(commands), 'damaged artifact')}; {what}\n" + "\n".join(lines)
 
 
-def _print_verdicts(stock: Inventory, verdicts: Sequence[Verdict], yes: bool) -> None:
+def _print_verdicts(stock: Inventory, verdicts: Sequence[Decision], yes: bool) -> None:
     going = [verdict for verdict in verdicts if verdict.remove]
     staying = [verdict for verdict in verdicts if not verdict.remove]
     for title, group in (("removed" if yes else "would go", going), ("stays", staying)):
@@ -345,7 +345,7 @@ def _print_forgetting(plan: Forgetting, yes: bool, delete_affected: bool) -> Non
         echo(f"Nothing was changed: {hint}--yes does it, and cannot be undone.")
 
 
-def _advice(artifact: Artifact, yes: bool, delete_affected: bool) -> str:
+def _advice(artifact: StoredArtifact, yes: bool, delete_affected: bool) -> str:
     if artifact.promoted:
         return "in use: train and promote another, then remove it by name"
     if delete_affected:

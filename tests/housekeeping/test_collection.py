@@ -10,13 +10,13 @@ import pytest
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import inventory
-from facenet_core.housekeeping.collection import Rules, Verdict, carry_out, judge
+from facenet_core.housekeeping.collection import Decision, Rules, carry_out, judge
 from tests.support.stored import age, promote, published, unfinished
 
 HALF = "crops/faces/0123456789abcdef"
 
 
-def collect(root: str, later: float = 0, **rules: object) -> list[Verdict]:
+def collect(root: str, later: float = 0, **rules: object) -> list[Decision]:
     """Judge a root as it will be `later` days from now, and carry it out."""
     held = inventory.take(root)
     named = frozenset(inventory.named(held, rules.pop("named", ())))  # type: ignore[arg-type]
@@ -27,7 +27,7 @@ def collect(root: str, later: float = 0, **rules: object) -> list[Verdict]:
     return carry_out(held, judge(held, Rules(named, **rules), now))  # type: ignore[arg-type]
 
 
-def removed(verdicts: list[Verdict]) -> list[str]:
+def removed(verdicts: list[Decision]) -> list[str]:
     return [verdict.label for verdict in verdicts if verdict.remove]
 
 

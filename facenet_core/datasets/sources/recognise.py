@@ -68,7 +68,7 @@ def _folder(uri: str, config: IngestConfig) -> Source:
     return Folder(Path(uri)) if Path(uri).is_dir() else Bucket(uri)
 
 
-def _tables(uri: str, top: Sequence[storage.Entry]) -> tuple[str, ...]:
+def _tables(uri: str, top: Sequence[storage.FolderEntry]) -> tuple[str, ...]:
     """The Parquet files in a folder and its few subfolders, if there are no images."""
     names = [entry.name for entry in top if not entry.folder]
     folders = [entry.name for entry in top if entry.folder]
