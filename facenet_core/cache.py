@@ -1,4 +1,4 @@
-"""The user's cache folder: what lies there can be deleted at any time and is made again."""
+"""The user's cache folder: its content can be deleted at any time and is made again."""
 
 import atexit
 import logging
@@ -13,24 +13,24 @@ logger = logging.getLogger(__name__)
 
 
 def configured_folder() -> Path:
-    """`$XDG_CACHE_HOME/facenet-pipeline` or `~/.cache/facenet-pipeline`, there or not."""
+    """`$XDG_CACHE_HOME/facenet-pipeline` or `~/.cache/facenet-pipeline`; it may not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "facenet-pipeline"
 
 
 def cache_folder() -> Path:
-    """The configured folder, made if need be.
+    """The configured folder, created if necessary.
 
-    Where it cannot be written, a temporary folder that ends with this process: a cache saves time,
-    and no work fails for want of it. Nobody but its owner may look into it: it holds copies of
-    faces, and paths that name people.
+    If it cannot be written, a temporary folder that is removed when this process ends: no work
+    fails for want of a cache. Only its owner may read it: it holds copies of faces, and paths that
+    name people.
     """
     folder = configured_folder()
     if folder.parts[0] == "~":
         return _temporary(folder, "this user has no home")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(OSError):  # somebody else's
+        with suppress(OSError):  # another user owns it
             folder.chmod(0o700)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -42,12 +42,12 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _temporary(folder: Path, reason: str) -> Path:
-    instead = tempfile.mkdtemp(prefix="facenet-cache-")
-    atexit.register(shutil.rmtree, instead, ignore_errors=True)
+    folder_for_now = tempfile.mkdtemp(prefix="facenet-cache-")
+    atexit.register(shutil.rmtree, folder_for_now, ignore_errors=True)
     logger.warning(
         "%s: cannot be used as the cache folder (%s), so what would be kept there is made again by "
         "the next run; set XDG_CACHE_HOME to a folder that can be written",
         folder,
         reason,
     )
-    return Path(instead)
+    return Path(folder_for_now)

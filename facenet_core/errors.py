@@ -1,7 +1,7 @@
 """The tree of errors. A message names the input, what was expected and what to do.
 
-The command line prints the message alone and ends with `exit_status`. Messages lose the secrets of
-addresses in them when an error is made, so that nobody who passes one on has to think of it.
+The command line prints the message alone and ends with `exit_status`. Secrets in
+URLs are removed from a message when the error is created, so no code that passes it on has to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class FacenetError(Exception):
     """Anything that goes wrong for a reason the user can act on."""
 
     exit_status = 1
-    retryable = False  # whether doing the same again can end better
+    retryable = False  # whether trying again can succeed
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(scrub(text) if isinstance(text, str) else text for text in args))
@@ -36,13 +36,13 @@ class StorageError(FacenetError):
 
 
 class AccessError(StorageError):
-    """Storage that says no and would again: wrong credentials, no permission, no such bucket."""
+    """Storage refuses access permanently: wrong credentials, no permission, no such bucket."""
 
     retryable = False
 
 
 class TooLarge(StorageError):
-    """A file has more bytes than any of its kind should have, whatever size was claimed."""
+    """A file is larger than any valid file of its kind, whatever size was claimed."""
 
     retryable = False
 
@@ -58,22 +58,22 @@ class ArtifactError(FacenetError):
 
 
 class ModelError(ArtifactError):
-    """A model's file is missing, damaged, too large, or of a kind that is not known."""
+    """A model's file is missing, damaged, too large, or of an unknown kind."""
 
 
 class ShardError(FacenetError):
-    """Something unforeseen happened while a shard was worked on."""
+    """An unexpected error occurred while a shard was processed."""
 
     retryable = True
 
 
 class AccountingError(FacenetError):
-    """Images went in that came out neither as crops nor as rejects."""
+    """Some images became neither crops nor rejects."""
 
 
 class PairsError(FacenetError):
-    """A pairs file is malformed or names images that are not there."""
+    """A pairs file is malformed or names images that do not exist."""
 
 
 class TrainingError(FacenetError):
-    """Training cannot start or go on with this data or these settings."""
+    """Training cannot start or continue with this data or these settings."""

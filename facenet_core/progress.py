@@ -1,12 +1,12 @@
-"""How long work tells its caller how far it is. The caller draws the bar, or does nothing."""
+"""How long-running work reports its progress; the caller draws a bar, or ignores it."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
     def __call__(self, done: int, total: int | None, /) -> None:
-        """Called now and then with the units done and, where known, how many there are."""
+        """Receives, now and then, the units done and, if it is known, their total."""
 
 
 def silent(done: int, total: int | None, /) -> None:
-    """The progress of someone who does not look."""
+    """Ignores progress."""

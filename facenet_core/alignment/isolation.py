@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-from facenet_core import child_process
+from facenet_core import runtime
 from facenet_core.alignment import faces
 from facenet_core.config import AlignConfig
 from facenet_core.errors import FacenetError
@@ -110,12 +110,12 @@ def _run_child(
 ) -> _Death | None:
     """Run a child on the rows from `start` on; None if it reaches the end."""
     child = subprocess.run(
-        child_process.command(__name__, raw_part, step, str(start), config.model_dump_json()),
+        runtime.child_command(__name__, raw_part, step, str(start), config.model_dump_json()),
         input=json.dumps(list(skip)),
         capture_output=True,
         text=True,
         check=False,
-        env=child_process.environment(),
+        env=runtime.child_environment(),
     )
     if child.returncode == 0:
         return None
@@ -132,7 +132,7 @@ def _run_child(
 def _fate(status: int) -> str:
     if status == HUNG:
         return "hung the process that worked on it"
-    return f"killed the process that worked on it: {child_process.fate(status)}"
+    return f"killed the process that worked on it: {runtime.describe_exit(status)}"
 
 
 def _child(raw_part: str, step: str, start: int, config: AlignConfig, skip: set[str]) -> None:

@@ -21,7 +21,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO
 
-from facenet_core import child_process
+from facenet_core import runtime
 from facenet_core.errors import ConfigError, FacenetError
 
 # Seconds until it answers: on a busy machine with a slow disk a minute is nothing.
@@ -45,7 +45,7 @@ class _Server:
         deadline = time.monotonic() + _PATIENCE
         while not self.answers:
             if (status := self.process.poll()) is not None:
-                raise self._failure(f"ended with {child_process.fate(status)}")
+                raise self._failure(f"ended with {runtime.describe_exit(status)}")
             if time.monotonic() > deadline:
                 raise self._failure(f"does not answer after {_PATIENCE:.0f} s")
             self.answers = self._is_healthy()
@@ -165,7 +165,7 @@ def _database(home: Path) -> Path:
 def _command(port: int, packages: Path) -> list[str]:
     app = ("--app-dir", str(packages), "--factory", "prefect.server.api.server:create_app")
     address = ("--host", "127.0.0.1", "--port", str(port))
-    return child_process.command(
+    return runtime.child_command(
         "uvicorn", *app, *address, "--log-level", "error", "--lifespan", "on"
     )
 

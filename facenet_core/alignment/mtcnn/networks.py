@@ -6,8 +6,6 @@ time goes into adapting kernels, and the result for an image does not depend on 
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 
 from facenet_core.alignment.mtcnn.weights import BATCHES, DetectorError, Network, load_weights
+from facenet_core.runtime import keep_freed_memory
 
 RuntimeName = Literal["openvino", "tensorflow"]
 
@@ -74,7 +73,7 @@ def load_networks(runtime: RuntimeName | None = None, threads: int | None = None
         )
     if threads is not None:
         cv2.setNumThreads(threads)
-        _keep_freed_memory()
+        keep_freed_memory()
     if runtime == "openvino":
         from facenet_core.alignment.mtcnn.engines.openvino import compile_networks
     else:
@@ -86,19 +85,6 @@ def load_networks(runtime: RuntimeName | None = None, threads: int | None = None
         refinement=_in_batches(refinement, BATCHES["rnet"]),
         output=_in_batches(output, BATCHES["onet"]),
     )
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc's malloc keep up to 64 MB of freed memory, for the next image.
-
-    It returns large arrays to the system at once, which hands them out again page by page, zeroed
-    at the first access. By itself glibc grows out of that, up to the limits set here, but not where
-    MALLOC_TRIM_THRESHOLD_ is set, as Dask does for its workers.
-    """
-    with suppress(AttributeError):  # other C libraries have no such function
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
-        mallopt(-1, 64 * 2**20)  # M_TRIM_THRESHOLD
 
 
 def _in_batches(network: Network, size: int) -> Network:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from facenet_core import child_process
+from facenet_core import runtime
 from facenet_core.errors import FacenetError, SourceError
 from facenet_core.privacy import url_secrets
 
@@ -35,10 +35,10 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
         FacenetError: what the iterator raises; SourceError for other errors.
     """
     with subprocess.Popen(
-        child_process.command(__name__),
+        runtime.child_command(__name__),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=child_process.environment(),
+        env=runtime.child_environment(),
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -59,7 +59,7 @@ def iterate(call: Callable[[], Iterator[T | str]], source: str) -> Iterator[T]:
         except (EOFError, pickle.UnpicklingError, BrokenPipeError):
             child.stdout.close()  # so that it ends, if it has not
             raise SourceError(
-                f"{source}: the process that read it died ({child_process.fate(child.wait())}): "
+                f"{source}: the process that read it died ({runtime.describe_exit(child.wait())}): "
                 "the file is damaged, or memory ran out"
             ) from None
         finally:
