@@ -19,16 +19,16 @@ from facenet_core.config import SYNTHETIC
 from facenet_core.datasets.rows import compile_identity_pattern, names_forgotten
 from facenet_core.datasets.stage import SKIPPED_ROWS
 from facenet_core.privacy.deny_list import REDACTED
-from facenet_core.storage import Manifest, Part, Plan, parquet
+from facenet_core.storage import Manifest, Part, Plan, parquet, schemas
 
 LeftOut = Callable[[str], bool]
 Dropped = Callable[[str, pa.Table], list[bool]]
 
 _SCHEMAS = {
-    "images": parquet.RAW,
-    "skipped": parquet.SKIPPED,
-    "crops": parquet.CROPS,
-    "rejects": parquet.REJECTS,
+    "images": schemas.RAW,
+    "skipped": schemas.SKIPPED,
+    "crops": schemas.CROPS,
+    "rejects": schemas.REJECTS,
 }
 _THREADS = 4  # each holds a row group of pictures
 

@@ -1,12 +1,10 @@
-"""Shards: their Arrow schemas, and reading and writing them as Parquet, a row group at a time.
+"""Reading and writing shards as Parquet, a row group at a time.
 
-The schemas carry Hugging Face features in their metadata, so that `datasets` shows the `image`
-column as pictures. A part's footer carries the fingerprint of the artifact that it belongs to.
+A part's footer carries the fingerprint of the artifact that it belongs to.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,71 +16,20 @@ import pyarrow.parquet as pq
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
+from facenet_core.storage import schemas
 
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# Other modules still name the schemas here.
+IMAGE, RAW, SKIPPED, CROPS = schemas.IMAGE, schemas.RAW, schemas.SKIPPED, schemas.CROPS
+REJECTS, PAIRS, EMBEDDINGS = schemas.REJECTS, schemas.PAIRS, schemas.EMBEDDINGS
+
 _FINGERPRINT = b"facenet:fingerprint"
-_FEATURES = b"huggingface"
 
-# pyarrow says so of a damaged footer, page or name, now one way, now the other.
+# What pyarrow raises for a damaged footer, page or name.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 _REMEDY = "remove it and run the same command again, which remakes it"
 
 ROW_GROUP_ROWS = 64
 ROW_GROUP_BYTES = 8 * 2**20
-
-
-def _feature(kind: pa.DataType) -> dict[str, Any]:
-    if kind == IMAGE:
-        return {"_type": "Image"}
-    if pa.types.is_fixed_size_list(kind):
-        return {"_type": "List", "feature": _feature(kind.value_type), "length": kind.list_size}
-    if pa.types.is_list(kind):
-        return {"_type": "List", "feature": _feature(kind.value_type)}
-    name = {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
-    return {"_type": "Value", "dtype": name}
-
-
-def _schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
-    features = {name: _feature(kind) for name, kind in columns.items()}
-    metadata = {_FEATURES: json.dumps({"info": {"features": features}}).encode()}
-    return pa.schema(list(columns.items()), metadata=metadata)
-
-
-RAW = _schema(
-    {"image_id": pa.string(), "identity": pa.string(), "image": IMAGE, "sha256": pa.string()}
-)
-SKIPPED = _schema({"path": pa.string(), "reason": pa.string(), "detail": pa.string()})
-CROPS = _schema(
-    {
-        "image_id": pa.string(),
-        "identity": pa.string(),
-        "face_index": pa.int32(),
-        "image": IMAGE,
-        "box": pa.list_(pa.float32(), 4),
-        "landmarks": pa.list_(pa.float32(), 10),
-        "score": pa.float32(),
-    }
-)
-REJECTS = _schema(
-    {
-        "image_id": pa.string(),
-        "identity": pa.string(),
-        "reason": pa.string(),
-        "detail": pa.string(),
-    }
-)
-PAIRS = _schema(
-    {
-        "fold": pa.int32(),
-        "image_id_a": pa.string(),
-        "image_id_b": pa.string(),
-        "same": pa.bool_(),
-        "distance": pa.float32(),
-    }
-)
-EMBEDDINGS = _schema(
-    {"image_id": pa.string(), "identity": pa.string(), "embedding": pa.list_(pa.float32())}
-)
 
 
 def part_name(number: int) -> str:
@@ -117,12 +64,13 @@ class PartWriter:
         self._writer = pq.ParquetWriter(
             path,
             self._schema,
-            # Encoded pictures do not shrink; trying costs time.
+            # Compressing encoded pictures takes time and saves nothing.
             compression={
-                leaf: "NONE" if leaf == "image.bytes" else "ZSTD" for leaf in _leaves(self._schema)
+                leaf: "NONE" if leaf == "image.bytes" else "ZSTD"
+                for leaf in schemas.leaf_names(self._schema)
             },
             use_dictionary=["identity", "reason"],
-            write_page_checksum=True,  # without, a flipped bit of a picture is just another picture
+            write_page_checksum=True,  # else a flipped bit in a picture goes unnoticed
             write_statistics=["image_id", "identity"],
         )
         return self
@@ -186,7 +134,7 @@ def describe_part(uri: str, name: str) -> storage.Part:
 
 
 def count_rows(uri: str) -> int:
-    with _parquet(uri) as parquet:
+    with _open_part(uri) as parquet:
         return int(parquet.metadata.num_rows)
 
 
@@ -196,94 +144,94 @@ def read_row_groups(uri: str, columns: Sequence[str] | None = None) -> Iterator[
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    with _parquet(uri, ahead=_ahead(columns)) as parquet:
+    with _open_part(uri, ahead=_read_ahead(columns)) as parquet:
         for number in range(parquet.num_row_groups):
-            with _damage_told(uri, number):
-                table = _sound(parquet.read_row_group(number, columns=columns))
+            with _explain_damage(uri, number):
+                table = _validated(parquet.read_row_group(number, columns=columns))
             yield table
 
 
 def footer(uri: str, size: int) -> pq.FileMetaData:
-    """What the footer of a part of `size` bytes says of its row groups: rows, where they lie.
+    """The footer of a part of `size` bytes: the rows and offsets of its row groups.
 
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    with _parquet(uri, size=size) as parquet:
+    with _open_part(uri, size=size) as parquet:
         return parquet.metadata
 
 
 def read_some_row_groups(
     uri: str, size: int, metadata: pq.FileMetaData, numbers: Sequence[int], columns: Sequence[str]
 ) -> pa.Table:
-    """Row groups of a part that follow one another; its footer is known.
+    """Consecutive row groups of a part whose footer was read before.
 
-    With their pictures they are read in one request, without in one for each.
+    Row groups with pictures are read in one request, others in one request each.
 
     Raises:
         ArtifactError: the part is missing or damaged.
     """
     span = sum(_span(metadata.row_group(number)) for number in numbers)
     ahead = span if _pictures(columns) else storage.AHEAD
-    with _parquet(uri, ahead, size, metadata) as parquet, _damage_told(uri, numbers[0]):
-        # In the order of the file: threads would jump about in it.
-        return _sound(parquet.read_row_groups(numbers, columns=columns, use_threads=False))
+    with _open_part(uri, ahead, size, metadata) as parquet, _explain_damage(uri, numbers[0]):
+        # Threads would not read the file in order.
+        return _validated(parquet.read_row_groups(numbers, columns=columns, use_threads=False))
 
 
 def _span(group: pq.RowGroupMetaData) -> int:
-    """Bytes from the first page of a row group to behind its last."""
-    first, behind = [], []
+    """Bytes from the start of the first page of a row group to the end of its last."""
+    starts, ends = [], []
     for number in range(group.num_columns):
         column = group.column(number)
         start = column.dictionary_page_offset or column.data_page_offset
-        first.append(start)
-        behind.append(start + column.total_compressed_size)
-    return max(behind) - min(first)
+        starts.append(start)
+        ends.append(start + column.total_compressed_size)
+    return max(ends) - min(starts)
 
 
 def read_rows(uri: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of a part by their ascending numbers. Only the row groups that hold them are read."""
     rows: list[dict[str, Any]] = []
     wanted = list(numbers)
-    with _parquet(uri) as parquet:
+    with _open_part(uri) as parquet:
         first = 0
         for group in range(parquet.num_row_groups):
-            behind = first + parquet.metadata.row_group(group).num_rows
-            here = [number - first for number in wanted if first <= number < behind]
-            if here:
-                with _damage_told(uri, group):
-                    table = _sound(parquet.read_row_group(group, columns=columns))
-                rows += table.take(here).to_pylist()
-            first = behind
+            end = first + parquet.metadata.row_group(group).num_rows
+            within = [number - first for number in wanted if first <= number < end]
+            if within:
+                with _explain_damage(uri, group):
+                    table = _validated(parquet.read_row_group(group, columns=columns))
+                rows += table.take(within).to_pylist()
+            first = end
     return rows
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole part. Only for columns that are small, such as ids."""
-    with _parquet(uri) as parquet, _damage_told(uri):
-        return _sound(parquet.read(columns=columns))
+    with _open_part(uri) as parquet, _explain_damage(uri):
+        return _validated(parquet.read(columns=columns))
 
 
-def _sound(table: pa.Table) -> pa.Table:
-    """The table, its offsets and text checked: pyarrow believes a file until values are used."""
+def _validated(table: pa.Table) -> pa.Table:
+    """The table, checked: pyarrow does not validate offsets and text until values are read."""
     table.validate(full=True)
     return table
 
 
 @contextmanager
-def _damage_told(uri: str, group: int | None = None) -> Iterator[None]:
-    """Say which part it is that is not there or cannot be read."""
+def _explain_damage(uri: str, group: int | None = None) -> Iterator[None]:
+    """Raise an ArtifactError that names the part if it is missing or cannot be read."""
     try:
         yield
     except FileNotFoundError:
         raise ArtifactError(f"{uri}: no such part; run its stage again") from None
     except DAMAGED as error:
-        place = "damaged" if group is None else f"row group {group} is damaged"
-        raise ArtifactError(f"{uri}: {place} ({error}); {_REMEDY}") from error
+        damage = "damaged" if group is None else f"row group {group} is damaged"
+        raise ArtifactError(f"{uri}: {damage} ({error}); {_REMEDY}") from error
 
 
-def _ahead(columns: Sequence[str] | None) -> int:
-    """Who reads the pictures reads all of a part."""
+def _read_ahead(columns: Sequence[str] | None) -> int:
+    """Bytes to read ahead: with the pictures, all of a part is read."""
     return ROW_GROUP_BYTES if _pictures(columns) else storage.AHEAD
 
 
@@ -292,28 +240,15 @@ def _pictures(columns: Sequence[str] | None) -> bool:
 
 
 @contextmanager
-def _parquet(
+def _open_part(
     uri: str,
     ahead: int = storage.AHEAD,
     size: int | None = None,
     metadata: pq.FileMetaData | None = None,
 ) -> Iterator[pq.ParquetFile]:
-    """An open part; a missing or damaged one is an ArtifactError."""
-    with ExitStack() as opened:
-        with _damage_told(uri):
-            file = opened.enter_context(storage.open_input(uri, ahead, size))
+    """Open a part; a missing or damaged one raises an ArtifactError."""
+    with ExitStack() as stack:
+        with _explain_damage(uri):
+            file = stack.enter_context(storage.open_input(uri, ahead, size))
             parquet = pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
         yield parquet
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    """Parquet's names of the columns' leaves, as compression settings want them."""
-    leaves = []
-    for column in schema:
-        if pa.types.is_struct(column.type):
-            leaves += [f"{column.name}.{child.name}" for child in column.type]
-        elif pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            leaves.append(f"{column.name}.list.element")
-        else:
-            leaves.append(column.name)
-    return leaves

@@ -12,7 +12,7 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping.overview import overview
 from facenet_core.housekeeping.sample_sheet import picture_sheet
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 from tests.support.photographs import PEOPLE, jpeg
 
 
@@ -23,7 +23,7 @@ def raw_artifact(root: str, people: dict[str, int], broken: int = 0) -> str:
     parts = []
     for number, half in enumerate((images[: len(images) // 2], images[len(images) // 2 :])):
         name = f"images/{parquet.part_name(number)}"
-        with parquet.PartWriter(storage.join(plan.uri, name), parquet.RAW, "f") as part:
+        with parquet.PartWriter(storage.join(plan.uri, name), schemas.RAW, "f") as part:
             for row, person in enumerate(half):
                 data = b"broken" if row < broken else jpeg(row, 40 + row)
                 path = f"{person}/{number}-{row}.jpg"
@@ -57,7 +57,7 @@ def test_of_crops_the_first_face_counts(root: str) -> None:
     plan = storage.plan_stage(root, "align", "people", {}, [], 1)
     name = f"crops/{parquet.part_name(0)}"
     face = {"box": [0.0] * 4, "landmarks": [0.0] * 10, "score": 1.0, "identity": "Ann"}
-    with parquet.PartWriter(storage.join(plan.uri, name), parquet.CROPS, "f") as part:
+    with parquet.PartWriter(storage.join(plan.uri, name), schemas.CROPS, "f") as part:
         for number in (0, 1):
             image = {"bytes": jpeg(1), "path": "1"}
             part.write({"image_id": "1", "face_index": number, "image": image, **face})

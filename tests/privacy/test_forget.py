@@ -15,7 +15,7 @@ from facenet_core.errors import ArtifactError, ConfigError
 from facenet_core.housekeeping import inventory, objects, verification
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.forget import carry_out, plan_forgetting
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 from tests.support.stored import (
     CONFIG,
     PEOPLE,
@@ -174,7 +174,7 @@ def test_unfinished_work_that_holds_the_person_is_removed(site: Site) -> None:
         objects.remove(uri, [storage.MANIFEST])
     half = storage.join(site.root, "crops/other/0123456789abcdef")
     rows = [{"image_id": "Eve/1.jpg", "identity": "Eve", "reason": "no_face", "detail": "none"}]
-    with parquet.PartWriter(f"{half}/rejects/part-00000.parquet", parquet.REJECTS, "x") as part:
+    with parquet.PartWriter(f"{half}/rejects/part-00000.parquet", schemas.REJECTS, "x") as part:
         part.write(rows[0])
     forget(site.root)
     assert [a.uri for a in inventory.take(site.root).artifacts] == [half]

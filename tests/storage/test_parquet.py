@@ -11,7 +11,7 @@ from PIL import Image
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 
 def picture(number: int) -> bytes:
@@ -33,7 +33,7 @@ def crop(number: int) -> dict:
 
 
 def write_crops(uri: str, rows: int, fingerprint: str = "abc") -> str:
-    with parquet.PartWriter(uri, parquet.CROPS, fingerprint) as writer:
+    with parquet.PartWriter(uri, schemas.CROPS, fingerprint) as writer:
         for number in range(rows):
             writer.write(crop(number))
     return uri
@@ -56,7 +56,7 @@ def test_row_groups_are_small_enough_to_hold_one(tmp_path: Path) -> None:
 
 def test_large_images_make_row_groups_with_few_rows(tmp_path: Path) -> None:
     uri = str(tmp_path / "part")
-    with parquet.PartWriter(uri, parquet.RAW, "abc") as writer:
+    with parquet.PartWriter(uri, schemas.RAW, "abc") as writer:
         for number in range(5):
             image = {"bytes": bytes(parquet.ROW_GROUP_BYTES // 2), "path": ""}
             row = {"image_id": str(number), "identity": "", "image": image, "sha256": ""}
@@ -116,7 +116,7 @@ def test_a_bit_flipped_in_a_page_never_gives_other_rows(part: str) -> None:
 def test_an_exception_while_writing_leaves_no_part(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError),
-        parquet.PartWriter(str(tmp_path / "part"), parquet.CROPS, "abc") as writer,
+        parquet.PartWriter(str(tmp_path / "part"), schemas.CROPS, "abc") as writer,
     ):
         writer.write(crop(0))
         raise RuntimeError
@@ -126,7 +126,7 @@ def test_an_exception_while_writing_leaves_no_part(tmp_path: Path) -> None:
 def test_a_row_that_does_not_fit_the_schema_leaves_no_part(tmp_path: Path) -> None:
     with (
         pytest.raises(Exception, match=r"convert|expected|length"),
-        parquet.PartWriter(str(tmp_path / "part"), parquet.CROPS, "abc") as writer,
+        parquet.PartWriter(str(tmp_path / "part"), schemas.CROPS, "abc") as writer,
     ):
         writer.write({**crop(0), "box": [1.0]})
     assert list(tmp_path.iterdir()) == []
@@ -149,7 +149,7 @@ class TestOtherTools:
 
     def test_pandas(self, part: str) -> None:
         frame = pytest.importorskip("pandas").read_parquet(part)
-        assert list(frame.columns) == parquet.CROPS.names
+        assert list(frame.columns) == schemas.CROPS.names
         assert frame["image"][2]["bytes"] == picture(2)
 
     def test_polars(self, part: str) -> None:
@@ -163,7 +163,7 @@ def test_an_artifact_opens_with_hugging_face_datasets_as_it_is(tmp_path, root, r
     datasets = pytest.importorskip("datasets")
     plan = storage.plan_stage(root, "align", "faces", {"rejects": rejects}, [], 1)
     row = {"image_id": "b.jpg", "identity": "B", "reason": "no_face", "detail": ""}
-    tables = {"crops/": (parquet.CROPS, [crop(0)]), "rejects/": (parquet.REJECTS, [row] * rejects)}
+    tables = {"crops/": (schemas.CROPS, [crop(0)]), "rejects/": (schemas.REJECTS, [row] * rejects)}
     for folder, (schema, rows) in tables.items():
         uri = storage.join(plan.uri, folder + parquet.part_name(0))
         with parquet.PartWriter(uri, schema, plan.fingerprint) as writer:
@@ -185,7 +185,7 @@ def test_an_artifact_opens_with_hugging_face_datasets_as_it_is(tmp_path, root, r
     assert storage.CARD not in {part.name for part in manifest.parts}
 
 
-@pytest.mark.parametrize("schema", [parquet.RAW, parquet.CROPS, parquet.PAIRS, parquet.EMBEDDINGS])
+@pytest.mark.parametrize("schema", [schemas.RAW, schemas.CROPS, schemas.PAIRS, schemas.EMBEDDINGS])
 def test_every_column_has_a_hugging_face_feature(schema) -> None:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features.from_arrow_schema(schema)
@@ -194,5 +194,5 @@ def test_every_column_has_a_hugging_face_feature(schema) -> None:
 
 def test_the_schema_of_a_part_is_the_documented_one(part: str) -> None:
     found = pq.read_schema(part)
-    assert found.names == parquet.CROPS.names
-    assert found.types == parquet.CROPS.types
+    assert found.names == schemas.CROPS.names
+    assert found.types == schemas.CROPS.types

@@ -21,7 +21,7 @@ from facenet_core import storage
 from facenet_core.alignment import stage as shard
 from facenet_core.config import AlignConfig, IngestConfig
 from facenet_core.datasets import stage as ingest
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 from facenet_core.synthetic_faces import generate
 
 PEOPLE = ("Ann_Lee", "Bob_Ó_Sé", "Cy_Young", "Dora_Maar")
@@ -132,7 +132,7 @@ def report_of(root: str, crops: str, model: str, people: Sequence[str]) -> str:
     given = [storage.Input(uri, uri.rsplit("/", 1)[-1]) for uri in (crops, model)]
     plan = storage.plan_stage(root, "validate", "report", {}, given, 1)
     rows = {"image_id": [f"{p}/1.jpg" for p in people], "identity": list(people)}
-    table = pa.table({**rows, "embedding": [[0.0, 1.0]] * len(people)}, schema=parquet.EMBEDDINGS)
+    table = pa.table({**rows, "embedding": [[0.0, 1.0]] * len(people)}, schema=schemas.EMBEDDINGS)
     parquet.write_table(storage.join(plan.uri, "embeddings.parquet"), table, plan.fingerprint)
     parts = [parquet.describe_part(plan.uri, "embeddings.parquet")]
     storage.publish(plan, storage.Outcome(parts, {}), {})
