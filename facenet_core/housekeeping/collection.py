@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from facenet_core import storage
 from facenet_core.housekeeping import inventory as inventories
@@ -197,7 +196,7 @@ def _decide(
     rules: Rules,
     now: datetime,
 ) -> Decision:
-    size: Any = (artifact.bytes, artifact.objects)
+    size = (artifact.bytes, artifact.objects)
     if going is not None:
         return Decision(artifact.label, True, going, *size)
     refused = artifact in rules.named
@@ -241,7 +240,7 @@ def _superseded(artifact: StoredArtifact) -> list[Object]:
 def _beside(
     beside: Beside, kept: dict[str, StoredArtifact], rules: Rules, now: datetime
 ) -> Decision:
-    size: Any = (beside.bytes, beside.objects)
+    size = (beside.bytes, beside.objects)
     still = now - beside.newest
     if beside.kind == "temporary":
         if still > rules.unfinished_after:

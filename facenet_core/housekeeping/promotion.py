@@ -16,7 +16,7 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError, FacenetError
-from facenet_core.storage import STAGE_FOLDERS, Manifest
+from facenet_core.storage import STAGE_FOLDERS, Artifact
 
 LATEST = "latest.json"
 NEWEST, PROMOTED = "newest:", "promoted:"
@@ -35,7 +35,7 @@ class GateResult:
 
 
 def judge(accuracy: float, min_accuracy: float | None) -> GateResult:
-    """Hold the accuracy of a validation against the gate."""
+    """Compare the accuracy of a validation with the gate."""
     if min_accuracy is None:
         return GateResult(False, "no min_accuracy was set")
     if accuracy < min_accuracy:
@@ -81,13 +81,13 @@ def resolve(root: str, reference: str, stage: str) -> str:
 
 def _newest(root: str, name: str, stage: str) -> str:
     folder = storage.join(root, STAGE_FOLDERS[stage], name)
-    each = [storage.join(folder, entry.name) for entry in storage.entries(folder)]
-    found = [uri for uri in each if storage.exists(storage.join(uri, storage.MANIFEST))]
-    if not found:
+    uris = [storage.join(folder, entry.name) for entry in storage.entries(folder)]
+    finished = [uri for uri in uris if storage.exists(storage.join(uri, storage.MANIFEST))]
+    if not finished:
         raise ArtifactError(
             f"{NEWEST}{name}: nothing finished in {folder}; run `facenet {stage}` first"
         )
-    return max(found, key=finished_at)
+    return max(finished, key=finished_at)
 
 
 def _promoted(root: str, name: str) -> str:
@@ -100,7 +100,7 @@ def _promoted(root: str, name: str) -> str:
     return storage.join(root, STAGE_FOLDERS["train"], name, latest["fingerprint"])
 
 
-def _promote(root: str, report: Manifest, report_uri: str, result: GateResult) -> str | None:
+def _promote(root: str, report: Artifact, report_uri: str, result: GateResult) -> str | None:
     model_uri = report.inputs[1].uri
     model = storage.read_manifest(model_uri)
     if model is None or not model_uri.startswith(f"{root}/"):
@@ -109,7 +109,7 @@ def _promote(root: str, report: Manifest, report_uri: str, result: GateResult) -
     finished = finished_at(model_uri)
     if latest is not None and latest["finished"] > finished:
         return None
-    place = _latest(root, model.name)
+    latest_uri = _latest(root, model.name)
     published = {
         "name": model.name,
         "fingerprint": model.fingerprint,
@@ -119,8 +119,8 @@ def _promote(root: str, report: Manifest, report_uri: str, result: GateResult) -
         **asdict(result),
     }
     if latest != published:
-        storage.write_bytes(place, (json.dumps(published, indent=2) + "\n").encode())
-    return place
+        storage.write_bytes(latest_uri, (json.dumps(published, indent=2) + "\n").encode())
+    return latest_uri
 
 
 def _latest(root: str, name: str) -> str:
@@ -133,9 +133,9 @@ def read_latest(root: str, name: str) -> Mapping[str, Any] | None:
     Raises:
         ArtifactError: it cannot be understood. Nobody knows then which model is in use.
     """
-    place = _latest(root, name)
+    latest_uri = _latest(root, name)
     try:
-        latest = json.loads(storage.read_bytes(place))
+        latest = json.loads(storage.read_bytes(latest_uri))
         # It becomes part of a path.
         if not re.fullmatch(r"[0-9a-f]{16}", latest["fingerprint"]):
             raise ValueError(f"its fingerprint is {latest['fingerprint']!r:.40}")
@@ -144,7 +144,7 @@ def read_latest(root: str, name: str) -> Mapping[str, Any] | None:
         return None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ArtifactError(
-            f"{place}: cannot be understood ({error!r}); remove it and validate again"
+            f"{latest_uri}: cannot be understood ({error!r}); remove it and validate again"
         ) from None
 
 

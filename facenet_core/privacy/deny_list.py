@@ -1,7 +1,8 @@
-"""Who must not come back: `{root}/forgotten.json`, written by `facenet storage forget`.
+"""The people who must not be taken in again: `{root}/forgotten.json`.
 
-The file holds no names, only their salted hashes. Ingest and align leave out the photographs of
-these people, and the hashes enter the fingerprints of what they make.
+`facenet storage forget` writes that file. It holds no names, only their salted hashes. Ingest and
+align leave out the photographs of these people, and the hashes enter the fingerprints of what they
+make.
 
 They enter only where they can matter. Otherwise forgetting one person would give every data set of
 the root, and so every model, a new fingerprint. When somebody is forgotten, all raw and crops
@@ -57,7 +58,7 @@ class Forgotten:
         return bool(self.people) and self.hash(identity) in self.people
 
     def with_person(self, identity: str) -> Forgotten:
-        """The same, and this person."""
+        """A copy that also covers this person."""
         salted = self if self.salt else replace(self, salt=secrets.token_hex(16))
         if salted.covers(identity):
             return salted
@@ -79,9 +80,9 @@ def read(root: str) -> Forgotten:
     Raises:
         ArtifactError: the file is there and cannot be understood. Going on would bring people back.
     """
-    place = storage.join(root, FORGOTTEN)
+    uri = storage.join(root, FORGOTTEN)
     try:
-        content = json.loads(storage.read_bytes(place))
+        content = json.loads(storage.read_bytes(uri))
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']}")
         people = tuple(str(person) for person in content["people"])
@@ -94,7 +95,7 @@ def read(root: str) -> Forgotten:
         return Forgotten()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(
-            f"{place}: cannot be understood ({error!r}); it says who must not be taken in again, "
+            f"{uri}: cannot be understood ({error!r}); it says who must not be taken in again, "
             "so restore it from a backup before anything else"
         ) from None
 

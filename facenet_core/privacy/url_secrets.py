@@ -22,8 +22,10 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
 # Parts of the names of parameters that are secret, or of no use without one that is.
-SECRET_WORDS = ("sig", "token", "key", "secret", "cred", "passw", "pwd", "expires", "policy")
-SECRET_WORDS += ("hash", "hmac", "jwt", "session", "accessid", "x-amz-", "x-goog-", "x-ms-")
+SECRET_WORDS = (
+    *("sig", "token", "key", "secret", "cred", "passw", "pwd", "expires", "policy"),
+    *("hash", "hmac", "jwt", "session", "accessid", "x-amz-", "x-goog-", "x-ms-"),
+)
 _SECRET_NAME = re.compile(
     "|".join(SECRET_WORDS) + r"|auth(?!or)|^x-|^s[eprtv]$|^sk[a-z]*$|^spr$", re.IGNORECASE
 )

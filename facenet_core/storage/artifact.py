@@ -115,7 +115,9 @@ class Outcome:
 def published(plan: Plan) -> Outcome | None:
     """The outcome of a plan whose artifact is complete, else None."""
     manifest = finished(plan)
-    return manifest and Outcome(manifest.parts, manifest.counts, manifest.details)
+    if manifest is None:
+        return None
+    return Outcome(manifest.parts, manifest.counts, manifest.details)
 
 
 def find_artifact(uri: str) -> Artifact | None:
@@ -125,7 +127,7 @@ def find_artifact(uri: str) -> Artifact | None:
         ArtifactError: there is a manifest and it cannot be understood.
     """
     manifest = read_manifest(uri)
-    return manifest and Artifact(uri, manifest)
+    return None if manifest is None else Artifact(uri, manifest)
 
 
 def open_artifact(uri: str, stage: str) -> Artifact:

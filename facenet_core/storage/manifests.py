@@ -30,7 +30,7 @@ FORMAT = 1
 STAGE_FOLDERS = {"ingest": "raw", "align": "crops", "train": "models", "validate": "reports"}
 # Their files hold dates and durations: made again they say the same in other bytes.
 TIMED = ("train", "validate")
-_TYPES: Mapping[str, type] = {
+_TYPES: Mapping[str, Any] = {
     "str": str,
     "int": int,
     "bool": bool,
@@ -51,15 +51,17 @@ _DETAILS = {
     "use_fixed_image_standardization": "bool",
 }
 _MOST_FORMATS = 64  # of a stage, tried for manifests that do not record theirs
-_ENGINES = ("keras", "tensorflow-cpu", "tensorflow", "openvino", "numpy", "pyarrow", "pillow")
-_ENGINES += ("opencv-python-headless", "mtcnn", "scikit-learn")
+_VERSIONED = (
+    *("facenet-pipeline", "keras", "tensorflow-cpu", "tensorflow", "openvino", "numpy", "pyarrow"),
+    *("pillow", "opencv-python-headless", "mtcnn", "scikit-learn"),
+)
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a stage was given: another artifact, or a source with its content's fingerprint.
+    """What a stage reads: another artifact, or a source with the fingerprint of its content.
 
-    The URI is without secrets, also where the manifest of an earlier version holds some.
+    Secrets are removed from the URI, also if the manifest of an earlier version holds some.
     """
 
     uri: str
@@ -152,7 +154,7 @@ def plan_stage(
         "stage": stage,
         "format": stage_format,
         "config": config,
-        "inputs": [given.fingerprint for given in inputs],
+        "inputs": [item.fingerprint for item in inputs],
     }
     digest = fingerprint(determines)
     uri = join(root, STAGE_FOLDERS[stage], name, digest)
@@ -165,23 +167,26 @@ def read_manifest(uri: str) -> Manifest | None:
     Raises:
         ArtifactError: there is a manifest and it cannot be understood.
     """
-    place = join(uri, MANIFEST)
+    manifest_uri = join(uri, MANIFEST)
     try:
-        content = json.loads(read_bytes(place))
+        content = json.loads(read_bytes(manifest_uri))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{place}: not JSON ({error}); remove the folder and rerun") from None
+        raise ArtifactError(
+            f"{manifest_uri}: not JSON ({error}); remove the folder and rerun"
+        ) from None
     try:
         if content["format"] != FORMAT:
             raise ArtifactError(
-                f"{place}: format {content['format']}, this version reads {FORMAT}; "
+                f"{manifest_uri}: format {content['format']}, this version reads {FORMAT}; "
                 "use the version that made it, or rerun the stage"
             )
-        content["inputs"] = tuple(Input(**given) for given in content["inputs"])
+        content["inputs"] = tuple(Input(**item) for item in content["inputs"])
         content["parts"] = tuple(Part(**part) for part in content["parts"])
         manifest = Manifest(**{"stage_format": 0, **content})
-        for value in (manifest, *manifest.inputs, *manifest.parts):
+        records: tuple[Manifest | Input | Part, ...] = (manifest, *manifest.inputs, *manifest.parts)
+        for value in records:
             for spec in fields(value):
                 _require_type(spec.name, getattr(value, spec.name), str(spec.type))
         for field_name, expected in _DETAILS.items():
@@ -192,7 +197,7 @@ def read_manifest(uri: str) -> Manifest | None:
                 raise ValueError(f"{part.name!r:.40} is no file within it")
         return replace(manifest, stage_format=_format_of(manifest))
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{place}: not a manifest ({error}); rerun the stage") from None
+        raise ArtifactError(f"{manifest_uri}: not a manifest ({error}); rerun the stage") from None
 
 
 def _format_of(manifest: Manifest) -> int:
@@ -235,7 +240,7 @@ def wrong_parts(uri: str, parts: Sequence[Part]) -> list[str]:
 
 
 def finished(plan: Plan) -> Manifest | None:
-    """The manifest of a plan that is already carried out and whole, else None."""
+    """The manifest if this plan's artifact is complete, else None."""
     manifest = read_manifest(plan.uri)
     if manifest is None or damaged_parts(plan.uri, manifest):
         return None
@@ -244,18 +249,18 @@ def finished(plan: Plan) -> Manifest | None:
 
 def describe_file(uri: str, name: str, rows: int = 0) -> Part:
     """The manifest's entry for the file `name` below `uri`."""
-    place = join(uri, name)
-    found = size(place)
-    if found is None:
-        raise ArtifactError(f"{place}: was not written")
-    return Part(name, rows, found, sha256(place))
+    file_uri = join(uri, name)
+    file_bytes = size(file_uri)
+    if file_bytes is None:
+        raise ArtifactError(f"{file_uri}: was not written")
+    return Part(name, rows, file_bytes, sha256(file_uri))
 
 
 @cache
 def made_by() -> dict[str, str]:
-    """Versions of this package and of whatever may change a byte of the output."""
+    """Versions of this package and of the packages that can change its output."""
     versions = {}
-    for package in ("facenet-pipeline", *_ENGINES):
+    for package in _VERSIONED:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
