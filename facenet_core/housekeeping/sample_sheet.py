@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from facenet_core import storage
 from facenet_core.alignment.samples import SAMPLES, spread
-from facenet_core.housekeeping.overview import TABLES
+from facenet_core.housekeeping.inspect import TABLES
 from facenet_core.imaging import contact_sheet
 from facenet_core.imaging.contact_sheet import Tile
 from facenet_core.storage import Manifest, parquet

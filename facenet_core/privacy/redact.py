@@ -150,7 +150,7 @@ def _draw_sheets(plan: Plan, parts: list[Part]) -> list[Part]:
         crops = [part for part in parts if part.folder == "crops"]
         return samples.draw_sheets(plan.uri, crops, [])
     return samples.draw_sheets(
-        plan.uri, parts, parquet.part_uris(plan.inputs[0].uri, "images", raw.parts)
+        plan.uri, parts, storage.Artifact(plan.inputs[0].uri, raw).part_uris("images")
     )
 
 

@@ -143,7 +143,7 @@ def table(uri: str, folder: str) -> list[dict]:
     """All rows of one of an artifact's tables, in order."""
     manifest = storage.read_manifest(uri)
     assert manifest is not None
-    places = parquet.part_uris(uri, folder, manifest.parts)
+    places = storage.Artifact(uri, manifest).part_uris(folder)
     return [row for place in places for row in parquet.read_table(place).to_pylist()]
 
 

@@ -18,7 +18,7 @@ from flows.cli.output import echo, echo_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from facenet_core.housekeeping.overview import Overview, People
+    from facenet_core.housekeeping.inspect import Overview, People
 
 COMMON = ("config", "storage_credentials")
 _BAR = 40  # characters of the longest bar
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core import storage
     from facenet_core.cache import cache_folder
-    from facenet_core.housekeeping.overview import overview
+    from facenet_core.housekeeping.inspect import overview
     from facenet_core.housekeeping.sample_sheet import picture_sheet
 
     artifact = overview(storage.absolute(options.uri))
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
 def _print_overview(artifact: Overview) -> None:
     from rich.table import Table
 
-    from facenet_core.housekeeping.overview import figures
+    from facenet_core.housekeeping.inspect import figures
 
     manifest = artifact.manifest
     console = output.console(soft_wrap=True, highlight=False)

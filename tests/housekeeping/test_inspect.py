@@ -10,7 +10,7 @@ from PIL import Image
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.housekeeping.overview import overview
+from facenet_core.housekeeping.inspect import overview
 from facenet_core.housekeeping.sample_sheet import picture_sheet
 from facenet_core.storage import parquet, schemas
 from tests.support.photographs import PEOPLE, jpeg

@@ -127,7 +127,7 @@ def _people(uri: str, manifest: Manifest) -> People:
     folder = TABLES[manifest.stage]
     columns = ["identity"] if folder == "images" else ["identity", "face_index"]
     counts: Counter[str] = Counter()
-    for part in parquet.part_uris(uri, folder, manifest.parts):
+    for part in storage.Artifact(uri, manifest).part_uris(folder):
         for group in parquet.read_row_groups(part, columns):
             if folder == "crops":
                 group = group.filter(pc.equal(group["face_index"], 0))
