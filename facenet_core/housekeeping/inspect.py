@@ -98,21 +98,21 @@ def figures(manifest: Manifest) -> Mapping[str, float]:
 
 
 def _ancestors(manifest: Manifest, depth: int) -> list[Ancestor]:
-    found = []
-    for given in manifest.inputs:
-        above = _artifact(given.uri)
+    ancestors = []
+    for source in manifest.inputs:
+        above = _artifact(source.uri)
         if above is None:
-            named = any(f"/{folder}/" in given.uri for folder in storage.STAGE_FOLDERS.values())
-            state = "gone" if given.uri.endswith(given.fingerprint) and named else "source"
-            found.append(Ancestor(depth, given.uri, given.fingerprint, "", state))
+            named = any(f"/{folder}/" in source.uri for folder in storage.STAGE_FOLDERS.values())
+            state = "gone" if source.uri.endswith(source.fingerprint) and named else "source"
+            ancestors.append(Ancestor(depth, source.uri, source.fingerprint, "", state))
             continue
-        if above.fingerprint != given.fingerprint:
+        if above.fingerprint != source.fingerprint:
             state = "changed"
         else:
-            state = "damaged" if storage.damaged_parts(given.uri, above) else "whole"
-        found.append(Ancestor(depth, given.uri, given.fingerprint, above.stage, state))
-        found += _ancestors(above, depth + 1)
-    return found
+            state = "damaged" if storage.damaged_parts(source.uri, above) else "whole"
+        ancestors.append(Ancestor(depth, source.uri, source.fingerprint, above.stage, state))
+        ancestors += _ancestors(above, depth + 1)
+    return ancestors
 
 
 def _artifact(uri: str) -> Manifest | None:

@@ -1,4 +1,4 @@
-"""Who was made from whom, among the artifacts of a root."""
+"""Which artifacts of a root were made from which others."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Lineage:
         self._made_from = {a.uri: tuple(self._inputs(a)) for a in inventory.artifacts}
         self._users: dict[str, list[StoredArtifact]] = defaultdict(list)
         for artifact in inventory.artifacts:
-            for given in self._made_from[artifact.uri]:
-                self._users[given.uri].append(artifact)
+            for source in self._made_from[artifact.uri]:
+                self._users[source.uri].append(artifact)
 
     def made_from(self, artifact: StoredArtifact) -> tuple[StoredArtifact, ...]:
         """The artifacts of this root among its inputs."""
@@ -77,14 +77,14 @@ class Lineage:
         return lines
 
     def _inputs(self, artifact: StoredArtifact) -> Iterable[StoredArtifact]:
-        for given in artifact.inputs:
-            found = self._find(given)
-            if found is not None and found.uri != artifact.uri:
-                yield found
+        for source in artifact.inputs:
+            match = self._find(source)
+            if match is not None and match.uri != artifact.uri:
+                yield match
 
-    def _find(self, given: Input) -> StoredArtifact | None:
-        here = self._by_uri.get(given.uri)
-        if here is not None and here.fingerprint == given.fingerprint:
-            return here
-        same = self._by_fingerprint.get(given.fingerprint, [])
+    def _find(self, source: Input) -> StoredArtifact | None:
+        at_uri = self._by_uri.get(source.uri)
+        if at_uri is not None and at_uri.fingerprint == source.fingerprint:
+            return at_uri
+        same = self._by_fingerprint.get(source.fingerprint, [])
         return same[0] if same else None

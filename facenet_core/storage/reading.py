@@ -77,7 +77,7 @@ def blocks_up_to(file: BinaryIO, limit: int, name: str, expected: int = 0) -> It
 
 
 class StoredFile(io.RawIOBase):
-    """A file for reading. Who reads on where the last read ended gets more than he asked for.
+    """A file for reading. Sequential reads trigger read-ahead.
 
     Parquet, zip and tar readers alike look at an end of the file and then go through it, or jump.
     A jump costs one request for what is asked; reading on reads ahead, each time four times

@@ -1,8 +1,7 @@
 """Files and folders for the time of writing, and removing those that killed processes left behind.
 
-Whoever writes holds a lock on what he writes. The kernel takes the lock away when the process ends,
-however it ends, and it is seen through the walls of containers, which have process ids and host
-names of their own.
+A writer holds a lock on its file. The kernel releases the lock when the process ends, however it
+ends, and containers see it although they have process ids and host names of their own.
 """
 
 from __future__ import annotations
