@@ -20,8 +20,7 @@ tests/test_house.py says who imports whom:
     errors            the errors whose messages people read
     progress          how work reports how far it is
     cache             the user's cache folder
-    runtime           tricks for the whole process
-    child_process     programs that run beside this one
+    runtime           settings of the whole process, and child processes
 """
 
 from typing import Any

@@ -25,7 +25,6 @@ FOUNDATION = {
     "facenet_core.progress": set(),
     "facenet_core.cache": set(),
     "facenet_core.runtime": {"errors"},
-    "facenet_core.child_process": {"errors"},
     "facenet_core.config": {"errors", "privacy.url_secrets", "text"},
     "facenet_core.storage": {"errors", "privacy.url_secrets", "text"},
     "facenet_core.imaging": {"errors", "storage", "text"},
