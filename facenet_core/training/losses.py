@@ -1,11 +1,17 @@
-"""Losses on prelogits [n, d] and logits [n, classes], in keras.ops; all in float32."""
+"""Losses on prelogits [n, d] and logits [n, classes] in float32, classifiers, triplet selection."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
+import keras
+import numpy as np
 from keras import ops
+
+from facenet_core.config import TrainConfig
+from facenet_core.models.networks.layers import l2_decay, layer_seed
+from facenet_core.training import optimizers
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -112,3 +118,110 @@ def prelogits_norm(prelogits: Any, p: float) -> Any:
 def _is_own(logits: Any, labels: Any) -> Any:
     """Bool [n, classes]: true at each row's label."""
     return ops.equal(ops.arange(logits.shape[1]), ops.cast(labels, "int32")[:, None])
+
+
+# Radians and a cosine, the authors' choices.
+_MARGINS = {"arcface": 0.5, "cosface": 0.35}
+
+
+class CosineClassifier(keras.layers.Layer):
+    """A unit vector for each class: prelogits [n, d] -> cosines [n, classes]."""
+
+    def __init__(self, nrof_classes: int, **options: Any) -> None:
+        self._kernel_options = {
+            key: options.pop(key) for key in ("kernel_initializer", "kernel_regularizer")
+        }
+        super().__init__(**options)
+        self.nrof_classes = nrof_classes
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        self.kernel = self.add_weight(
+            shape=(input_shape[1], self.nrof_classes),
+            name="kernel",
+            initializer=self._kernel_options["kernel_initializer"],
+            regularizer=self._kernel_options["kernel_regularizer"],
+        )
+        self.built = True
+
+    def call(self, prelogits: Any) -> Any:
+        directions = unit_length(ops.transpose(self.kernel))
+        return ops.matmul(unit_length(prelogits), ops.transpose(directions))
+
+
+def build_classifier(nrof_classes: int, config: TrainConfig) -> keras.layers.Layer | None:
+    """The layer from prelogits [n, embedding_size] to logits or cosines; None for triplets."""
+    if config.loss == "triplet":
+        return None
+    options: dict[str, Any] = {
+        "kernel_initializer": keras.initializers.GlorotUniform(layer_seed(config.seed, "Logits")),
+        "kernel_regularizer": l2_decay(penalty(config)),
+        "name": "Logits",
+    }
+    kind = keras.layers.Dense if config.loss == "softmax" else CosineClassifier
+    layer = kind(nrof_classes, dtype="float32", **options)
+    layer.build((None, config.embedding_size))
+    return layer
+
+
+def penalty(config: TrainConfig) -> float:
+    """The weight decay that is part of the loss."""
+    return 0.0 if config.optimizer in optimizers.DECOUPLED else config.weight_decay
+
+
+def margin(config: TrainConfig) -> float:
+    """m of ArcFace or CosFace."""
+    return _MARGINS[config.loss] if config.logit_margin is None else config.logit_margin
+
+
+def classification_loss(outputs: Any, labels: Any, config: TrainConfig) -> Any:
+    """Loss [n] of a classifier's outputs [n, classes] and labels int [n]."""
+    if config.loss == "arcface":
+        outputs = arcface_logits(outputs, labels, config.logit_scale, margin(config))
+    elif config.loss == "cosface":
+        outputs = cosface_logits(outputs, labels, config.logit_scale, margin(config))
+    return cross_entropy(outputs, labels)
+
+
+TripletSelection = Literal["violating", "semi_hard"]
+
+
+def select_triplets(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    alpha: float,
+    selection: TripletSelection,
+    seed: list[int],
+) -> np.ndarray:
+    """Triplets int64 [t, 3] of row numbers, in random order.
+
+    Each two images of a person are an anchor and a positive; the negative is one, drawn at random,
+    of the images of others that lie nearer to the anchor than the positive does plus `alpha`. Pairs
+    for which there is none give no triplet.
+
+    Args:
+        embeddings: float [n, d] of unit length.
+        labels: int [n].
+        alpha: the margin between squared distances.
+        selection: `violating`, any of them, as davidsandberg/facenet chooses (after VGG Face), or
+            `semi_hard`, only those farther than the positive, as FaceNet describes.
+        seed: of the drawing.
+    """
+    random = np.random.default_rng(seed)
+    distances = np.maximum(2 - 2 * (embeddings @ embeddings.T), 0)
+    triplets = [np.empty((0, 3), np.int64)]
+    for anchor in range(len(labels)):
+        others = labels != labels[anchor]
+        positives = np.flatnonzero(~others)
+        positives = positives[positives > anchor]
+        to_positive = distances[anchor, positives][:, None]
+        fits = others & (distances[anchor] - to_positive < alpha)
+        if selection == "semi_hard":
+            fits &= to_positive < distances[anchor]
+        counts = fits.sum(axis=1)
+        # The k-th that fits, k drawn for each positive whether or not there is any.
+        k = np.floor(random.random(len(positives)) * counts).astype(int)
+        negatives = np.argmax(np.cumsum(fits, axis=1) > k[:, None], axis=1)
+        some = counts > 0
+        rows = [np.full(some.sum(), anchor), positives[some], negatives[some]]
+        triplets.append(np.stack(rows, axis=1))
+    return random.permutation(np.concatenate(triplets))

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from facenet_core.config import TrainConfig
-from facenet_core.training import augmentation, classifiers, losses
+from facenet_core.training import augmentation, losses
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.engine import distribution
 from facenet_core.training.engine.fused import training_copy
@@ -37,7 +37,7 @@ class Learner(keras.Model):
         self.network = training_copy(network, config.mixed_precision)
         self.config = config
         self.augmentation = Augmentation.of(config)
-        self.classifier = classifiers.build(nrof_classes, config)
+        self.classifier = losses.build_classifier(nrof_classes, config)
         # Without a center loss, nobody pays for the centers.
         self.centers = (
             self._zeros((nrof_classes, config.embedding_size), "centers")
@@ -149,7 +149,7 @@ class Learner(keras.Model):
                 "triplet_loss": distribution.share(ops.mean(per_triplet)),
                 "accuracy": distribution.share(ops.mean(right)),
             }
-        per_image = classifiers.cross_entropy(outputs, y, self.config)
+        per_image = losses.classification_loss(outputs, y, self.config)
         right = ops.cast(ops.equal(ops.argmax(outputs, axis=1), y), weight.dtype)
         return {
             "cross_entropy": ops.sum(weight * per_image),

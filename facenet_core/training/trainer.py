@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,11 +18,10 @@ from facenet_core.models.networks import registry
 from facenet_core.training import (
     augmentation,
     checkpoints,
-    classifiers,
     figures,
+    losses,
     optimizers,
     resume,
-    stopping,
 )
 from facenet_core.training.checkpoints import Checkpoint
 from facenet_core.training.diagnostics import advice
@@ -122,12 +121,12 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         config = self.config
-        return stopping.exhausted(self.own_history, config.monitor, config.early_stop)
+        return exhausted(self.own_history, config.monitor, config.early_stop)
 
     @property
     def best_step(self) -> int | None:
         """The step after which the monitored figure was best; None where it is not measured."""
-        row = stopping.best(self.own_history, self.config.monitor)
+        row = best_row(self.own_history, self.config.monitor)
         return row and row["step"]
 
     def batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -351,7 +350,7 @@ def _build_network(config: TrainConfig, start: bool = True) -> keras.Model:
         image_size=config.image_size,
         embedding_size=config.embedding_size,
         keep_probability=config.keep_probability,
-        weight_decay=classifiers.penalty(config),
+        weight_decay=losses.penalty(config),
         batch_norm_decay=config.batch_norm_decay,
         seed=config.seed,
     )
@@ -388,3 +387,21 @@ class Speedometer:
     @property
     def rate(self) -> float | None:
         return self._images / self._seconds if self._seconds else None
+
+
+Row = Mapping[str, Any]
+
+
+def best_row(history: Sequence[Row], monitor: str) -> Row | None:
+    """The row with the highest figure, the first of equals; None where it was never measured."""
+    measured = [row for row in history if row[monitor] is not None]
+    return max(measured, key=lambda row: row[monitor], default=None)
+
+
+def exhausted(history: Sequence[Row], monitor: str, patience: int | None) -> bool:
+    """Whether the last `patience` measurements brought nothing better."""
+    best = best_row(history, monitor)
+    if best is None or patience is None:
+        return False
+    later = [r for r in history if r[monitor] is not None and r["epoch"] > best["epoch"]]
+    return len(later) >= patience

@@ -4,7 +4,7 @@ import pytest
 
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError, TrainingError
-from facenet_core.training import classifiers, losses
+from facenet_core.training import losses
 from facenet_core.training.augmentation import Augmentation, central
 from facenet_core.training.diagnostics import advice, center_warning
 from facenet_core.training.engine import devices, distribution
@@ -27,7 +27,7 @@ def build(config=CONFIG, rate=0.0):
         image_size=32,
         embedding_size=4,
         keep_probability=1.0,
-        weight_decay=classifiers.penalty(config),
+        weight_decay=losses.penalty(config),
         batch_norm_decay=0.9,
         seed=1,
     )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from facenet_core.config import TrainConfig
-from facenet_core.training import augmentation, triplets
+from facenet_core.training import augmentation, losses
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.input import crops as inputs
 from facenet_core.training.input import order
@@ -156,7 +156,7 @@ class TripletFeed:
                 self._config.images_per_person,
                 self._groups,
             )
-            chosen = triplets.select(
+            chosen = losses.select_triplets(
                 self._embed(rows),
                 labels,
                 self._config.alpha,

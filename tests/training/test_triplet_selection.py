@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facenet_core.training.triplets import select
+from facenet_core.training.losses import select_triplets as select
 
 
 def unit(seed, labels, spread=1.0):

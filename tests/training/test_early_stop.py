@@ -1,6 +1,6 @@
 import pytest
 
-from facenet_core.training.stopping import best, exhausted
+from facenet_core.training.trainer import best_row, exhausted
 
 
 def history(*accuracies):
@@ -11,8 +11,8 @@ def history(*accuracies):
 
 
 def test_the_best_epoch_is_the_first_with_the_highest_figure():
-    assert best(history(0.5, 0.7, None, 0.7, 0.6), "lfw_accuracy")["epoch"] == 2
-    assert best(history(None, None), "lfw_accuracy") is None
+    assert best_row(history(0.5, 0.7, None, 0.7, 0.6), "lfw_accuracy")["epoch"] == 2
+    assert best_row(history(None, None), "lfw_accuracy") is None
 
 
 @pytest.mark.parametrize(
