@@ -11,7 +11,7 @@ from facenet_core.training.input.people import Selection
 
 
 def advice(broken: Sequence[str], selection: Selection, config: TrainConfig) -> str:
-    """Which figures broke and which settings to change, the likeliest first."""
+    """Which metrics broke and which settings to change, the likeliest first."""
     if "center_loss" in broken and (warning := center_warning(selection, config)):
         return f"{', '.join(broken)}. {warning}"
     return (

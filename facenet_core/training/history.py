@@ -81,9 +81,9 @@ class EventLog:
         self._writer.close()
         self._ending.close()
 
-    def write(self, step: int, figures: Mapping[str, float | None]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Scalars; None is left out."""
-        for name, value in figures.items():
+        for name, value in metrics.items():
             if value is not None:
                 self._writer.add_scalar(name, value, step)
 

@@ -18,7 +18,7 @@ from facenet_core.training.engine import distribution
 from facenet_core.training.engine.weight_decay import half_squares
 
 
-class Summed:
+class CrossReplicaSum:
     """Mixed into the optimizer that a step asks: gradients are summed over replicas, all at once.
 
     Keras sums them later, so that what looks at gradients before would see one replica's.
@@ -31,7 +31,7 @@ class Summed:
         return grads_and_vars
 
 
-class Measured(Summed):
+class RecordsGradientNorms(CrossReplicaSum):
     """Mixed into an optimizer: it remembers how long the gradients of the last step were.
 
     Attributes:
@@ -54,15 +54,15 @@ class Measured(Summed):
         self.gradient_norms.assign(ops.sqrt(2 * ops.stack(squares)))
 
 
-class Adagrad(Measured, keras.optimizers.Adagrad):
+class Adagrad(RecordsGradientNorms, keras.optimizers.Adagrad):
     """Of TensorFlow 1 with the constants of `OPTIMIZERS`."""
 
 
-class Adadelta(Measured, keras.optimizers.Adadelta):
+class Adadelta(RecordsGradientNorms, keras.optimizers.Adadelta):
     """Of TensorFlow 1 with the constants of `OPTIMIZERS`."""
 
 
-class Adam(Measured, keras.optimizers.Adam):
+class Adam(RecordsGradientNorms, keras.optimizers.Adam):
     """`tf.compat.v1.train.AdamOptimizer`."""
 
     def _backend_update_step(
@@ -100,11 +100,11 @@ class Adam(Measured, keras.optimizers.Adam):
         )
 
 
-class AdamW(Measured, keras.optimizers.AdamW):
+class AdamW(RecordsGradientNorms, keras.optimizers.AdamW):
     """Loshchilov & Hutter, https://arxiv.org/abs/1711.05101."""
 
 
-class RMSProp(Measured, keras.optimizers.RMSprop):
+class RMSProp(RecordsGradientNorms, keras.optimizers.RMSprop):
     """`tf.compat.v1.train.RMSPropOptimizer`: mean squares start at one, not at zero."""
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -133,7 +133,7 @@ class RMSProp(Measured, keras.optimizers.RMSprop):
         )
 
 
-class Momentum(Measured, keras.optimizers.SGD):
+class Momentum(RecordsGradientNorms, keras.optimizers.SGD):
     """`tf.compat.v1.train.MomentumOptimizer` with Nesterov's look-ahead.
 
     It sums up gradients, and the learning rate multiplies the sum: m ← momentum · m + g,
@@ -150,7 +150,7 @@ class Momentum(Measured, keras.optimizers.SGD):
         self.assign_sub(variable, ops.multiply(rate, step))
 
 
-class LossScale(Summed, keras.optimizers.LossScaleOptimizer):
+class LossScale(CrossReplicaSum, keras.optimizers.LossScaleOptimizer):
     """Around an optimizer that trains in float16, whose small gradients would be zero."""
 
 

@@ -51,12 +51,12 @@ class Monitor:
             subtract_mean=self._config.subtract_mean,
             far_target=self._config.far_target,
         )
-        figures = (found.accuracy, found.val_rate, found.auc)
-        return dict(zip(FIGURES, map(float, figures), strict=True))
+        metrics = (found.accuracy, found.val_rate, found.auc)
+        return dict(zip(FIGURES, map(float, metrics), strict=True))
 
 
 def validation_config(config: TrainConfig) -> ValidateConfig:
-    """What `facenet validate` would be asked for the same figures."""
+    """What `facenet validate` would be asked for the same metrics."""
     return ValidateConfig(
         pairs=config.lfw_pairs,
         lfw_nrof_folds=config.lfw_nrof_folds,

@@ -34,7 +34,7 @@ _MEASURED = ("validation_", "lfw_")
 
 @dataclass(frozen=True)
 class Step:
-    """How far training is. Figures are means of the last steps, None before the first are known,
+    """How far training is. Metrics are means of the last steps, None before the first are known,
     and for those that the loss does not have; `lfw_accuracy` is the last one measured."""
 
     step: int
@@ -243,7 +243,7 @@ def _log(events: EventLog, trainer: Trainer) -> None:
     norms = trainer.gradient_norms()
     events.write(trainer.step, {"gradients/norm": float(np.linalg.norm(norms))})
     if trainer.config.log_histograms:
-        variables = trainer.learner.trainable_variables
+        variables = trainer.train_step.trainable_variables
         paths = (f"gradients/{variable.path}" for variable in variables)
         events.write(trainer.step, dict(zip(paths, map(float, norms), strict=True)))
 
@@ -257,12 +257,12 @@ def _log_epoch(events: EventLog, trainer: Trainer) -> None:
         events.write_images(trainer.step, "train/images", images)
         events.write_histogram(trainer.step, "train/embeddings", embeddings)
     if trainer.config.log_histograms:
-        for variable in trainer.learner.network.trainable_variables:
+        for variable in trainer.train_step.network.trainable_variables:
             events.write_histogram(trainer.step, f"weights/{variable.path}", variable.numpy())
 
 
 def _step(trainer: Trainer) -> Step:
-    figures = ("loss", "cross_entropy", "triplet_loss", "center_loss", "weight_decay", "accuracy")
+    metrics = ("loss", "cross_entropy", "triplet_loss", "center_loss", "weight_decay", "accuracy")
     measured = [r["lfw_accuracy"] for r in trainer.history if r["lfw_accuracy"] is not None]
     return Step(
         step=trainer.step,
@@ -272,5 +272,5 @@ def _step(trainer: Trainer) -> Step:
         learning_rate=trainer.learning_rate,
         lfw_accuracy=measured[-1] if measured else None,
         images_per_second=trainer.speed.rate,
-        **{name: trainer.latest.get(name) for name in figures},
+        **{name: trainer.latest.get(name) for name in metrics},
     )

@@ -1,7 +1,14 @@
-"""The network with its classifier, centers and losses: everything one training step touches."""
+"""The network with its classifier, centers and losses: everything one training step touches.
+
+Keras takes the gradient in its own `Model.train_step`, which `train_on_batch` runs: it calls our
+`TrainStep.call` for prelogits and outputs, then `TrainStep.compute_loss` for the loss, takes the
+gradient of that, and has the optimizer (`optimizers.py`) apply it.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import keras
@@ -15,18 +22,63 @@ from facenet_core.training.engine import distribution
 from facenet_core.training.engine.fused import training_copy
 from facenet_core.training.engine.jax_steps import JaxSteps
 from facenet_core.training.engine.moving_average import MovingAverage
-from facenet_core.training.figures import Figures
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Sums over images.
+
+    `loss` is the whole: cross-entropy or triplet loss + weight decay + λ · center loss + λ · the
+    norm of prelogits. `accuracy` is the share of images that are told right or, of triplets, whose
+    positive is nearer than the negative. `embedding_norm` is the length of prelogits.
+    """
+
+    images: float = 0.0
+    loss: float = 0.0
+    cross_entropy: float = 0.0
+    triplet_loss: float = 0.0
+    center_loss: float = 0.0
+    prelogits_norm_loss: float = 0.0
+    weight_decay: float = 0.0
+    accuracy: float = 0.0
+    embedding_norm: float = 0.0
+
+    def __add__(self, other: Metrics) -> Metrics:
+        return Metrics(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
+
+    def values(self) -> tuple[float, ...]:
+        return astuple(self)
+
+    def means(self) -> dict[str, float]:
+        """Mean over the images of each figure but their number."""
+        return {name: getattr(self, name) / self.images for name in METRIC_NAMES}
+
+    def not_finite(self) -> list[str]:
+        """Names of metrics that are infinite or no number."""
+        return [name for name in METRIC_NAMES if not math.isfinite(getattr(self, name))]
+
+
+METRIC_NAMES = tuple(field.name for field in fields(Metrics) if field.name != "images")
+# Which of them a loss does not have.
+_ABSENT = {"triplet": {"cross_entropy", "center_loss"}}
+
+
+def reported_means(means: dict[str, float], loss: str) -> dict[str, float | None]:
+    """Mean metrics with None for those that a loss does not have."""
+    absent = _ABSENT.get(loss, {"triplet_loss"})
+    return {name: None if name in absent else value for name, value in means.items()}
+
 
 Batch = dict[str, np.ndarray]
 
 
-class Learner(keras.Model):
+class TrainStep(keras.Model):
     """Trained by `train_on_batch(batch, labels, return_dict=True)`, which returns nothing.
 
     A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; labels
-    int32 [n]. Figures add up on the device until `take_figures`, so that steps do not wait for
+    int32 [n]. Metrics add up on the device until `pop_metrics`, so that steps do not wait for
     each other. Between steps variables are read by `value`, written by `write`, and anybody else's
-    after `give_back`: under JAX they are empty until then.
+    after `sync_to_variables`: under JAX they are empty until then.
 
     Built in a scope of `devices.shared`, it trains on all devices of the host. `compute_loss` then
     gives one replica's share of the batch's loss; all shares, and their gradients, sum up to it.
@@ -49,7 +101,7 @@ class Learner(keras.Model):
             if config.moving_average_decay
             else None
         )
-        self.sums = self._zeros((len(Figures().values()),), "sums")
+        self.sums = self._zeros((len(Metrics().values()),), "sums")
         self._divide = distribution.divider()
         self._steps: JaxSteps | None = None
         self.built = True  # else Keras would build it of a batch, which must not be divided then
@@ -70,11 +122,11 @@ class Learner(keras.Model):
         return self._steps.take((x, y, sample_weight))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
-        self.give_back()
+        self.sync_to_variables()
         return super().test_on_batch(*self._divide((x, y, sample_weight)), **how)
 
     def predict_on_batch(self, x: Any) -> Any:
-        self.give_back()
+        self.sync_to_variables()
         return super().predict_on_batch(self._divide(x))
 
     def value(self, variable: keras.Variable) -> np.ndarray:
@@ -88,10 +140,10 @@ class Learner(keras.Model):
         else:
             variable.assign(value)
 
-    def give_back(self) -> None:
+    def sync_to_variables(self) -> None:
         """Let others read and write all variables, until the next step."""
         if self._steps:
-            self._steps.give_back()
+            self._steps.sync_to_variables()
 
     def compute_loss(
         self,
@@ -101,14 +153,14 @@ class Learner(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss, a scalar; the figures are added up, and while training the centers move.
+        """The loss, a scalar; the metrics are added up, and while training the centers move.
 
         `sample_weight` is 0 for images that only fill a batch.
         """
         prelogits, outputs = y_pred
         weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
         images = distribution.total(ops.sum(weight))
-        terms = self._tell_apart(prelogits, outputs, y, weight / images)
+        terms = self._classification_or_triplet_terms(prelogits, outputs, y, weight / images)
         loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
         if decays := self.losses:
             terms["weight_decay"] = distribution.share(sum(decays))
@@ -129,8 +181,8 @@ class Learner(keras.Model):
             self.average.follow(self.network.weights)
         lengths = ops.sqrt(ops.sum(ops.square(prelogits), axis=1))
         terms["embedding_norm"] = ops.sum(lengths * weight) / images
-        figures = Figures(images=distribution.share(1.0), loss=loss, **terms)
-        row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(figures).values()]
+        metrics = Metrics(images=distribution.share(1.0), loss=loss, **terms)
+        row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(metrics).values()]
         self.sums.assign(self.sums + images * distribution.total(ops.stack(row)))
         return loss
 
@@ -139,8 +191,10 @@ class Learner(keras.Model):
         alfa = self.config.center_loss_alfa
         self.centers.assign(losses.moved_centers(everyone, labels, self.centers, alfa))
 
-    def _tell_apart(self, prelogits: Any, outputs: Any, y: Any, weight: Any) -> dict[str, Any]:
-        """The loss that tells people apart, and how often that succeeds; `weight` sums to 1."""
+    def _classification_or_triplet_terms(
+        self, prelogits: Any, outputs: Any, y: Any, weight: Any
+    ) -> dict[str, Any]:
+        """The classification or triplet loss and its accuracy; `weight` sums to 1."""
         if self.classifier is None:
             positive, negative = losses.triplet_distances(prelogits)
             per_triplet = losses.triplet_loss(positive, negative, self.config.alpha)
@@ -162,11 +216,11 @@ class Learner(keras.Model):
         """Nothing: Keras would wait for every step to return its metrics as Python numbers."""
         return {}
 
-    def take_figures(self) -> Figures:
-        """The figures since they were last taken."""
+    def pop_metrics(self) -> Metrics:
+        """The metrics since they were last taken."""
         sums = self.value(self.sums)
         self.write(self.sums, np.zeros_like(sums))
-        return Figures(*map(float, sums))
+        return Metrics(*map(float, sums))
 
     def embed(self, batch: Batch) -> np.ndarray:
         """Embeddings float32 [n, embedding_size] of unit length, as of a finished model."""
@@ -177,7 +231,7 @@ class Learner(keras.Model):
         """The moving averages of the network's weights, this step's included; None without any."""
         if self.average is None:
             return None
-        self.give_back()
+        self.sync_to_variables()
         self.average.follow(self.network.weights)
         return self.average.values()
 

@@ -18,7 +18,6 @@ from facenet_core.models.networks import registry
 from facenet_core.training import (
     augmentation,
     checkpoints,
-    figures,
     losses,
     optimizers,
     resume,
@@ -26,14 +25,13 @@ from facenet_core.training import (
 from facenet_core.training.checkpoints import Checkpoint
 from facenet_core.training.diagnostics import advice
 from facenet_core.training.engine import devices
-from facenet_core.training.figures import Figures
 from facenet_core.training.input import batches, crops, order
 from facenet_core.training.input.batches import Data
 from facenet_core.training.pairs_callback import Monitor
 from facenet_core.training.schedules import Rates, Schedule
-from facenet_core.training.step import Batch, Learner
+from facenet_core.training.step import Batch, Metrics, TrainStep, reported_means
 
-# Steps between two looks at the figures: looking makes the host wait for the device.
+# Steps between two looks at the metrics: looking makes the host wait for the device.
 WINDOW = 10
 
 
@@ -43,12 +41,12 @@ class Trainer:
     What a step does follows from the seed, its number and `state`; nothing else is remembered.
 
     Args:
-        scope: of `devices.shared`, in which the learner's variables are made.
+        scope: of `devices.shared`, in which the train_step's variables are made.
 
     Attributes:
         step: steps done, of `steps`; `epochs` of `epoch_steps` each.
         history: a row for each epoch done, see `history.HISTORY`.
-        latest: mean figures of the last window; empty before the first.
+        latest: mean metrics of the last window; empty before the first.
         sample: the last batch.
     """
 
@@ -75,15 +73,15 @@ class Trainer:
         )
         network = _build_network(config)
         with scope or nullcontext():
-            self.learner = Learner(network, len(data.selection.identities), config)
+            self.train_step = TrainStep(network, len(data.selection.identities), config)
             self.optimizer = _build_optimizer(config, self.rates.at(0))
-            self.optimizer.build(self.learner.trainable_variables)
+            self.optimizer.build(self.train_step.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
-        self.learner.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
-        self.variables = [*self.learner.variables, *self.optimizer.variables]
-        self.feed = batches.build(data, config, self.learner)
+        self.train_step.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
+        self.variables = [*self.train_step.variables, *self.optimizer.variables]
+        self.feed = batches.build(data, config, self.train_step)
         self.monitor = Monitor(config, network) if config.lfw_dir is not None else None
-        # Unless somebody uses it, its weights would only lie beside the learner's until the end.
+        # Unless somebody uses it, its weights would only lie beside the train_step's until the end.
         self._network = network if self.monitor is not None else None
         del network
         gc.collect()  # layers refer to one another
@@ -92,7 +90,7 @@ class Trainer:
         self.latest: dict[str, float | None] = {}
         self.sample: Batch | None = None
         self.speed = Speedometer()
-        self._sums = Figures()
+        self._sums = Metrics()
         self._rate: float | None = None  # as the optimizer was told
         self._inherited = 0  # epochs of a model that this one goes on from
 
@@ -142,13 +140,13 @@ class Trainer:
         """
         if self.ends_epoch:
             self.speed = Speedometer()
-            self._sums = Figures()
+            self._sums = Metrics()
         rate = self.rates.at(self.step)
         if rate != self._rate:
-            self.learner.write(self.optimizer.learning_rate, rate)
+            self.train_step.write(self.optimizer.learning_rate, rate)
             self._rate = rate
         with devices.explained():
-            self.learner.train_on_batch(batch, labels, return_dict=True)
+            self.train_step.train_on_batch(batch, labels, return_dict=True)
         if self.sample is None:  # the first step here, for which the program was built
             devices.settle()
         self.step += 1
@@ -158,16 +156,16 @@ class Trainer:
         self.speed.lap(len(labels))
 
     def _look(self) -> None:
-        found = self.learner.take_figures()
+        found = self.train_step.pop_metrics()
         self._stop_where_broken("the loss is", found.not_finite())
         self._sums += found
-        self.latest = figures.shown(found.means(), self.config.loss)
+        self.latest = reported_means(found.means(), self.config.loss)
 
     def _require_finite(self) -> None:
         """See that the last update left numbers: its loss was taken before it."""
-        self.learner.give_back()
-        self._stop_where_broken("weights are", not_finite(self.learner.variables))
-        embeddings = self.learner.embed(self._some_batch())
+        self.train_step.sync_to_variables()
+        self._stop_where_broken("weights are", not_finite(self.train_step.variables))
+        embeddings = self.train_step.embed(self._some_batch())
         # Prelogits too large for their length to be a number give embeddings of zeros.
         if not (np.isfinite(embeddings).all() and embeddings.any(axis=1).all()):
             self._stop_where_broken("embeddings are", ["prelogits"])
@@ -201,7 +199,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "learning_rate": self.learning_rate,
-            **figures.shown(self._sums.means(), self.config.loss),
+            **reported_means(self._sums.means(), self.config.loss),
             "validation_loss": validation.get("cross_entropy"),
             "validation_accuracy": validation.get("accuracy"),
             **(self._measure() if self._due(self.config.lfw_every_n_epochs) else NOT_MEASURED),
@@ -212,7 +210,7 @@ class Trainer:
         return row
 
     def checkpoint(self) -> Checkpoint:
-        self.learner.give_back()
+        self.train_step.sync_to_variables()
         feed, extra = self.feed.state()
         record = {
             "sums": self._sums.values(),
@@ -229,7 +227,7 @@ class Trainer:
         self.step = checkpoint.step
         self.history = list(checkpoint.record["history"])
         self.latest = dict(checkpoint.record["latest"])
-        self._sums = Figures(*checkpoint.record["sums"])
+        self._sums = Metrics(*checkpoint.record["sums"])
         self._inherited = checkpoint.record["inherited"]
         self.feed.restore(checkpoint.record["feed"], checkpoint.extra)
 
@@ -251,23 +249,23 @@ class Trainer:
         self._inherited = len(self.history)
 
     def take_back_to(self, checkpoint: Checkpoint) -> None:
-        """Give the learner the weights it had then; step and history stay."""
+        """Give the train_step the weights it had then; step and history stay."""
         self._assign(checkpoint)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         """The weights to keep and, where those are moving averages, the raw ones beside them.
 
         In the order of `keras.Model.weights`. The averages are brought up to date and take the
-        place of the learner's weights, so ask for them once at the end.
+        place of the train_step's weights, so ask for them once at the end.
 
         Raises:
             TrainingError: they, or embeddings by them, are not finite.
         """
         self._require_finite()
-        raw = self.learner.network.get_weights()
-        averaged = self.learner.averaged_weights()
+        raw = self.train_step.network.get_weights()
+        averaged = self.train_step.averaged_weights()
         if averaged is not None:
-            self.learner.network.set_weights(averaged)
+            self.train_step.network.set_weights(averaged)
             self._require_finite()
         return (raw, None) if averaged is None else (averaged, raw)
 
@@ -276,8 +274,8 @@ class Trainer:
         return self._network or _build_network(self.config, start=False)
 
     def gradient_norms(self) -> np.ndarray:
-        """Of the last step: float32 [trainable variables], in the learner's order."""
-        return self.learner.value(optimizers.gradient_norms(self.optimizer))
+        """Of the last step: float32 [trainable variables], in the train_step's order."""
+        return self.train_step.value(optimizers.gradient_norms(self.optimizer))
 
     def look_closer(self) -> tuple[np.ndarray, np.ndarray]:
         """Of the last batch: images uint8 [≤ 8, s, s, 3] as augmented, embeddings [n, d]."""
@@ -285,10 +283,10 @@ class Trainer:
         few = {name: values[:8] for name, values in self.sample.items()}
         shape = augmentation.Augmentation.of(self.config)
         altered = keras.ops.convert_to_numpy(augmentation.alter(few["images"], few["drawn"], shape))
-        return altered.astype(np.uint8), self.learner.embed(self.sample)
+        return altered.astype(np.uint8), self.train_step.embed(self.sample)
 
     def _assign(self, checkpoint: Checkpoint) -> None:
-        self.learner.give_back()
+        self.train_step.sync_to_variables()
         for variable, value in zip(self.variables, checkpoint.arrays, strict=True):
             variable.assign(value)
 
@@ -298,17 +296,17 @@ class Trainer:
     def _measure(self) -> dict[str, float | None]:
         if self.monitor is None:
             return NOT_MEASURED
-        self.learner.give_back()
-        raw = self.learner.network.get_weights()
-        if self.learner.average is None:
+        self.train_step.sync_to_variables()
+        raw = self.train_step.network.get_weights()
+        if self.train_step.average is None:
             return {**NOT_MEASURED, **self.monitor.measure(raw)}
-        averaged = self.monitor.measure(self.learner.average.values())
+        averaged = self.monitor.measure(self.train_step.average.values())
         return {**averaged, "lfw_accuracy_raw": self.monitor.measure(raw)["lfw_accuracy"]}
 
     def _central(self) -> np.ndarray:
         """What `augmentation` draws for a batch of crops that are cut to their centres."""
         size = self.config.batch_size
-        return augmentation.central(self.learner.augmentation, size, self.data.crop_size)
+        return augmentation.central(self.train_step.augmentation, size, self.data.crop_size)
 
     def _some_batch(self) -> Batch:
         """The last batch; where no step was taken here, one of crops cut to their centres."""
@@ -318,7 +316,7 @@ class Trainer:
         return self.data.batch(rows, self._central())[0]
 
     def _validate(self) -> dict[str, float]:
-        """Mean figures of the held-out images, cut to their centres; empty without any."""
+        """Mean metrics of the held-out images, cut to their centres; empty without any."""
         rows, size = self.data.selection.validation, self.config.batch_size
         if not len(rows):
             return {}
@@ -331,10 +329,10 @@ class Trainer:
             return *self.data.batch(rows[places % len(rows)], drawn), weight
 
         threads = crops.decoding_threads(self.config.nrof_preprocess_threads)
-        sums = Figures()
+        sums = Metrics()
         for batch, labels, weight in crops.ahead(load, range(0, len(rows), size), threads):
-            self.learner.test_on_batch(batch, labels, weight, return_dict=True)
-            sums += self.learner.take_figures()
+            self.train_step.test_on_batch(batch, labels, weight, return_dict=True)
+            sums += self.train_step.pop_metrics()
         return sums.means()
 
 

@@ -1,4 +1,4 @@
-"""Figures on the way: pairs of other people, the best epoch, early stop, TensorBoard."""
+"""Metrics on the way: pairs of other people, the best epoch, early stop, TensorBoard."""
 
 import struct
 
@@ -43,12 +43,12 @@ def measured(tmp_path_factory, crops_uri, others):
 def test_an_epoch_is_measured_as_the_validate_stage_would(tmp_path, crops_uri, others):
     model = run(str(tmp_path), crops_uri, changed(SMALL, **others))
     config = ValidateConfig(pairs=others["lfw_pairs"], bootstrap_replicates=0)
-    figures = validate(
+    metrics = validate(
         plan_validate(str(tmp_path), others["lfw_dir"], model, config), config
     ).details["metrics"]
     last = history(model)[-1]
-    assert last["lfw_accuracy"] == pytest.approx(figures["accuracy"])
-    assert last["lfw_auc"] == pytest.approx(figures["auc"])
+    assert last["lfw_accuracy"] == pytest.approx(metrics["accuracy"])
+    assert last["lfw_auc"] == pytest.approx(metrics["auc"])
 
 
 def test_only_due_epochs_and_the_last_are_measured(tmp_path, crops_uri, others):

@@ -9,7 +9,7 @@ from facenet_core.training.augmentation import Augmentation, central
 from facenet_core.training.diagnostics import advice, center_warning
 from facenet_core.training.engine import devices, distribution
 from facenet_core.training.input.people import Selection
-from facenet_core.training.step import Learner
+from facenet_core.training.step import TrainStep
 from tests.support.small_crops import tiny
 
 CONFIG = TrainConfig(
@@ -31,9 +31,9 @@ def build(config=CONFIG, rate=0.0):
         batch_norm_decay=0.9,
         seed=1,
     )
-    learner = Learner(network, 3, config)
-    learner.compile(keras.optimizers.SGD(rate), jit_compile=keras.backend.backend() == "jax")
-    return learner
+    train_step = TrainStep(network, 3, config)
+    train_step.compile(keras.optimizers.SGD(rate), jit_compile=keras.backend.backend() == "jax")
+    return train_step
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def batch():
 
 
 def test_figures_are_sums_over_the_images_of_all_steps(batch):
-    learner = build()
-    prelogits, logits = learner(batch, training=True)
+    train_step = build()
+    prelogits, logits = train_step(batch, training=True)
     expected = {
         "cross_entropy": np.mean(losses.cross_entropy(logits, LABELS)),
         "center_loss": np.mean(np.square(prelogits)),
-        "weight_decay": float(sum(learner.losses)),
+        "weight_decay": float(sum(train_step.losses)),
         "accuracy": np.mean(np.argmax(logits, axis=1) == LABELS),
     }
     norm = float(losses.prelogits_norm(prelogits, 1.0))
@@ -61,47 +61,47 @@ def test_figures_are_sums_over_the_images_of_all_steps(batch):
         + 0.01 * norm
         + expected["weight_decay"]
     )
-    learner.train_on_batch(batch, LABELS)
-    figures = learner.take_figures()
-    assert figures.images == 4
-    assert figures.means() == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4)
+    train_step.train_on_batch(batch, LABELS)
+    metrics = train_step.pop_metrics()
+    assert metrics.images == 4
+    assert metrics.means() == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4)
     for _ in range(3):
-        learner.train_on_batch(batch, LABELS)
-    assert learner.take_figures().images == 12
-    assert learner.take_figures().images == 0
+        train_step.train_on_batch(batch, LABELS)
+    assert train_step.pop_metrics().images == 12
+    assert train_step.pop_metrics().images == 0
 
 
 def test_centers_start_at_zero_and_each_step_moves_them(batch):
-    learner = build()
-    prelogits = np.asarray(learner(batch, training=True)[0])
-    assert not np.asarray(learner.centers).any()
-    learner.train_on_batch(batch, LABELS)
-    learner.give_back()
+    train_step = build()
+    prelogits = np.asarray(train_step(batch, training=True)[0])
+    assert not np.asarray(train_step.centers).any()
+    train_step.train_on_batch(batch, LABELS)
+    train_step.sync_to_variables()
     expected = [0.05 * prelogits[np.equal(LABELS, label)].sum(axis=0) for label in range(3)]
-    np.testing.assert_allclose(learner.centers, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(train_step.centers, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_the_optimizer_does_not_move_the_centers():
-    learner = build()
-    assert id(learner.centers) not in {id(v) for v in learner.trainable_variables}
+    train_step = build()
+    assert id(train_step.centers) not in {id(v) for v in train_step.trainable_variables}
 
 
 def test_evaluating_moves_nothing(batch):
-    learner = build(CONFIG.model_copy(update={"moving_average_decay": 0.9}))
-    before = [np.array(v) for v in (learner.centers, *learner.network.weights)]
-    learner.test_on_batch(batch, LABELS, np.ones(4, np.float32))
-    after = [learner.centers, *learner.network.weights]
+    train_step = build(CONFIG.model_copy(update={"moving_average_decay": 0.9}))
+    before = [np.array(v) for v in (train_step.centers, *train_step.network.weights)]
+    train_step.test_on_batch(batch, LABELS, np.ones(4, np.float32))
+    after = [train_step.centers, *train_step.network.weights]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-    assert int(learner.average.updates) == 0
+    assert int(train_step.average.updates) == 0
 
 
 def test_images_that_fill_a_batch_weigh_nothing(batch):
-    learner = build()
-    learner.test_on_batch(batch, LABELS, np.array([1, 1, 0, 0], np.float32))
-    filled = learner.take_figures()
+    train_step = build()
+    train_step.test_on_batch(batch, LABELS, np.array([1, 1, 0, 0], np.float32))
+    filled = train_step.pop_metrics()
     half = {name: values[:2] for name, values in batch.items()}
-    learner.test_on_batch(half, LABELS[:2], np.ones(2, np.float32))
-    alone = learner.take_figures()
+    train_step.test_on_batch(half, LABELS[:2], np.ones(2, np.float32))
+    alone = train_step.pop_metrics()
     assert filled.images == alone.images == 2
     assert filled.means() == pytest.approx(alone.means(), rel=1e-4)
 
@@ -110,11 +110,11 @@ def test_steps_are_compiled_once(batch, monkeypatch):
     traced = []
     real = losses.cross_entropy
     monkeypatch.setattr(losses, "cross_entropy", lambda *a: traced.append(1) or real(*a))
-    learner = build()
-    learner.train_on_batch(batch, LABELS)
+    train_step = build()
+    train_step.train_on_batch(batch, LABELS)
     after_one_step = len(traced)
     for _ in range(4):
-        learner.train_on_batch(batch, LABELS)
+        train_step.train_on_batch(batch, LABELS)
     assert len(traced) == after_one_step
 
 
@@ -131,7 +131,7 @@ def test_operations_are_made_repeatable():
     [("softmax", "bfloat16"), ("arcface", "off"), ("cosface", "bfloat16")],
 )
 def test_every_loss_falls_and_centers_stay_float32(batch, loss, mixed_precision):
-    learner = build(
+    train_step = build(
         CONFIG.model_copy(
             update={"loss": loss, "logit_scale": 8.0, "mixed_precision": mixed_precision}
         ),
@@ -139,16 +139,16 @@ def test_every_loss_falls_and_centers_stay_float32(batch, loss, mixed_precision)
     )
     falling = []
     for _ in range(12):
-        learner.train_on_batch(batch, LABELS)
-        falling.append(learner.take_figures().means()["cross_entropy"])
+        train_step.train_on_batch(batch, LABELS)
+        falling.append(train_step.pop_metrics().means()["cross_entropy"])
     assert falling[-1] < 0.8 * falling[0]
-    assert learner.centers.dtype == "float32"
+    assert train_step.centers.dtype == "float32"
 
 
 def test_a_decoupled_weight_decay_is_no_part_of_the_loss(batch):
-    learner = build(CONFIG.model_copy(update={"optimizer": "adamw"}))
-    learner.train_on_batch(batch, LABELS)
-    assert learner.take_figures().weight_decay == 0
+    train_step = build(CONFIG.model_copy(update={"optimizer": "adamw"}))
+    train_step.train_on_batch(batch, LABELS)
+    assert train_step.pop_metrics().weight_decay == 0
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def shared(config: TrainConfig) -> Iterator[AbstractContextManager[Any]]:
     centers are those of the whole batch, so that weights equal one device's.
 
     Yields:
-        The scope in which to build the learner and its optimizer.
+        The scope in which to build the train_step and its optimizer.
 
     Raises:
         ConfigError: the batch cannot be shared evenly.

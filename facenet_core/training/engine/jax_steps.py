@@ -17,8 +17,8 @@ from facenet_core.models.runtimes.jax import on_device
 class JaxSteps:
     """Of a compiled model that has no metrics.
 
-    Between the first step and `give_back` the variables are empty: JAX reuses their memory, and
-    reading one raises an error.
+    Between the first step and `sync_to_variables` the variables are empty: JAX reuses their
+    memory, and reading one raises an error.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -61,7 +61,7 @@ class JaxSteps:
             group, index = self._place[id(variable)]
             self._values[group][index] = variable.value
 
-    def give_back(self) -> None:
+    def sync_to_variables(self) -> None:
         """Give all variables their values, for others to read and write."""
         if self._values is not None:
             for variables, values in zip(self._groups, self._values, strict=True):

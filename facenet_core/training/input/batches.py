@@ -18,7 +18,7 @@ from facenet_core.training.input.data import Data
 from facenet_core.training.input.interleaving import Interleaving
 from facenet_core.training.input.order import Groups
 from facenet_core.training.input.stream import CropStream
-from facenet_core.training.step import Batch, Learner
+from facenet_core.training.step import Batch, TrainStep
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +113,8 @@ class TripletFeed:
     up from the first. Which triplets a round picked is state, as weights have moved on since.
     """
 
-    def __init__(self, data: Data, config: TrainConfig, learner: Learner) -> None:
-        self._data, self._config, self._learner = data, config, learner
+    def __init__(self, data: Data, config: TrainConfig, train_step: TrainStep) -> None:
+        self._data, self._config, self._train_step = data, config, train_step
         self._augmentation = Augmentation.of(config)
         self._groups = _groups(data)
         self._threads = inputs.decoding_threads(config.nrof_preprocess_threads)
@@ -189,7 +189,7 @@ class TripletFeed:
             return self._data.batch(part, drawn)[0]
 
         batches = inputs.ahead(load, range(0, len(rows), size), self._threads)
-        return np.concatenate([self._learner.embed(batch) for batch in batches])[: len(rows)]
+        return np.concatenate([self._train_step.embed(batch) for batch in batches])[: len(rows)]
 
     def _batch(self, step: int, rows: np.ndarray) -> tuple[Batch, np.ndarray]:
         seed, size = self._config.seed, self._config.batch_size
@@ -197,10 +197,10 @@ class TripletFeed:
         return self._data.batch(rows, drawn)
 
 
-def build(data: Data, config: TrainConfig, learner: Learner) -> Feed:
+def build(data: Data, config: TrainConfig, train_step: TrainStep) -> Feed:
     """The feed of a configuration's loss, and of how crops are read."""
     if config.loss == "triplet":
-        return TripletFeed(data, config, learner)
+        return TripletFeed(data, config, train_step)
     if isinstance(data.crops, CropStream):
         return StreamFeed(data, config)
     return ClassFeed(data, config)

@@ -105,7 +105,7 @@ def said(root, crops_uri):
 
 def after_three_steps(folder):
     """All variables by number (network, classifier, centers, averages, optimizer, the norms of
-    gradients), and the figures of the epoch."""
+    gradients), and the metrics of the epoch."""
     (file,) = Path(folder).rglob("step-000000003.npz")
     with np.load(file) as arrays:
         (row,) = json.loads(arrays["record"].tobytes())["history"]
