@@ -67,7 +67,7 @@ def bare_decode(uri: str, threads: int) -> Callable[[int], int]:
     import numpy as np
 
     from facenet_core import storage
-    from facenet_core.training.input.crop_file import open_copy
+    from facenet_core.training.input.cache import open_copy
 
     crops = open_copy(uri, storage.open_artifact(uri, "align"))
     encoded = [picture.tobytes() for picture in crops.encoded(range(len(crops)))]
@@ -92,7 +92,7 @@ def first_pass(uri: str, read_crops: str, threads: int) -> Callable[[int], int]:
 def forget_copy(uri: str) -> None:
     """So that the next pass is a first one."""
     from facenet_core import storage
-    from facenet_core.training.input.crop_file import path_of
+    from facenet_core.training.input.cache import path_of
 
     path_of(storage.open_artifact(uri, "align")).unlink(missing_ok=True)
 

@@ -27,7 +27,7 @@ from copies import write_copies
 from facenet_core import storage
 from facenet_core.alignment import stage
 from facenet_core.config import AlignConfig
-from facenet_core.training.input import crop_file
+from facenet_core.training.input import cache
 from facenet_core.training.input import crops as inputs
 
 SHARDS, COPIES = 2, 4
@@ -49,7 +49,7 @@ def align(root: str, raw: str) -> tuple[float, str]:
 def first_pass(crops: str) -> float:
     """Crops a second, copied and decoded."""
     begun = time.perf_counter()
-    copied = crop_file.open_copy(crops, storage.open_artifact(crops, "align"))
+    copied = cache.open_copy(crops, storage.open_artifact(crops, "align"))
     size = copied.decode(0).shape[:2]
 
     def load(start: int) -> int:

@@ -7,8 +7,9 @@ manifest = finish(plan, outcome, run={})
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,18 @@ from facenet_core.models.networks import registry
 from facenet_core.runtime import keras_alone, quietly
 from facenet_core.storage import Input, Manifest, Outcome, Plan
 from facenet_core.training import resume, schedules
-from facenet_core.training.input import crops as inputs
+from facenet_core.training.input.crops import require_room
 from facenet_core.training.input.data import how_to_read, open_data
 
 if TYPE_CHECKING:
+    import keras
+
     from facenet_core.training.history import EventLog
     from facenet_core.training.trainer import Trainer
 
 STAGE_FORMAT = 2
+# Beside `model.keras`, where that holds moving averages: the weights they are averages of.
+RAW_FILE = "model-raw.keras"
 _MEASURED = ("validation_", "lfw_")
 
 
@@ -72,7 +77,7 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     resume.require_same_crop(config, crops)
     registry.locate(config.model_def)
     if "image_size" in crops.config:
-        inputs.require_room((crops.config["image_size"],) * 2, config.image_size)
+        require_room((crops.config["image_size"],) * 2, config.image_size)
     rates = resume.inherited_schedule(config)
     if rates is None:
         rates = schedules.choose(config.learning_rate, config.learning_rate_schedule_file).text()
@@ -93,8 +98,8 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     del determining["learning_rate"], determining["learning_rate_schedule_file"]
     if "lfw_dir" in determining:
         determining |= _pairs_that_decide(config)
-    given = [Input(crops_uri, crops.fingerprint), *models.values()]
-    return storage.plan_stage(root, "train", name, determining, given, STAGE_FORMAT)
+    inputs = [Input(crops_uri, crops.fingerprint), *models.values()]
+    return storage.plan_stage(root, "train", name, determining, inputs, STAGE_FORMAT)
 
 
 def _pairs_that_decide(config: TrainConfig) -> dict[str, str]:
@@ -132,12 +137,11 @@ def train(
         TrainingError: the data cannot be trained on, or the loss is no longer finite.
         ArtifactError: the crops are missing or damaged.
     """
-    if (made := storage.published(plan)) is not None:
-        return made
+    if (published := storage.published(plan)) is not None:
+        return published
     config = resume.continued(config)
     # These import Keras and its engine, which planning does not wait for.
     with quietly(), keras_alone():
-        from facenet_core.training import outcome
         from facenet_core.training.engine import devices, threads
         from facenet_core.training.trainer import Trainer
 
@@ -154,9 +158,9 @@ def train(
         _go_on(plan, config, trainer)
         _run(plan, trainer, run_id, progress)
         # A run beside this one may have been faster: its model stays as it is.
-        if (made := storage.published(plan)) is not None:
-            return made
-        return outcome.write(plan, trainer)
+        if (published := storage.published(plan)) is not None:
+            return published
+        return _write_model(plan, trainer)
 
 
 def _run(
@@ -176,8 +180,10 @@ def _run(
             _log_epoch(events, trainer)
 
         def save() -> None:
-            kept, best = config.checkpoints_kept, trainer.best_step
-            checkpoints.save(plan.uri, run_id, trainer.checkpoint(), kept=kept, best=best)
+            best = trainer.best_step
+            checkpoints.save(
+                plan.uri, run_id, trainer.checkpoint(), kept=config.checkpoints_kept, best=best
+            )
             events.upload()
             trainer.speed.pause()
 
@@ -215,6 +221,79 @@ def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
             )
 
 
+def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
+    """Write the model, its history and its logs, copied from the attempts.
+
+    Raises:
+        TrainingError: the checkpoint of the best epoch, which is to be kept, is gone.
+    """
+    from facenet_core.models.face_model import MODEL_FILE
+    from facenet_core.training import checkpoints
+    from facenet_core.training.engine import threads
+    from facenet_core.training.history import HISTORY_FILE, LOGS, write_history
+
+    best = trainer.best_step
+    if trainer.config.keep_best and best is not None and best != trainer.step:
+        checkpoint = checkpoints.of_step(plan.uri, best, trainer.variables)
+        if checkpoint is None:
+            raise TrainingError(f"{plan.uri}: the checkpoint of the best step, {best}, is gone")
+        trainer.take_back_to(checkpoint)
+    weights, raw = trainer.weights()
+    files = [MODEL_FILE] if raw is None else [MODEL_FILE, RAW_FILE]
+    network = trainer.network()
+    for name, values in zip(files, (weights, raw), strict=False):
+        _save_network(network, values, storage.join(plan.uri, name))
+    write_history(plan.uri, trainer.history, plan.fingerprint)
+    names = []
+    for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
+        if posixpath.basename(posixpath.dirname(uri)) == LOGS:
+            name = posixpath.join(LOGS, posixpath.basename(uri))
+            with suppress(FileNotFoundError):  # a run beside this one ended and cleared up
+                storage.write_bytes(storage.join(plan.uri, name), storage.read_bytes(uri))
+                names.append(name)
+    parts = [
+        storage.describe_file(plan.uri, HISTORY_FILE, rows=len(trainer.history)),
+        *(storage.describe_file(plan.uri, name) for name in files + names),
+    ]
+    selection, config = trainer.data.selection, trainer.config
+    counts = {
+        "identities": len(selection.identities),
+        "training_images": len(selection.training),
+        "validation_images": len(selection.validation),
+        "epochs": trainer.history[-1]["epoch"],
+        "steps": trainer.step,
+    }
+    row = trainer.own_history[-1]
+    if config.keep_best and best is not None:
+        row = next(row for row in trainer.own_history if row["step"] == best)
+    details = {
+        "model_def": config.model_def,
+        "image_size": config.image_size,
+        "embedding_size": config.embedding_size,
+        "use_fixed_image_standardization": config.use_fixed_image_standardization,
+        "parameters": network.count_params(),
+        "loss": config.loss,
+        "threads": threads.current(),
+        "best_step": best,
+        "final": {key: row[key] for key in row if key != "images_per_second"},
+        "labels": list(selection.identities),
+    }
+    crops = storage.open_artifact(plan.inputs[0].uri, "align")
+    if "crop" in crops.config:
+        details["crop"] = crops.config["crop"]
+    return Outcome(tuple(parts), counts, details)
+
+
+def _save_network(network: keras.Model, weights: Sequence[np.ndarray], uri: str) -> None:
+    from facenet_core.models.face_model import MODEL_FILE
+
+    network.set_weights(weights)
+    with storage.temporary_folder() as folder:
+        local = folder / MODEL_FILE
+        network.save(local)
+        storage.copy_file(local, uri)
+
+
 def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
     """Publish the model, and remove all of the attempts but the last and the best checkpoint.
 
@@ -226,10 +305,10 @@ def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
     from facenet_core.training import checkpoints
 
     manifest = storage.publish(plan, outcome, run)
-    tried = storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS))
-    kept = checkpoints.to_keep(tried, outcome.details.get("best_step"))
-    for uri in tried:
-        if uri not in kept:
+    attempt_files = storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS))
+    to_keep = checkpoints.to_keep(attempt_files, outcome.details.get("best_step"))
+    for uri in attempt_files:
+        if uri not in to_keep:
             storage.remove(uri)
     return manifest
 

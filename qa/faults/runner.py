@@ -102,10 +102,10 @@ def main() -> None:
     with quietly():
         from facenet_core.evaluation import stage
         from facenet_core.evaluation.report import page, plots
-        from facenet_core.training import stage as training
+        from facenet_core.training import trainer
         from flows import pipeline
 
-    assert all((plots, page, stage, training, pipeline))  # imported for the time it takes
+    assert all((plots, page, stage, trainer, pipeline))  # imported for the time it takes
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         ask = json.loads(line)

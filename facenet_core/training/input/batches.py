@@ -15,8 +15,7 @@ from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.input import crops as inputs
 from facenet_core.training.input import order
 from facenet_core.training.input.data import Data
-from facenet_core.training.input.interleaving import Interleaving
-from facenet_core.training.input.order import Groups
+from facenet_core.training.input.order import Groups, Interleaving
 from facenet_core.training.input.stream import CropStream
 from facenet_core.training.step import Batch, TrainStep
 

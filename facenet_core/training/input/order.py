@@ -2,6 +2,11 @@
 
 Training reads an endless stream: one pass after another, each in an order of its own. Batches are
 cut from it without regard to where a pass ends, so all have the same size.
+
+`Interleaving` is the order of crops streamed from storage, near to a shuffle and read piece by
+piece: a pass takes the row groups of each part in an order of its own, one part after another in
+turn, so that neighbours come from different parts. The sequence is cut into windows, which fit in
+memory, and the images of each window are shuffled.
 """
 
 from __future__ import annotations
@@ -12,6 +17,13 @@ from functools import lru_cache
 from typing import Self
 
 import numpy as np
+
+# Row groups in a window, at least: of so many parts, where there are so many.
+INTERLEAVED = 32
+# Encoded images in a window, about. More mix better.
+WINDOW_BYTES = 128 * 2**20
+# What is drawn from the seed, for a stream; the functions on rows take other numbers.
+_GROUPS, _ROWS = 5, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,3 +117,119 @@ def steps_per_epoch(epoch_size: int | None, batch_size: int, nrof_rows: int) -> 
 @lru_cache(maxsize=8)
 def _order(seed: int, number: int, length: int) -> np.ndarray:
     return np.random.default_rng([seed, number]).permutation(length)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass over all rows.
+
+    Attributes:
+        number: counted from 0.
+        groups: int64 [groups], in their order.
+        windows: int64 [windows + 1], place in `groups` where each begins, and their end.
+        starts: int64 [windows + 1], place of its first image in the pass, and of all of them.
+    """
+
+    number: int
+    groups: np.ndarray
+    windows: np.ndarray
+    starts: np.ndarray
+
+    def of_window(self, window: int) -> np.ndarray:
+        return self.groups[self.windows[window] : self.windows[window + 1]]
+
+
+class Interleaving:
+    """Rows and row groups of each step.
+
+    Args:
+        seed: of the order.
+        rows: those to train on, int64, of each row group; groups without any are never read.
+        part: int [groups], the part in which each lies.
+        sizes: int [groups], bytes of each.
+        window_bytes: what a window holds, about, if that is at least `INTERLEAVED` groups.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        rows: list[np.ndarray],
+        part: np.ndarray,
+        sizes: np.ndarray,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
+        self._seed, self._rows, self._part, self._sizes = seed, rows, part, sizes
+        self._counts = np.array([len(own) for own in rows], np.int64)
+        self._used = np.flatnonzero(self._counts)
+        self.nrof_rows = int(self._counts.sum())
+        wanted = -(-int(sizes[self._used].sum()) // window_bytes)
+        self._nrof_windows = max(1, min(wanted, len(self._used) // INTERLEAVED))
+        # Few, because only the passes and windows of a step and the next are looked at.
+        self._pass = lru_cache(maxsize=3)(self._pass_of_number)
+        self._order = lru_cache(maxsize=4)(self._order_of_window)
+
+    def rows_of_step(self, step: int, batch_size: int) -> np.ndarray:
+        """Row numbers int64 [batch_size] of a step, counted from 0.
+
+        Every row is used once before any is used again. A batch may end one pass and begin the
+        next.
+        """
+        place, end = step * batch_size, (step + 1) * batch_size
+        pieces = []
+        while place < end:
+            number, window, within = self._find(place)
+            piece = self._order(number, window)[within : within + end - place]
+            pieces.append(piece)
+            place += len(piece)
+        return np.concatenate(pieces)
+
+    def groups_by_step(self, step: int, batch_size: int) -> list[int]:
+        """Row groups that should be read by now, the most urgent first.
+
+        Those of the step's window, and of the next one as large a share as is used up of this one
+        and a little more, so that reading goes on evenly.
+        """
+        number, window, within = self._find(step * batch_size)
+        here = self._pass(number)
+        length = int(here.starts[window + 1] - here.starts[window])
+        following = self._groups_after(number, window)
+        share = min(1.0, 1.25 * (within + batch_size) / length)
+        return [*here.of_window(window).tolist(), *following[: int(share * len(following))]]
+
+    def largest_window(self) -> int:
+        """Bytes of row groups that a window may hold: at most this much."""
+        per_window = -(-len(self._used) // self._nrof_windows)
+        return int(np.sort(self._sizes[self._used])[-per_window:].sum())
+
+    def _find(self, place: int) -> tuple[int, int, int]:
+        """Pass, window, and place in the window of a place in the endless stream."""
+        number, within = divmod(place, self.nrof_rows)
+        starts = self._pass(number).starts
+        window = int(np.searchsorted(starts, within, side="right")) - 1
+        return number, window, within - int(starts[window])
+
+    def _groups_after(self, number: int, window: int) -> list[int]:
+        if window + 1 < self._nrof_windows:
+            return self._pass(number).of_window(window + 1).tolist()
+        return self._pass(number + 1).of_window(0).tolist()
+
+    def _pass_of_number(self, number: int) -> Pass:
+        random = np.random.default_rng([self._seed, number, _GROUPS])
+        shuffled = random.permutation(self._used)
+        parts = self._part[shuffled]
+        # Each part's groups count up; sorting by that count deals them out in turn. The parts
+        # keep one order, so that as many groups in a row as there are parts are all of others.
+        turn_of_part = random.permutation(int(parts.max()) + 1)
+        count = np.empty(len(shuffled), np.int64)
+        by_part = np.argsort(parts, kind="stable")
+        begins = np.flatnonzero(np.diff(parts[by_part], prepend=-1))
+        sizes = np.diff([*begins, len(parts)])
+        count[by_part] = np.arange(len(parts)) - np.repeat(begins, sizes)
+        groups = shuffled[np.lexsort([turn_of_part[parts], count])]
+        windows = np.linspace(0, len(groups), self._nrof_windows + 1).astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(self._counts[groups])])[windows]
+        return Pass(number, groups, windows, starts)
+
+    def _order_of_window(self, number: int, window: int) -> np.ndarray:
+        rows = np.concatenate([self._rows[g] for g in self._pass(number).of_window(window)])
+        return np.random.default_rng([self._seed, number, window, _ROWS]).permutation(rows)

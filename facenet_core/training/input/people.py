@@ -1,14 +1,29 @@
-"""Who is trained on: people with enough images, their labels, and what is held out."""
+"""Who is trained on: people with enough images, their labels, and what is held or left out.
+
+Images that show somebody else are those far from the centre of their person's embeddings, after
+davidsandberg/facenet's `calculate_filtering_metrics.py` and `filter_dataset`.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facenet_core import storage
+from facenet_core.cache import cache_folder
 from facenet_core.errors import TrainingError
+from facenet_core.training.input.crops import Crops, ahead
+
+if TYPE_CHECKING:
+    from facenet_core.models.face_model import FaceModel
+
+logger = logging.getLogger(__name__)
+_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -53,20 +68,20 @@ def select(
     usable = np.ones(len(identity_of_row), bool) if near is None else near
     sizes = np.bincount(identity_of_row[usable], minlength=len(identities))
     least = max(filter_min_nrof_images_per_class, 1)
-    kept = [i for i, n in enumerate(sizes) if n >= least]
-    kept.sort(key=lambda i: identities[i])
-    if len(kept) < 2:
+    remaining = [i for i, n in enumerate(sizes) if n >= least]
+    remaining.sort(key=lambda i: identities[i])
+    if len(remaining) < 2:
         raise TrainingError(
-            f"{len(kept)} of {len(identities)} identities have {least} images or more "
+            f"{len(remaining)} of {len(identities)} identities have {least} images or more "
             "(filter_min_nrof_images_per_class); to tell people apart takes two at least: add "
             "people, or ask for fewer images of each"
         )
     label_of = np.full(len(identities), -1, np.int32)
-    label_of[kept] = np.arange(len(kept), dtype=np.int32)
+    label_of[remaining] = np.arange(len(remaining), dtype=np.int32)
     labels = np.where(usable, label_of[identity_of_row], -1).astype(np.int32)
     held_out = _held_out(labels, validation_set_split_ratio, min_nrof_val_images_per_class, seed)
     return Selection(
-        tuple(identities[i] for i in kept),
+        tuple(identities[i] for i in remaining),
         labels,
         np.flatnonzero((labels >= 0) & ~held_out),
         np.flatnonzero(held_out),
@@ -89,3 +104,47 @@ def _held_out(labels: np.ndarray, ratio: float, least: int, seed: int) -> np.nda
         count = min(n - 1, math.ceil(round(n * ratio, 9)))
         result[order[start : start + count]] = True
     return result
+
+
+def near_rows(
+    crops: Crops, crop_size: tuple[int, int], model_uri: str, percentile: float, threads: int
+) -> np.ndarray:
+    """Bool [rows]: the `percentile` percent of all images that are nearest to their centres.
+
+    Args:
+        crops: all of one size (height, width), `crop_size`.
+        model_uri: a finished model. What it says of the crops is kept in the cache folder.
+
+    Raises:
+        ArtifactError: it is not a finished model.
+        TrainingError: a crop cannot be decoded.
+    """
+    from facenet_core.models.face_model import FaceModel  # imports Keras
+
+    fingerprint = storage.open_artifact(model_uri, "train").fingerprint
+    path = cache_folder() / "distances" / f"{crops.content}-{fingerprint}.npy"
+    if not path.exists():
+        logger.info("embedding %d crops with %s to filter them", len(crops), model_uri)
+        embeddings = _embeddings(crops, crop_size, FaceModel.load(model_uri), threads)
+        with storage.new_file(str(path), 0o600) as new, new.open("wb") as file:
+            np.save(file, distances_to_centre(embeddings, crops.identity_of_row))
+    distances = np.load(path)
+    return distances <= np.percentile(distances, percentile)
+
+
+def distances_to_centre(embeddings: np.ndarray, identity_of_row: np.ndarray) -> np.ndarray:
+    """Float32 [n], distance of each embedding [n, d] to the mean of its person's."""
+    sums = np.zeros((int(identity_of_row.max()) + 1, embeddings.shape[1]))
+    np.add.at(sums, identity_of_row, embeddings)
+    centres = sums / np.maximum(np.bincount(identity_of_row), 1)[:, None]
+    return np.linalg.norm(embeddings - centres[identity_of_row], axis=1).astype(np.float32)
+
+
+def _embeddings(
+    crops: Crops, crop_size: tuple[int, int], embedder: FaceModel, threads: int
+) -> np.ndarray:
+    def load(start: int) -> np.ndarray:
+        return crops.decode_rows(range(start, min(start + _BATCH, len(crops))), crop_size)
+
+    batches = ahead(load, range(0, len(crops), _BATCH), threads)
+    return np.concatenate([embedder.embed(images) for images in batches])

@@ -9,8 +9,7 @@ from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ArtifactError, TrainingError
-from facenet_core.training.input.cache import make_room, touch
-from facenet_core.training.input.crop_file import open_copy
+from facenet_core.training.input.cache import make_room, open_copy, touch
 from facenet_core.training.input.crops import ahead, require_room
 from facenet_core.training.input.data import open_data
 from tests.support.small_crops import draw, write_crops

@@ -3,7 +3,7 @@ import pytest
 
 from facenet_core import storage
 from facenet_core.training.input.data import open_data
-from facenet_core.training.input.filtering import distances_to_centre
+from facenet_core.training.input.people import distances_to_centre
 from tests.support.small_crops import write_crops
 from tests.support.training_runs import SMALL, changed, run
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facenet_core.training.input.interleaving import INTERLEAVED, Interleaving
+from facenet_core.training.input.order import INTERLEAVED, Interleaving
 
 BATCH = 7
 

@@ -12,7 +12,7 @@ from facenet_core.cache import cache_folder
 from facenet_core.errors import ArtifactError
 from facenet_core.training import stage
 from facenet_core.training.input import batches, data
-from facenet_core.training.input.crop_file import open_copy, path_of
+from facenet_core.training.input.cache import open_copy, path_of
 from facenet_core.training.input.stream import open_stream
 from tests.support.small_crops import write_crops
 from tests.support.training_runs import SMALL, Killed, changed, history, kill_at, run, weights
@@ -68,14 +68,15 @@ def test_a_pass_shows_every_training_image_once_with_its_label(many_parts):
 def test_no_more_is_kept_in_memory_than_asked_for(many_parts, monkeypatch):
     from facenet_core.training.input import stream as crop_stream
 
-    monkeypatch.setattr(crop_stream, "_KEPT", 1)
+    monkeypatch.setattr(crop_stream, "_BYTES_IN_MEMORY", 1)
     stream = open_stream(many_parts, storage.open_artifact(many_parts, "align"))
     stream.keep(3 * max(group.bytes for group in stream.groups))
     for row in range(len(stream)):
         stream.decode(row)
         assert len(stream._read) <= 4
     stream.expect(range(len(stream.groups)))
-    assert sum(stream.groups[g].bytes for g in stream._read) == stream._bytes <= stream._kept
+    in_memory = sum(stream.groups[g].bytes for g in stream._read)
+    assert in_memory == stream._bytes <= stream._bytes_in_memory
 
 
 def test_a_damaged_part_is_named(root):
