@@ -19,6 +19,7 @@ tests/test_house.py says who imports whom:
     text              texts for people and from them
     errors            the errors whose messages people read
     progress          how work reports how far it is
+    prefetch          reading ahead in threads
     cache             the user's cache folder
     runtime           settings of the whole process, and child processes
 """

@@ -23,6 +23,7 @@ FOUNDATION = {
     "facenet_core.errors": {"privacy.url_secrets"},
     "facenet_core.text": {"errors"},
     "facenet_core.progress": set(),
+    "facenet_core.prefetch": set(),
     "facenet_core.cache": set(),
     "facenet_core.runtime": {"errors"},
     "facenet_core.config": {"errors", "privacy.url_secrets", "text"},
@@ -41,8 +42,8 @@ ROOMS = {
     "facenet_core.training": {"models", "evaluation"},
     "facenet_core.recognition": {"datasets", "alignment", "models", "evaluation"},
     "facenet_core.housekeeping.promotion": set(),
-    "facenet_core.housekeeping": {"housekeeping.promotion", "training"},
-    "facenet_core.privacy": {"datasets", "housekeeping"},
+    "facenet_core.housekeeping": {"alignment", "housekeeping.promotion", "training"},
+    "facenet_core.privacy": {"alignment", "datasets", "housekeeping"},
 }
 # Prefect, Dask and the command line may use the whole library, and of ours beside it what is said.
 ABOVE = {
