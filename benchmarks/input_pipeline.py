@@ -69,7 +69,7 @@ def bare_decode(uri: str, threads: int) -> Callable[[int], int]:
     from facenet_core import storage
     from facenet_core.training.input.cache import open_copy
 
-    crops = open_copy(uri, storage.open_artifact(uri, "align"))
+    crops = open_copy(storage.open_artifact(uri, "align"))
     encoded = [picture.tobytes() for picture in crops.encoded(range(len(crops)))]
 
     def decode(start: int) -> None:

@@ -49,7 +49,7 @@ def align(root: str, raw: str) -> tuple[float, str]:
 def first_pass(crops: str) -> float:
     """Crops a second, copied and decoded."""
     begun = time.perf_counter()
-    copied = cache.open_copy(crops, storage.open_artifact(crops, "align"))
+    copied = cache.open_copy(storage.open_artifact(crops, "align"))
     size = copied.decode(0).shape[:2]
 
     def load(start: int) -> int:

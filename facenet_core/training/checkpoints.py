@@ -30,7 +30,15 @@ ATTEMPTS = "attempts"
 _EXTRA = "extra-"
 _LARGEST = 2**36  # bytes
 _NAME = re.compile(r"/checkpoints/step-(\d{9})\.npz$")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, EOFError)
+_DAMAGE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+)
+_DAMAGE += (KeyError, EOFError)
 _DAMAGE += (NotImplementedError, RuntimeError, OSError)  # of members that claim what no zip has
 
 
@@ -69,7 +77,7 @@ def save(
     uri = storage.join(folder, f"step-{checkpoint.step:09d}.npz")
     with storage.new_file(uri) as path, path.open("wb") as file:
         extra = {_EXTRA + name: array for name, array in checkpoint.extra.items()}
-        np.savez(file, *checkpoint.arrays, record=record, **extra)
+        np.savez(file, *checkpoint.arrays, allow_pickle=False, record=record, **extra)
     for old in _by_age(storage.list_files(folder))[kept:]:
         if _step(old) != best:
             storage.remove(old)
@@ -130,7 +138,9 @@ def _load(uri: str, variables: Sequence[keras.Variable]) -> Checkpoint:
 
 
 def _step(uri: str) -> int:
-    return int(_NAME.search(uri)[1])
+    name = _NAME.search(uri)
+    assert name is not None  # of `_by_age`, which asks for it
+    return int(name[1])
 
 
 def _by_age(files: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ over the weights once, where Keras's composition of operations takes a tenth of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -17,8 +17,11 @@ from keras import ops
 from facenet_core.training.engine import distribution
 from facenet_core.training.engine.weight_decay import half_squares
 
+# The mixins below stand before one of Keras' optimizers.
+_Optimizer: Any = keras.optimizers.Optimizer if TYPE_CHECKING else object
 
-class CrossReplicaSum:
+
+class CrossReplicaSum(_Optimizer):
     """Mixed into the optimizer that a step asks: gradients are summed over replicas, all at once.
 
     Keras sums them later, so that what looks at gradients before would see one replica's.

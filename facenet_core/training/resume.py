@@ -13,7 +13,7 @@ from facenet_core import storage
 from facenet_core.config import TrainConfig, build
 from facenet_core.errors import ArtifactError, ConfigError, TrainingError
 from facenet_core.models.networks import registry
-from facenet_core.storage import Input, Manifest
+from facenet_core.storage import Artifact, Input
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ def continued(config: TrainConfig) -> TrainConfig:
     return result
 
 
-def require_same_crop(config: TrainConfig, crops: Manifest) -> None:
+def require_same_crop(config: TrainConfig, crops: Artifact) -> None:
     """Raises ConfigError where the crops are cut another way than those the weights know."""
     uri = config.pretrained_model or config.resume
     if uri is None:
@@ -110,7 +110,7 @@ def _fitted(config: TrainConfig, uri: str) -> TrainConfig:
     return build(TrainConfig, {**inherited, **explicit}, f"pretrained_model {uri}")
 
 
-def _refuse_contradictions(config: TrainConfig, parent: Manifest, origin: str) -> None:
+def _refuse_contradictions(config: TrainConfig, parent: Artifact, origin: str) -> None:
     """Raises ConfigError where what is given cannot go with the parent's weights.
 
     Sizes may differ: a network takes images of any, and a bottleneck of another starts anew. So
@@ -232,5 +232,5 @@ def freeze(network: keras.Model, patterns: Sequence[str]) -> None:
         raise ConfigError(f"freeze: {' '.join(patterns)} leave no layer to train")
 
 
-def _count(manifest: Manifest) -> str:
-    return f"{len(manifest.details['labels']):,} of them"
+def _count(artifact: Artifact) -> str:
+    return f"{len(artifact.details['labels']):,} of them"

@@ -239,9 +239,9 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
             raise TrainingError(f"{plan.uri}: the checkpoint of the best step, {best}, is gone")
         trainer.take_back_to(checkpoint)
     weights, raw = trainer.weights()
-    files = [MODEL_FILE] if raw is None else [MODEL_FILE, RAW_FILE]
+    networks = {MODEL_FILE: weights} | ({} if raw is None else {RAW_FILE: raw})
     network = trainer.network()
-    for name, values in zip(files, (weights, raw), strict=False):
+    for name, values in networks.items():
         _save_network(network, values, storage.join(plan.uri, name))
     write_history(plan.uri, trainer.history, plan.fingerprint)
     names = []
@@ -253,7 +253,7 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
                 names.append(name)
     parts = [
         storage.describe_file(plan.uri, HISTORY_FILE, rows=len(trainer.history)),
-        *(storage.describe_file(plan.uri, name) for name in files + names),
+        *(storage.describe_file(plan.uri, name) for name in [*networks, *names]),
     ]
     selection, config = trainer.data.selection, trainer.config
     counts = {

@@ -187,6 +187,7 @@ class TrainStep(keras.Model):
         return loss
 
     def _move_centers(self, prelogits: Any, y: Any) -> None:
+        assert self.centers is not None  # only called where there is a center loss
         everyone, labels = distribution.whole_batch(prelogits), distribution.whole_batch(y)
         alfa = self.config.center_loss_alfa
         self.centers.assign(losses.moved_centers(everyone, labels, self.centers, alfa))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +15,7 @@ from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.models.finite import not_finite
 from facenet_core.models.networks import registry
+from facenet_core.prefetch import ahead
 from facenet_core.training import (
     augmentation,
     checkpoints,
@@ -125,9 +126,9 @@ class Trainer:
     def best_step(self) -> int | None:
         """The step after which the monitored figure was best; None where it is not measured."""
         row = best_row(self.own_history, self.config.monitor)
-        return row and row["step"]
+        return None if row is None else int(row["step"])
 
-    def batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
+    def batches(self) -> Generator[tuple[Batch, np.ndarray], None, None]:
         """The batches of the steps that are left, decoded ahead; close it to end the threads."""
         if not self.stopped_early:
             yield from self.feed.batches(self.step, self.steps)
@@ -330,7 +331,7 @@ class Trainer:
 
         threads = crops.decoding_threads(self.config.nrof_preprocess_threads)
         sums = Metrics()
-        for batch, labels, weight in crops.ahead(load, range(0, len(rows), size), threads):
+        for batch, labels, weight in ahead(load, range(0, len(rows), size), threads):
             self.train_step.test_on_batch(batch, labels, weight, return_dict=True)
             sums += self.train_step.pop_metrics()
         return sums.means()

@@ -55,7 +55,7 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
         if mixed_precision != "off":
             config["dtype"] = f"mixed_{mixed_precision}"
         decay = getattr(layer, "kernel_regularizer", None)
-        if tensorflow and type(decay) is keras.regularizers.L2:
+        if tensorflow and decay is not None and type(decay) is keras.regularizers.L2:
             late = frugal and type(layer) is keras.layers.Conv2D and id(layer) in called_once
             config["kernel_regularizer"] = (LateL2 if late else FusedL2)(float(decay.l2))
         if together and type(layer) is keras.layers.Dropout:

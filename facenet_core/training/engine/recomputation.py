@@ -66,8 +66,9 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
         pool = super().call
         if not hasattr(inputs, _RECIPE):
             return mark_kept(pool(inputs))  # for its own gradient
-        outputs = _keeping_nothing(pool, inputs)
-        return _with_recipe(outputs, _late(pool, _recipe(inputs)))
+        recipe = _recipe(inputs)
+        assert recipe is not None
+        return _with_recipe(_keeping_nothing(pool, inputs), _late(pool, recipe))
 
 
 class Concatenate(keras.layers.Concatenate):
@@ -76,8 +77,8 @@ class Concatenate(keras.layers.Concatenate):
     def call(self, inputs: Any) -> Any:
         concatenate = super().call
         outputs = concatenate(inputs)
-        recipes = [_recipe(x) for x in inputs]
-        if not all(recipes):
+        recipes = [recipe for x in inputs if (recipe := _recipe(x)) is not None]
+        if len(recipes) < len(inputs):
             return outputs
         return _with_recipe(outputs, _late(lambda *again: concatenate(again), *recipes))
 

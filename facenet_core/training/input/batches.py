@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from facenet_core.config import TrainConfig
+from facenet_core.prefetch import ahead
 from facenet_core.training import augmentation, losses
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.input import crops as inputs
@@ -48,7 +49,7 @@ class SeededFeed:
 
     def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
         threads = inputs.decoding_threads(self._config.nrof_preprocess_threads)
-        return inputs.ahead(self._batch, range(first, steps), threads)
+        return ahead(self._batch, range(first, steps), threads)
 
     def state(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
         return {}, {}
@@ -132,7 +133,7 @@ class TripletFeed:
             def load(number: int, left: np.ndarray = left, start: int = start) -> Any:
                 return self._batch(start + number, left[number])
 
-            with closing(inputs.ahead(load, range(len(left)), self._threads)) as loaded:
+            with closing(ahead(load, range(len(left)), self._threads)) as loaded:
                 for batch in loaded:
                     self._done += 1
                     step += 1
@@ -187,7 +188,7 @@ class TripletFeed:
             part = np.resize(rows[start : start + size], size)
             return self._data.batch(part, drawn)[0]
 
-        batches = inputs.ahead(load, range(0, len(rows), size), self._threads)
+        batches = ahead(load, range(0, len(rows), size), self._threads)
         return np.concatenate([self._train_step.embed(batch) for batch in batches])[: len(rows)]
 
     def _batch(self, step: int, rows: np.ndarray) -> tuple[Batch, np.ndarray]:

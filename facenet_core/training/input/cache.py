@@ -19,9 +19,10 @@ import pyarrow as pa
 from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.errors import TrainingError
-from facenet_core.storage import Manifest
+from facenet_core.prefetch import ahead
+from facenet_core.storage import Artifact
 from facenet_core.training.input import stream
-from facenet_core.training.input.crops import Crops, Pictures, ahead, numbered
+from facenet_core.training.input.crops import Crops, Pictures, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class CropFile(Crops):
         return batch, row - int(self._starts[batch])
 
 
-def open_copy(crops_uri: str, manifest: Manifest, limit: int = 2**62) -> CropFile:
+def open_copy(artifact: Artifact, limit: int = 2**62) -> CropFile:
     """The local copy of a crops artifact's first faces, made where there is no whole one yet.
 
     It is written whole or not at all, and kept for later trainings on the same crops until others
@@ -125,28 +126,28 @@ def open_copy(crops_uri: str, manifest: Manifest, limit: int = 2**62) -> CropFil
         ArtifactError: a part is missing or damaged.
         StorageError: the cache folder cannot be written.
     """
-    path = path_of(manifest)
+    path = path_of(artifact)
     crops = _map(path) if path.exists() else None
     if crops is None:
-        make_room(path.parent, needed(manifest), limit)
-        logger.info("copying the crops of %s to %s", crops_uri, path)
+        make_room(path.parent, needed(artifact), limit)
+        logger.info("copying the crops of %s to %s", artifact.uri, path)
         storage.sweep(str(path.parent))
         with storage.new_file(str(path), 0o600) as new:
-            _copy(stream.find_row_groups(crops_uri, manifest), new)
+            _copy(stream.find_row_groups(artifact), new)
         crops = _map(path)
         assert crops is not None
     touch(path)
     return crops
 
 
-def path_of(manifest: Manifest) -> Path:
+def path_of(crops: Artifact) -> Path:
     """Where the copy lies, if there is one."""
-    return cache_folder() / "crops" / f"{stream.content(manifest)}{SUFFIX}"
+    return cache_folder() / "crops" / f"{stream.content(crops)}{SUFFIX}"
 
 
-def needed(manifest: Manifest) -> int:
+def needed(crops: Artifact) -> int:
     """Bytes that the copy takes, at most."""
-    return sum(part.bytes for part in stream.crop_parts(manifest))
+    return sum(part.bytes for part in crops.parts_in("crops"))
 
 
 def _copy(row_groups: stream.RowGroups, path: Path) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import cv2
@@ -109,25 +107,6 @@ def require_room(crop_size: tuple[int, int], image_size: int) -> None:
             f"the crops have {width}×{height} pixels, image_size is {image_size}: align again with "
             f"image_size {image_size} or more, or train with image_size {min(crop_size)}"
         )
-
-
-def ahead(load: Callable[[int], T], steps: Iterable[int], threads: int) -> Iterator[T]:
-    """`load(step)` of each step in order, with `threads` of them at work before they are asked for.
-
-    Close the iterator to end the threads.
-    """
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        pending: deque[Future[T]] = deque()
-        try:
-            for step in steps:
-                pending.append(pool.submit(load, step))
-                if len(pending) > threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def decoding_threads(wanted: int | None) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
-from facenet_core.storage import Manifest
+from facenet_core.storage import Artifact
 from facenet_core.training import diagnostics
 from facenet_core.training.input import cache, people, stream
 from facenet_core.training.input.crops import Crops, decoding_threads, require_room
@@ -37,7 +37,7 @@ class Data:
         return {"images": images, "drawn": drawn}, self.selection.labels[rows]
 
 
-def how_to_read(crops: Manifest, config: TrainConfig) -> str:
+def how_to_read(crops: Artifact, config: TrainConfig) -> str:
     """`cache` or `stream`: what `read_crops: auto` comes to for these crops, here and now."""
     if config.read_crops != "auto":
         return config.read_crops
@@ -64,12 +64,12 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
         ArtifactError: the crops or the model that filters them are missing or damaged.
         TrainingError: no crops, crops that are too small, or too few people.
     """
-    manifest = storage.open_artifact(crops_uri, "align")
-    if how_to_read(manifest, config) == "stream":
-        crops: Crops = stream.open_stream(crops_uri, manifest)
+    artifact = storage.open_artifact(crops_uri, "align")
+    if how_to_read(artifact, config) == "stream":
+        crops: Crops = stream.open_stream(artifact)
     else:
         limit = cache.limit(config.crop_cache_gib)
-        crops = cache.open_copy(crops_uri, manifest, limit)
+        crops = cache.open_copy(artifact, limit)
     if not len(crops):
         raise TrainingError(f"{crops_uri}: no crops to train on; see the rejects of its alignment")
     height, width = crops.decode(0).shape[:2]

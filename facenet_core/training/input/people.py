@@ -17,7 +17,8 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.errors import TrainingError
-from facenet_core.training.input.crops import Crops, ahead
+from facenet_core.prefetch import ahead
+from facenet_core.training.input.crops import Crops
 
 if TYPE_CHECKING:
     from facenet_core.models.face_model import FaceModel

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facenet_core import storage
-from facenet_core.storage import Manifest, Part, parquet
-from facenet_core.training.input.crops import Crops, Pictures, ahead, numbered
+from facenet_core.prefetch import ahead
+from facenet_core.storage import Artifact, parquet
+from facenet_core.training.input.crops import Crops, Pictures, numbered
 
 SCHEMA = pa.schema(
     {"image_id": pa.string(), "identity": pa.string(), "image": pa.large_binary()},
@@ -100,26 +101,20 @@ class RowGroups:
         )
 
 
-def crop_parts(manifest: Manifest) -> list[Part]:
-    """The parts that hold crops, in order."""
-    return [part for part in manifest.parts if part.folder == "crops"]
-
-
-def content(manifest: Manifest) -> str:
+def content(crops: Artifact) -> str:
     """A name that crops with other bytes do not have."""
-    digest = storage.fingerprint([part.sha256 for part in crop_parts(manifest)])
-    return f"{manifest.fingerprint}-{digest}"
+    digest = storage.fingerprint([part.sha256 for part in crops.parts_in("crops")])
+    return f"{crops.fingerprint}-{digest}"
 
 
-def find_row_groups(crops_uri: str, manifest: Manifest) -> RowGroups:
+def find_row_groups(crops: Artifact) -> RowGroups:
     """What the parts' footers say.
 
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    parts = crop_parts(manifest)
-    uris = parquet.part_uris(crops_uri, "crops", parts)
-    sizes = tuple(part.bytes for part in parts)
+    uris = crops.part_uris("crops")
+    sizes = tuple(part.bytes for part in crops.parts_in("crops"))
 
     def footer(part: int) -> pq.FileMetaData:
         return parquet.footer(uris[part], sizes[part])
@@ -221,10 +216,10 @@ class _Loaded:
         self.pictures = Pictures(batch["image"])
 
 
-def open_stream(crops_uri: str, manifest: Manifest) -> CropStream:
+def open_stream(crops: Artifact) -> CropStream:
     """The crops of an artifact, without a copy.
 
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    return CropStream(find_row_groups(crops_uri, manifest), content(manifest))
+    return CropStream(find_row_groups(crops), content(crops))

@@ -9,15 +9,16 @@ from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ArtifactError, TrainingError
+from facenet_core.prefetch import ahead
 from facenet_core.training.input.cache import make_room, open_copy, touch
-from facenet_core.training.input.crops import ahead, require_room
+from facenet_core.training.input.crops import require_room
 from facenet_core.training.input.data import open_data
 from tests.support.small_crops import draw, write_crops
 
 
 @pytest.fixture
 def crops(crops_uri):
-    return open_copy(crops_uri, storage.open_artifact(crops_uri, "align"))
+    return open_copy(storage.open_artifact(crops_uri, "align"))
 
 
 def test_holds_the_first_face_of_every_image(crops):
@@ -41,7 +42,7 @@ def test_rows_are_decoded_to_the_pixels_that_were_stored(crops):
 
 def test_is_copied_once_and_then_reused(crops_uri, crops):
     before = crops.path.stat()
-    again = open_copy(crops_uri, storage.open_artifact(crops_uri, "align"))
+    again = open_copy(storage.open_artifact(crops_uri, "align"))
     assert again.path.stat().st_ino == before.st_ino
 
 
@@ -51,7 +52,7 @@ def test_a_copy_that_fails_leaves_nothing(root):
     part = Path(uri, manifest.parts[1].name)
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.raises(ArtifactError, match=part.name):
-        open_copy(uri, manifest)
+        open_copy(manifest)
     assert not list((cache_folder() / "crops").glob(f"*{manifest.fingerprint}*"))
 
 
@@ -87,15 +88,15 @@ def test_no_thread_outlives_its_reader():
     batches = ahead(lambda step: step, range(1000), 2)
     next(batches)
     batches.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 
 def test_a_damaged_copy_is_made_anew(root):
     uri = write_crops(root, {"Ann": 3, "Bob": 3})
     manifest = storage.open_artifact(uri, "align")
-    path = open_copy(uri, manifest).path
+    path = open_copy(manifest).path
     path.write_bytes(path.read_bytes()[:-300])
-    assert len(open_copy(uri, manifest)) == 6
+    assert len(open_copy(manifest)) == 6
 
 
 def test_copies_that_were_not_used_for_the_longest_time_make_room(tmp_path):

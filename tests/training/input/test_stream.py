@@ -37,7 +37,7 @@ def uri(request):
 
 def test_rows_are_those_of_the_copy(uri):
     manifest = storage.open_artifact(uri, "align")
-    stream, copy = open_stream(uri, manifest), open_copy(uri, manifest)
+    stream, copy = open_stream(manifest), open_copy(manifest)
     assert stream.identities == copy.identities
     assert stream.content == copy.content
     np.testing.assert_array_equal(stream.identity_of_row, copy.identity_of_row)
@@ -69,7 +69,7 @@ def test_no_more_is_kept_in_memory_than_asked_for(many_parts, monkeypatch):
     from facenet_core.training.input import stream as crop_stream
 
     monkeypatch.setattr(crop_stream, "_BYTES_IN_MEMORY", 1)
-    stream = open_stream(many_parts, storage.open_artifact(many_parts, "align"))
+    stream = open_stream(storage.open_artifact(many_parts, "align"))
     stream.keep(3 * max(group.bytes for group in stream.groups))
     for row in range(len(stream)):
         stream.decode(row)
@@ -82,7 +82,7 @@ def test_no_more_is_kept_in_memory_than_asked_for(many_parts, monkeypatch):
 def test_a_damaged_part_is_named(root):
     uri = write_crops(root, {"Ann": 3, "Bob": 3})
     manifest = storage.open_artifact(uri, "align")
-    stream = open_stream(uri, manifest)
+    stream = open_stream(manifest)
     part = Path(uri, manifest.parts[1].name)
     content = bytearray(part.read_bytes())
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
