@@ -80,9 +80,9 @@ def judge(inventory: Inventory, rules: Rules, now: datetime) -> list[Decision]:
         decisions.append(_decide(artifact, going.get(artifact), why_not, lineage, rules, now))
         if artifact not in going and (leftovers := _leftovers(artifact, rules, now)):
             decisions.append(leftovers)
-    kept = {a.fingerprint: a for a in inventory.artifacts if a not in going}
+    staying = {a.fingerprint: a for a in inventory.artifacts if a not in going}
     for beside in inventory.beside:
-        decisions.append(_beside(beside, kept, rules, now))
+        decisions.append(_beside(beside, staying, rules, now))
     return decisions
 
 
@@ -123,15 +123,15 @@ def age(span: timedelta) -> str:
 
 def _protected(inventory: Inventory, lineage: Lineage) -> dict[StoredArtifact, str]:
     """What never goes, and why."""
-    kept: dict[StoredArtifact, str] = {}
+    reasons: dict[StoredArtifact, str] = {}
     for artifact in inventory.artifacts:
         if artifact.stage == "validate" and artifact.state != "unfinished":
-            kept[artifact] = "a report"
+            reasons[artifact] = "a report"
         elif artifact.promoted:
-            kept[artifact] = "a model in use (latest.json)"
-    for ancestor, of in lineage.ancestors(list(kept)).items():
-        kept.setdefault(ancestor, f"{of.label} was made from it")
-    return kept
+            reasons[artifact] = "a model in use (latest.json)"
+    for ancestor, of in lineage.ancestors(list(reasons)).items():
+        reasons.setdefault(ancestor, f"{of.label} was made from it")
+    return reasons
 
 
 def _at_work(inventory: Inventory, rules: Rules, now: datetime) -> dict[StoredArtifact, str]:
@@ -215,10 +215,10 @@ def _decide(
 
 def _leftovers(artifact: StoredArtifact, rules: Rules, now: datetime) -> Decision | None:
     """Old temporary files, and checkpoints that a finished model does not keep."""
-    found = [(one, "temporary files") for one in artifact.temporary]
+    leftovers = [(one, "temporary files") for one in artifact.temporary]
     if artifact.stage == "train" and artifact.state == "finished" and artifact.attempts:
-        found += [(one, "superseded checkpoints") for one in _superseded(artifact)]
-    old = [(one, what) for one, what in found if now - one.modified > rules.unfinished_after]
+        leftovers += [(one, "superseded checkpoints") for one in _superseded(artifact)]
+    old = [(one, what) for one, what in leftovers if now - one.modified > rules.unfinished_after]
     if not old:
         return None
     why = " and ".join(dict.fromkeys(what for _, what in old))
@@ -233,12 +233,12 @@ def _superseded(artifact: StoredArtifact) -> list[Object]:
     manifest = inventories.open_manifest(artifact)
     best = manifest.details.get("best_step") if manifest is not None else None
     tried = [one for one in objects.below(artifact.uri) if inventories.is_attempt(one.name)]
-    kept = checkpoints.to_keep([one.name for one in tried], best)
-    return [one for one in tried if one.name not in kept]
+    to_keep = checkpoints.to_keep([one.name for one in tried], best)
+    return [one for one in tried if one.name not in to_keep]
 
 
 def _beside(
-    beside: Beside, kept: dict[str, StoredArtifact], rules: Rules, now: datetime
+    beside: Beside, staying: dict[str, StoredArtifact], rules: Rules, now: datetime
 ) -> Decision:
     size = (beside.bytes, beside.objects)
     still = now - beside.newest
@@ -248,7 +248,7 @@ def _beside(
             return Decision(beside.label, True, why, *size, folder=False)
         return Decision(beside.label, False, f"being written, {age(still)} ago", *size)
     if beside.kind == "results":
-        artifact = kept.get(beside.label.rsplit("/", 1)[-1])
+        artifact = staying.get(beside.label.rsplit("/", 1)[-1])
         if artifact is not None and artifact.state == "unfinished":
             return Decision(beside.label, False, "its artifact is being made", *size)
         if still > rules.unfinished_after:
@@ -261,18 +261,18 @@ def _beside(
 
 def _came_alive(artifact: StoredArtifact) -> bool:
     """Whether a folder was written to, or finished, since the inventory."""
-    found = list(objects.below(artifact.uri))
-    finished = any(one.name == storage.MANIFEST for one in found)
-    newest = max((one.modified for one in found), default=artifact.newest)
+    files = list(objects.below(artifact.uri))
+    finished = any(one.name == storage.MANIFEST for one in files)
+    newest = max((one.modified for one in files), default=artifact.newest)
     return newest > artifact.newest or (finished and artifact.state == "unfinished")
 
 
 def _remove(root: str, decision: Decision) -> None:
-    place = storage.join(root, decision.label)
+    uri = storage.join(root, decision.label)
     if decision.names:
-        objects.remove(place, decision.names)
+        objects.remove(uri, decision.names)
     elif decision.folder:
-        objects.remove_folder(place)
+        objects.remove_folder(uri)
     else:
         folder, _, name = decision.label.rpartition("/")
         objects.remove(storage.join(root, folder) if folder else root, [name])

@@ -84,17 +84,17 @@ def overview(uri: str) -> Overview:
 
 def figures(manifest: Manifest) -> Mapping[str, float]:
     """The numbers among a manifest's details, as a model or a report has them."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
 
     def collect(values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if isinstance(value, Mapping):
                 collect(value)
             elif isinstance(value, int | float) and not isinstance(value, bool):
-                found[name] = value
+                numbers[name] = value
 
     collect(manifest.details)
-    return found
+    return numbers
 
 
 def _ancestors(manifest: Manifest, depth: int) -> list[Ancestor]:

@@ -127,15 +127,15 @@ def _take(root: str) -> Inventory:
     links: list[str] = []
     with ThreadPoolExecutor(_THREADS) as readers:
         for folder in folders:
-            place = storage.join(root, folder)
+            folder_uri = storage.join(root, folder)
             if folder not in STAGES:
-                beside += _grouped(folder, objects.below(place))
+                beside += _grouped(folder, objects.below(folder_uri))
                 continue
-            names, loose = objects.children(place)
+            names, loose = objects.children(folder_uri)
             beside += _loose(folder, loose, links)
             for name in names:
-                found, others = _of_name(root, folder, name, links)
-                artifacts += readers.map(lambda one: _artifact(root, *one), found)
+                of_name, others = _of_name(root, folder, name, links)
+                artifacts += readers.map(lambda one: _artifact(root, *one), of_name)
                 beside += others
     beside += _loose("", files, links)
     return Inventory(root, tuple(_marked(root, artifacts)), tuple(beside), tuple(links))
@@ -147,17 +147,19 @@ def named(inventory: Inventory, uris: Sequence[str]) -> list[StoredArtifact]:
     Raises:
         ArtifactError: one is not an artifact of this root.
     """
-    found = {a.uri: a for a in inventory.artifacts} | {a.label: a for a in inventory.artifacts}
-    chosen = []
+    by_reference = {a.uri: a for a in inventory.artifacts} | {
+        a.label: a for a in inventory.artifacts
+    }
+    selected = []
     for uri in uris:
-        known = found.get(uri.rstrip("/")) or found.get(storage.absolute(uri))
-        if known is None:
+        artifact = by_reference.get(uri.rstrip("/")) or by_reference.get(storage.absolute(uri))
+        if artifact is None:
             raise ArtifactError(
                 f"{uri}: no artifact of {inventory.root}; `facenet storage ls` lists them, and "
                 "--storage chooses another root"
             )
-        chosen.append(known)
-    return list(dict.fromkeys(chosen))
+        selected.append(artifact)
+    return list(dict.fromkeys(selected))
 
 
 def open_manifest(artifact: StoredArtifact) -> Manifest | None:
@@ -175,17 +177,17 @@ def _of_name(
     root: str, folder: str, name: str, links: list[str]
 ) -> tuple[list[Found], list[Beside]]:
     """The artifact folders of a data set, model or report, and what lies beside them."""
-    place = storage.join(root, folder, name)
+    name_uri = storage.join(root, folder, name)
     listed: dict[str, list[Object]] = defaultdict(list)
     others: list[Object] = []
-    for found in objects.below(place):
-        fingerprint, slash, inner = found.name.partition("/")
-        if found.link:
-            links.append(f"{folder}/{name}/{found.name}")
+    for file in objects.below(name_uri):
+        fingerprint, slash, inner = file.name.partition("/")
+        if file.link:
+            links.append(f"{folder}/{name}/{file.name}")
         if slash and _FINGERPRINT.fullmatch(fingerprint):
-            listed[fingerprint].append(Object(inner, found.bytes, found.modified, found.link))
-        elif found.name != LATEST:
-            others.append(found)
+            listed[fingerprint].append(Object(inner, file.bytes, file.modified, file.link))
+        elif file.name != LATEST:
+            others.append(file)
     artifacts = [
         (folder, name, fingerprint, {o.name: o.bytes for o in inside if not o.link}, inside)
         for fingerprint, inside in sorted(listed.items())
@@ -221,14 +223,14 @@ def _artifact(
         uri,
         state,
         why,
-        sum(found.bytes for found in inside),
+        sum(file.bytes for file in inside),
         len(inside),
-        sum(found.bytes for found in inside if is_attempt(found.name)),
-        max(found.modified for found in inside),
+        sum(file.bytes for file in inside if is_attempt(file.name)),
+        max(file.modified for file in inside),
         finished,
         manifest.counts if manifest else {},
         manifest.inputs if manifest else (),
-        tuple(found for found in inside if is_temporary(found.name)),
+        tuple(file for file in inside if is_temporary(file.name)),
     )
 
 
@@ -260,16 +262,18 @@ def _marked(root: str, artifacts: Sequence[StoredArtifact]) -> Iterator[StoredAr
         yield replace(a, promoted=a.stage == "train" and (a.name, a.fingerprint) in in_use)
 
 
-def _loose(folder: str, found: Sequence[Object], links: list[str]) -> list[Beside]:
+def _loose(folder: str, objects_beside: Sequence[Object], links: list[str]) -> list[Beside]:
     """Files and links right in the root or in a stage's folder."""
-    links += [f"{folder}/{one.name}".lstrip("/") for one in found if one.link]
-    return _grouped(folder, [one for one in found if not one.link and one.name != FORGOTTEN])
+    links += [f"{folder}/{one.name}".lstrip("/") for one in objects_beside if one.link]
+    return _grouped(
+        folder, [one for one in objects_beside if not one.link and one.name != FORGOTTEN]
+    )
 
 
-def _grouped(folder: str, found: Iterator[Object] | Sequence[Object]) -> list[Beside]:
+def _grouped(folder: str, objects_beside: Iterator[Object] | Sequence[Object]) -> list[Beside]:
     """Objects beside the artifacts, summed up by what they are."""
     groups: dict[tuple[str, str], list[Any]] = {}
-    for one in found:
+    for one in objects_beside:
         parts = one.name.split("/")
         kind = "other"
         label = f"{folder}/{one.name}".lstrip("/")

@@ -47,15 +47,15 @@ class Lineage:
         self, artifacts: Iterable[StoredArtifact]
     ) -> Mapping[StoredArtifact, StoredArtifact]:
         """All that these were made from, directly or not; the values say for which of them."""
-        found: dict[str, tuple[StoredArtifact, StoredArtifact]] = {}
+        ancestors: dict[str, tuple[StoredArtifact, StoredArtifact]] = {}
         for first in artifacts:
             waiting = [first]
             while waiting:
-                for given in self.made_from(waiting.pop()):
-                    if given.uri not in found:
-                        found[given.uri] = (given, first)
-                        waiting.append(given)
-        return dict(found.values())
+                for parent in self.made_from(waiting.pop()):
+                    if parent.uri not in ancestors:
+                        ancestors[parent.uri] = (parent, first)
+                        waiting.append(parent)
+        return dict(ancestors.values())
 
     def tree(self, artifacts: Collection[StoredArtifact]) -> list[Leaf]:
         """All artifacts, each below the last of its inputs: crops below raw, reports below models.

@@ -87,7 +87,7 @@ def remove(uri: str, names: Iterable[str]) -> None:
 
 def remove_folder(uri: str) -> None:
     """Remove all objects below a folder, the manifest first."""
-    remove(uri, [found.name for found in below(uri)])
+    remove(uri, [file.name for file in below(uri)])
     if storage.is_local(uri):
         _prune(Path(storage.file_system(uri)[1]))
 
@@ -108,10 +108,10 @@ def _unless_gone(error: OSError) -> None:
         raise StorageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
-def _local_object(place: str, name: str) -> Object:
-    stat = os.lstat(place)
+def _local_object(path: str, name: str) -> Object:
+    stat = os.lstat(path)
     modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-    return Object(name, stat.st_size, modified, os.path.islink(place))
+    return Object(name, stat.st_size, modified, os.path.islink(path))
 
 
 def _remote_object(info: Mapping[str, Any], name: str) -> Object:
@@ -128,18 +128,18 @@ def _remove_local(folder: Path, names: list[str]) -> None:
     for name in names:
         (folder / name).unlink(missing_ok=True)
         emptied.add((folder / name).parent)
-    for place in sorted(emptied, key=lambda place: len(place.parts), reverse=True):
-        while place != folder and place.is_relative_to(folder) and _is_empty(place):
-            place.rmdir()
-            place = place.parent
+    for directory in sorted(emptied, key=lambda directory: len(directory.parts), reverse=True):
+        while directory != folder and directory.is_relative_to(folder) and _is_empty(directory):
+            directory.rmdir()
+            directory = directory.parent
 
 
 def _prune(folder: Path) -> None:
     """Remove what is left of a tree of folders, where no file is in it any more."""
-    for place, _, _ in os.walk(folder, topdown=False):
-        if _is_empty(Path(place)):
+    for directory, _, _ in os.walk(folder, topdown=False):
+        if _is_empty(Path(directory)):
             with suppress(OSError):
-                os.rmdir(place)
+                os.rmdir(directory)
 
 
 def _is_empty(folder: Path) -> bool:

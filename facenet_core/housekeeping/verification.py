@@ -106,7 +106,7 @@ def remake(artifact: StoredArtifact, manifest: Manifest | None) -> str:
     """The command that makes an artifact again, with the options that are not defaults."""
     if manifest is None:
         return f"facenet {artifact.stage} …, as it was made before"
-    inputs = [given.uri for given in manifest.inputs]
+    inputs = [parent.uri for parent in manifest.inputs]
     words = ["facenet", artifact.stage, *inputs[:2]]
     model = _MODELS[artifact.stage]
     if artifact.stage in ("ingest", "train"):
@@ -130,10 +130,10 @@ def _json(field: Any) -> Any:
 
 def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], None]) -> str:
     """What is wrong with a part; empty where nothing is."""
-    place = storage.join(uri, part.name)
+    part_uri = storage.join(uri, part.name)
     digest, size = hashlib.sha256(), 0
     try:
-        with storage.open_input(place) as file:
+        with storage.open_input(part_uri) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 size += len(block)
@@ -151,12 +151,12 @@ def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], N
     if not part.name.endswith(".parquet"):
         return ""
     try:
-        rows = parquet.count_rows(place)
+        rows = parquet.count_rows(part_uri)
     except ArtifactError as error:
         return str(error)
     if part.rows and rows != part.rows:
         return f"{rows:,} rows, expected {part.rows:,}"
-    if part.folder in _TABLES and not parquet.part_is_current(place, manifest.fingerprint):
+    if part.folder in _TABLES and not parquet.part_is_current(part_uri, manifest.fingerprint):
         return "its footer names another artifact"
     return ""
 

@@ -65,9 +65,9 @@ def in_tables(uri: str, manifest: Manifest, identity: str) -> PersonRows:
         return sum(dropped(part.folder, table)), similar
 
     with ThreadPoolExecutor(_THREADS) as readers:
-        found = list(readers.map(look, tables))
-    similar = frozenset().union(*(names for _, names in found))
-    return PersonRows(sum(rows for rows, _ in found), similar)
+        counted = list(readers.map(look, tables))
+    similar = frozenset().union(*(names for _, names in counted))
+    return PersonRows(sum(rows for rows, _ in counted), similar)
 
 
 _COLUMNS = {"images": "identity", "crops": "identity", "rejects": "identity", "skipped": "path"}
@@ -119,18 +119,18 @@ def affected(inventory: Inventory, identity: str, rewritten: Collection[str]) ->
     Args:
         rewritten: fingerprints of the raw and crops artifacts that hold the person.
     """
-    found: dict[tuple[str, str], Affected] = {}
+    by_artifact: dict[tuple[str, str], Affected] = {}
     waiting = [a for a in inventory.artifacts if a.stage in ("train", "validate")]
     manifests = {artifact: open_manifest(artifact) for artifact in waiting}
     while True:
-        before = len(found)
+        before = len(by_artifact)
         for artifact in waiting:
-            if (artifact.stage, artifact.fingerprint) not in found:
-                why = _why(artifact, manifests[artifact], identity, rewritten, found)
+            if (artifact.stage, artifact.fingerprint) not in by_artifact:
+                why = _why(artifact, manifests[artifact], identity, rewritten, by_artifact)
                 if why:
-                    found[(artifact.stage, artifact.fingerprint)] = Affected(artifact, why)
-        if len(found) == before:  # models of models, comparisons of reports
-            return sorted(found.values(), key=lambda one: one.artifact.stage)
+                    by_artifact[(artifact.stage, artifact.fingerprint)] = Affected(artifact, why)
+        if len(by_artifact) == before:  # models of models, comparisons of reports
+            return sorted(by_artifact.values(), key=lambda one: one.artifact.stage)
 
 
 def _why(
@@ -138,28 +138,30 @@ def _why(
     manifest: Manifest | None,
     identity: str,
     rewritten: Collection[str],
-    found: Mapping[tuple[str, str], Affected],
+    by_artifact: Mapping[tuple[str, str], Affected],
 ) -> str:
     if manifest is None:
         what = "training" if artifact.stage == "train" else "validation"
         return f"{artifact.state} {what}: what it is made from is not known" if rewritten else ""
-    inputs = [given.fingerprint for given in manifest.inputs]
-    models = [found[("train", i)].artifact for i in inputs if ("train", i) in found]
+    inputs = [parent.fingerprint for parent in manifest.inputs]
+    models = [by_artifact[("train", i)].artifact for i in inputs if ("train", i) in by_artifact]
     if artifact.stage == "train":
         labels = manifest.details.get("labels")
         if labels is not None and identity in map(_nfc, labels):
             return "trained on the person: weights, labels and logs with pictures"
-        if labels is None and any(given in rewritten for given in inputs):
+        if labels is None and any(parent in rewritten for parent in inputs):
             return "made from crops that hold the person"
         return f"goes on from {models[0].label}" if models else ""
-    held = _embedded(artifact, manifest, identity)
-    if held:
-        return f"holds {held} embeddings of the person, and may show photographs"
-    if any(given in rewritten for given in inputs):
+    rows = _embedded(artifact, manifest, identity)
+    if rows:
+        return f"holds {rows} embeddings of the person, and may show photographs"
+    if any(parent in rewritten for parent in inputs):
         return "made from crops that hold the person; its pairs may name photographs"
     if models:
         return f"about {models[0].label}"
-    reports = [found[("validate", i)].artifact for i in inputs if ("validate", i) in found]
+    reports = [
+        by_artifact[("validate", i)].artifact for i in inputs if ("validate", i) in by_artifact
+    ]
     return f"compares {reports[0].label}" if reports else ""
 
 
@@ -167,21 +169,21 @@ def _embedded(artifact: StoredArtifact, manifest: Manifest, identity: str) -> in
     if not any(part.name == _EMBEDDINGS for part in manifest.parts):
         return 0
     with suppress(ArtifactError):
-        place = storage.join(artifact.uri, _EMBEDDINGS)
-        names = parquet.read_table(place, ["identity"])["identity"].to_pylist()
+        table_uri = storage.join(artifact.uri, _EMBEDDINGS)
+        names = parquet.read_table(table_uri, ["identity"])["identity"].to_pylist()
         return sum(_nfc(name) == identity for name in names)
     return 0
 
 
 def kept_downloads(root: str, manifests: Iterable[Manifest]) -> list[str]:
     """Downloaded files below the root that these raw artifacts were made from, and their notes."""
-    found = []
+    uris = []
     for manifest in manifests:
         for file in manifest.details.get("files", ()):
             uri = str(file.get("uri", ""))
             if uri.startswith(f"{root}/downloads/") and ".." not in uri.split("/"):
-                found += [place for place in (uri, f"{uri}.json") if storage.exists(place)]
-    return list(dict.fromkeys(found))
+                uris += [place for place in (uri, f"{uri}.json") if storage.exists(place)]
+    return list(dict.fromkeys(uris))
 
 
 def cached() -> list[Path]:

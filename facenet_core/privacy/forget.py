@@ -88,33 +88,33 @@ def plan_forgetting(root: str, identity: str) -> Forgetting:
     if not identity.strip():
         raise ConfigError("--identity: expected the name of a person, as in the shards")
     identity = unicodedata.normalize("NFC", identity)
-    held = inventory.take(root)
-    before = deny_list.read(held.root)
+    stock = inventory.take(root)
+    before = deny_list.read(stock.root)
     after = before.with_person(identity)
-    search = _Search(held.root, identity, before, after)
+    search = _Search(stock.root, identity, before, after)
     for stage in ("ingest", "align"):
-        for artifact in held.artifacts:
+        for artifact in stock.artifacts:
             if artifact.stage == stage:
                 search.look_into(artifact)
-    known = replace(after, entering=search.entering)
-    rewrites = tuple(search.rewrites(known))
+    complete = replace(after, entering=search.entering)
+    rewrites = tuple(search.rewrites(complete))
     old = {rewrite.artifact.fingerprint for rewrite in rewrites}
     folders = {f"{inventory.RESULTS}/shards/{r.artifact.stage}/{r.artifact.fingerprint}"
                for r in rewrites}  # fmt: skip
     raws = [r.manifest for r in rewrites if r.artifact.stage == "ingest"]
     gone = old | {artifact.fingerprint for artifact, _ in search.removed}
-    affected = find_person.affected(held, identity, gone)
+    affected = find_person.affected(stock, identity, gone)
     touched = bool(rewrites or search.removed or affected)
     return Forgetting(
-        held.root,
+        stock.root,
         identity,
-        known,
+        complete,
         before.covers(identity),
         tuple(sorted(search.similar)),
         rewrites,
         tuple(search.removed),
-        tuple(find_person.kept_downloads(held.root, raws)),
-        tuple(one.label for one in held.beside if one.label in folders),
+        tuple(find_person.kept_downloads(stock.root, raws)),
+        tuple(one.label for one in stock.beside if one.label in folders),
         tuple(find_person.cached()) if touched or before.covers(identity) else (),
         tuple(affected),
         tuple(dict.fromkeys(m.inputs[0].uri for m in raws if m.inputs)),
@@ -198,20 +198,22 @@ class _Search:
         try:
             if manifest is None or artifact.state == "damaged":
                 raise ArtifactError(artifact.why)
-            found = find_person.in_tables(artifact.uri, manifest, self._identity)
+            person_rows = find_person.in_tables(artifact.uri, manifest, self._identity)
         except ArtifactError as error:
             self.removed.append((artifact, f"damaged, may hold the person ({error})"))
             return
-        self.similar |= found.similar
+        self.similar |= person_rows.similar
         base = deny_list.base_fingerprint(manifest)
-        if not found.rows and not any(i.fingerprint in self._renamed for i in manifest.inputs):
+        if not person_rows.rows and not any(
+            i.fingerprint in self._renamed for i in manifest.inputs
+        ):
             # It keeps its fingerprint, and everything made from it.
             self.entering.setdefault(base, self._before.numbers(base))
         elif not manifest.stage_format:
             why = "holds the person, and was made by a version that is not known here"
             self.removed.append((artifact, why))
         else:
-            self._holding.append((artifact, manifest, found.rows))
+            self._holding.append((artifact, manifest, person_rows.rows))
             if artifact.stage == "ingest":
                 self._renamed.add(artifact.fingerprint)
                 self._enter(base, self._before.numbers(base))
@@ -219,7 +221,7 @@ class _Search:
     def rewrites(self, after: Forgotten) -> list[Rewrite]:
         """The artifacts to write again, with their plans; those of crops complete `entering`."""
         made: dict[str, Plan] = {}
-        found = []
+        rewrites = []
         for artifact, manifest, rows in self._holding:
             config = {key: v for key, v in manifest.config.items() if key != CONFIG_KEY}
             inputs = [
@@ -228,20 +230,20 @@ class _Search:
                 else i
                 for i in manifest.inputs
             ]
-            given = (artifact.stage, manifest.name, config, inputs, manifest.stage_format)
-            base = storage.plan_stage(self._root, *given).fingerprint
+            planned = (artifact.stage, manifest.name, config, inputs, manifest.stage_format)
+            base = storage.plan_stage(self._root, *planned).fingerprint
             if artifact.stage == "align":
                 own = deny_list.base_fingerprint(manifest)
                 self._enter(base, self._before.numbers(own))
-            known = replace(after, entering=self.entering)
-            plan = deny_list.plan_stage(self._root, *given, forgotten=known)
+            so_far = replace(after, entering=self.entering)
+            plan = deny_list.plan_stage(self._root, *planned, forgotten=so_far)
             if plan.fingerprint == artifact.fingerprint:
                 why = "holds a person who was forgotten before it was made"
                 self.removed.append((artifact, why))
                 continue
             made[artifact.fingerprint] = plan
-            found.append(Rewrite(artifact, manifest, plan, rows))
-        return found
+            rewrites.append(Rewrite(artifact, manifest, plan, rows))
+        return rewrites
 
     def _enter(self, base: str, numbers: tuple[int, ...]) -> None:
         together: Mapping[str, tuple[int, ...]] = self.entering

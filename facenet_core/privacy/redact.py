@@ -41,9 +41,9 @@ def row_filter(manifest: Manifest, left_out: LeftOut) -> Dropped:
         if folder == "skipped":
             paths = table["path"].to_pylist()
             return [names_forgotten(path, manifest.name, pattern, left_out) for path in paths]
-        known: dict[str, bool] = {}
+        is_left_out: dict[str, bool] = {}
         names = table["identity"].to_pylist()
-        return [known.setdefault(name, name != "" and left_out(name)) for name in names]
+        return [is_left_out.setdefault(name, name != "" and left_out(name)) for name in names]
 
     return dropped
 
@@ -78,10 +78,10 @@ def redact(
 
 
 def _rewrite(uri: str, part: Part, plan: Plan, dropped: Dropped) -> Part:
-    place, folder = storage.join(plan.uri, part.name), part.folder
-    if not parquet.part_is_current(place, plan.fingerprint):
+    uri_of_part, folder = storage.join(plan.uri, part.name), part.folder
+    if not parquet.part_is_current(uri_of_part, plan.fingerprint):
         rows = SKIPPED_ROWS if folder == "skipped" else parquet.ROW_GROUP_ROWS
-        with parquet.PartWriter(place, _SCHEMAS[folder], plan.fingerprint, rows) as writer:
+        with parquet.PartWriter(uri_of_part, _SCHEMAS[folder], plan.fingerprint, rows) as writer:
             for group in parquet.read_row_groups(storage.join(uri, part.name)):
                 flags = dropped(folder, group)
                 if folder in ("images", "crops") and all(flags):
@@ -119,11 +119,11 @@ def _gone(uri: str, manifest: Manifest, dropped: Dropped) -> tuple[int, int]:
     size = 0
     for part in manifest.parts:
         if part.folder == "images":
-            place = storage.join(uri, part.name)
-            table = parquet.read_table(place, ["identity"])
+            part_uri = storage.join(uri, part.name)
+            table = parquet.read_table(part_uri, ["identity"])
             rows = [row for row, gone in enumerate(dropped("images", table)) if gone]
             people.update(table["identity"].take(rows).to_pylist() if rows else [])
-            taken = parquet.read_rows(place, rows, ["image"])
+            taken = parquet.read_rows(part_uri, rows, ["image"])
             size += sum(len(row["image"]["bytes"]) for row in taken)
     return len(people), size
 
@@ -156,22 +156,22 @@ def _draw_sheets(plan: Plan, parts: list[Part]) -> list[Part]:
 
 def _images(uri: str, parts: list[Part]) -> int:
     """Photographs that gave crops: all faces of one are in the same part."""
-    found = 0
+    images = 0
     for part in parts:
         if part.folder == "crops":
             ids = parquet.read_table(storage.join(uri, part.name), ["image_id"])["image_id"]
-            found += len(ids.unique())
-    return found
+            images += len(ids.unique())
+    return images
 
 
 def _reasons(uri: str, parts: tuple[Part, ...] | list[Part]) -> Counter[str]:
     """Rows of the skipped or rejects tables by reason."""
-    found: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for part in parts:
         if part.folder in ("skipped", "rejects"):
             table = parquet.read_table(storage.join(uri, part.name), ["reason"])
-            found.update(table["reason"].to_pylist())
-    return found
+            reasons.update(table["reason"].to_pylist())
+    return reasons
 
 
 def _totals(parts: tuple[Part, ...] | list[Part], folder: str) -> int:

@@ -68,11 +68,11 @@ def hide(address: str) -> str:
         ConfigError: as `refuse_credentials`.
     """
     refuse_credentials(address)
-    shown = public(address)
-    if shown != address:
-        _whole[shown] = address
+    clean = public(address)
+    if clean != address:
+        _whole[clean] = address
         learn(address)
-    return shown
+    return clean
 
 
 def hide_all(value: Any) -> Any:
@@ -96,19 +96,19 @@ def in_depth(change: Callable[[str], str], value: Any) -> Any:
     return value
 
 
-def whole(shown: str) -> str:
+def whole(clean: str) -> str:
     """The address that `hide` was given, also of something below it; or `shown` itself."""
-    if not _whole or "://" not in shown:
-        return shown
-    above = shown
+    if not _whole or "://" not in clean:
+        return clean
+    above = clean
     while above not in _whole:
         above, slash, _ = above.rpartition("/")
         if not slash or above.endswith("/"):
-            return shown
-    if above == shown:
+            return clean
+    if above == clean:
         return _whole[above]
     parts = urlsplit(_whole[above])
-    below = shown[len(above) :]
+    below = clean[len(above) :]
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + below))
 
 
@@ -254,16 +254,18 @@ def _of_environment() -> set[str]:
 def _without_learnt(text: str) -> str:
     if not _lengths:
         return text
-    pieces, start, place = [], 0, 0
-    while place <= len(text) - _SHORTEST:
-        for length in _lengths.get(text[place : place + _SHORTEST], ()):
-            end = place + length
-            if text[place:end] in _secrets and (length >= _WORD or _is_word(text, place, end)):
-                pieces += [text[start:place], "…"]
-                start = place = end
+    pieces, start, position = [], 0, 0
+    while position <= len(text) - _SHORTEST:
+        for length in _lengths.get(text[position : position + _SHORTEST], ()):
+            end = position + length
+            if text[position:end] in _secrets and (
+                length >= _WORD or _is_word(text, position, end)
+            ):
+                pieces += [text[start:position], "…"]
+                start = position = end
                 break
         else:
-            place += 1
+            position += 1
     return "".join(pieces) + text[start:]
 
 

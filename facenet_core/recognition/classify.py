@@ -180,9 +180,9 @@ class CrossValidation:
         """
         if self.strangers is None:
             return None
-        known, strangers = np.sort(self.known.distances), np.sort(self.strangers.distances)
-        limits = np.concatenate([known, strangers])
-        accepted = np.searchsorted(known, limits) / len(known)
+        of_known, strangers = np.sort(self.known.distances), np.sort(self.strangers.distances)
+        limits = np.concatenate([of_known, strangers])
+        accepted = np.searchsorted(of_known, limits) / len(of_known)
         rejected = 1 - np.searchsorted(strangers, limits) / len(strangers)
         return float(limits[np.argmax(accepted + rejected)])
 
@@ -224,12 +224,12 @@ def cross_validate(faces: Faces, settings: ClassifierSettings, folds: int = 5) -
     if folds < 2:
         raise ConfigError("cross-validation needs two faces or more of each person")
     shuffled = StratifiedKFold(folds, shuffle=True, random_state=0)
-    known = _out_of_fold(vectors, names, settings, shuffled.split(vectors, names))
+    of_known = _out_of_fold(vectors, names, settings, shuffled.split(vectors, names))
     strangers = None
     if (people := len(set(names))) >= 4:
         by_person = GroupKFold(min(5, people // 2)).split(vectors, groups=names)
         strangers = _out_of_fold(vectors, names, settings, by_person)
-    return CrossValidation(names, known, strangers, folds)
+    return CrossValidation(names, of_known, strangers, folds)
 
 
 def _out_of_fold(

@@ -129,8 +129,8 @@ def read_files(folder: str, sizes: Mapping[str, int]) -> list[bytes]:
                 ranges = zip(places, (0 for _ in places), sizes.values(), strict=True)
                 return fetch(fs, folder, list(ranges))
             return [
-                fs.cat_file(place, 0, size)
-                for place, size in zip(places, sizes.values(), strict=True)
+                fs.cat_file(path, 0, size)
+                for path, size in zip(places, sizes.values(), strict=True)
             ]
     except FileNotFoundError as error:
         raise StorageError(f"{folder}: a file vanished while it was read: {error}") from error
@@ -168,10 +168,10 @@ def _open(uri: str, ahead: int, size: int | None = None) -> Iterator[tuple[Any, 
         return
     if isinstance(fs, AsyncFileSystem):
         if size is None:
-            found = asked(uri, "read", lambda: fs.info(path))
-            if found["type"] == "directory":
+            info = asked(uri, "read", lambda: fs.info(path))
+            if info["type"] == "directory":
                 raise FileNotFoundError(uri)
-            size = found["size"]
+            size = info["size"]
         if size is not None:
             yield StoredFile(fs, path, uri, int(size), ahead), int(size)
             return

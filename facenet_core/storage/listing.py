@@ -62,8 +62,8 @@ def find_files(uri: str) -> dict[str, Mapping[str, Any]]:
         StorageError: it cannot be listed.
     """
     fs, path = file_system(uri)
-    found = asked(uri, "listed", lambda: _find(fs, path))
-    return {posixpath.relpath(place, path): found[place] for place in sorted(found)}
+    infos = asked(uri, "listed", lambda: _find(fs, path))
+    return {posixpath.relpath(path_below, path): infos[path_below] for path_below in sorted(infos)}
 
 
 def file_sizes(uri: str) -> dict[str, int]:
@@ -123,9 +123,9 @@ def remove_files(uri: str, names: Iterable[str]) -> None:
             if "s3" in fs.protocol:
                 _remove_objects(fs, places)
             else:
-                for place in places:
+                for path_below in places:
                     with suppress(FileNotFoundError):
-                        fs.rm_file(place)
+                        fs.rm_file(path_below)
 
     asked(uri, "removed", remove_all)
 
@@ -135,19 +135,19 @@ def _find(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
         return _find_local(fs, path)
     fs.invalidate_cache()
     with suppress(FileNotFoundError):
-        found: dict[str, dict[str, Any]] = fs.find(path, detail=True)
-        return found
+        infos: dict[str, dict[str, Any]] = fs.find(path, detail=True)
+        return infos
     return {}
 
 
 def _find_local(fs: LocalFileSystem, path: str) -> dict[str, dict[str, Any]]:
     """As fsspec's `find`, which leaves out folders that it is not allowed to list."""
-    found = {}
+    infos = {}
     for folder, _, files in os.walk(path, onerror=_unless_gone, followlinks=True):
         for place in (posixpath.join(folder, name) for name in files):
             with suppress(FileNotFoundError):
-                found[place] = fs.info(place)
-    return found
+                infos[place] = fs.info(place)
+    return infos
 
 
 def _unless_gone(error: OSError) -> None:
@@ -160,8 +160,8 @@ def _remove_objects(fs: Any, places: Sequence[str]) -> None:
     from botocore.exceptions import ClientError
 
     for start in range(0, len(places), _BATCH):
-        split = [fs.split_path(place)[:2] for place in places[start : start + _BATCH]]
+        split = [fs.split_path(path_below)[:2] for path_below in places[start : start + _BATCH]]
         keys = {"Objects": [{"Key": key} for _, key in split], "Quiet": True}
         answer = fs.call_s3("delete_objects", Bucket=split[0][0], Delete=keys)
-        for kept in answer.get("Errors", [])[:1]:
-            raise ClientError({"Error": kept}, f"DeleteObjects: {kept.get('Key')}")
+        for refused in answer.get("Errors", [])[:1]:
+            raise ClientError({"Error": refused}, f"DeleteObjects: {refused.get('Key')}")

@@ -50,24 +50,24 @@ def create_file(root: Path, paths: Sequence[str], suffix: str) -> tuple[str, Bin
     """
     for path in chain(paths, (f"{paths[-1]}~{number}" for number in count(2))):
         *folders, name = safe_path(path, suffix).split("/")
-        place = root
+        parent = root
         for folder in folders:
-            place = _create_folder(place, folder)
+            parent = _create_folder(parent, folder)
         try:
-            stream = (place / name).open("xb")
+            stream = (parent / name).open("xb")
         except FileExistsError:
             continue
-        return (place / name).relative_to(root).as_posix(), stream
+        return (parent / name).relative_to(root).as_posix(), stream
     raise AssertionError("unreachable")
 
 
-def _create_folder(place: Path, name: str) -> Path:
+def _create_folder(parent: Path, name: str) -> Path:
     """A folder in another; by a second name where the first is a file's."""
     try:
-        (place / name).mkdir(exist_ok=True)
-        return place / name
+        (parent / name).mkdir(exist_ok=True)
+        return parent / name
     except FileExistsError:
-        folder = place / _marked(name, name, _LONGEST_NAME)
+        folder = parent / _marked(name, name, _LONGEST_NAME)
         folder.mkdir(exist_ok=True)
         return folder
 

@@ -160,10 +160,10 @@ def fetch(fs: Any, uri: str, ranges: Sequence[tuple[str, int, int]]) -> list[byt
     Raises:
         Exception: whatever the file system raises, each store its own kinds; CutShort.
     """
-    found: dict[int, bytes] = {number: b"" for number, (_, a, b) in enumerate(ranges) if a == b}
+    contents: dict[int, bytes] = {number: b"" for number, (_, a, b) in enumerate(ranges) if a == b}
 
     def fetch_missing() -> None:
-        missing = [number for number in range(len(ranges)) if number not in found]
+        missing = [number for number in range(len(ranges)) if number not in contents]
         if not missing:
             return
         paths, starts, ends = zip(*(ranges[number] for number in missing), strict=True)
@@ -178,9 +178,9 @@ def fetch(fs: Any, uri: str, ranges: Sequence[tuple[str, int, int]]) -> list[byt
                 came = f"{path}: {len(answer)} bytes came of {end - start} from byte {start}"
                 failure = failure or CutShort(came)
             else:
-                found[number] = answer
+                contents[number] = answer
         if failure is not None:
             raise failure
 
     retried(uri, fetch_missing)
-    return [found[number] for number in range(len(ranges))]
+    return [contents[number] for number in range(len(ranges))]

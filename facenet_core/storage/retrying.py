@@ -163,9 +163,9 @@ def _explained(uri: str, verb: str, error: Exception) -> StorageError:
         )
     if transient(error) and "://" in uri:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        where = f" ({endpoint})" if endpoint and uri.startswith("s3") else ""
+        at_endpoint = f" ({endpoint})" if endpoint and uri.startswith("s3") else ""
         times = f"was asked {_tries(uri)} times"
-        return StorageError(f"{said}; the store{where} {times}")
+        return StorageError(f"{said}; the store{at_endpoint} {times}")
     if 400 <= status < 500 or code:
         return AccessError(said)
     return StorageError(said)

@@ -106,8 +106,8 @@ def to_keep(files: Iterable[str], best: int | None) -> list[str]:
 
     The newest checkpoint, and one of step `best`.
     """
-    found = _by_age(files)
-    return found[:1] + [uri for uri in found[1:] if _step(uri) == best][:1]
+    newest_first = _by_age(files)
+    return newest_first[:1] + [uri for uri in newest_first[1:] if _step(uri) == best][:1]
 
 
 def values(variables: Sequence[keras.Variable]) -> tuple[np.ndarray, ...]:
@@ -131,8 +131,8 @@ def _load(uri: str, variables: Sequence[keras.Variable]) -> Checkpoint:
         arrays = tuple(file[f"arr_{number}"] for number in range(len(names)))
         extra = {n.removeprefix(_EXTRA): file[n] for n in file.files if n.startswith(_EXTRA)}
         record = json.loads(file["record"].tobytes())
-    found = [array.shape for array in arrays]
-    if found != [tuple(variable.shape) for variable in variables]:
+    shapes = [array.shape for array in arrays]
+    if shapes != [tuple(variable.shape) for variable in variables]:
         raise ValueError("it holds other variables")
     return Checkpoint(_step(uri), arrays, record, extra)
 
@@ -145,5 +145,5 @@ def _step(uri: str) -> int:
 
 def _by_age(files: Iterable[str]) -> list[str]:
     """The checkpoints among files, the newest first."""
-    found = [(int(match[1]), uri) for uri in files if (match := _NAME.search(uri))]
-    return [uri for _, uri in sorted(found, reverse=True)]
+    numbered = [(int(match[1]), uri) for uri in files if (match := _NAME.search(uri))]
+    return [uri for _, uri in sorted(numbered, reverse=True)]

@@ -57,7 +57,7 @@ def triplet_distances(prelogits: Any) -> tuple[Any, Any]:
         prelogits: float32 [n, d], anchor, positive and negative of each triplet in turn.
     """
     embeddings = unit_length(prelogits)
-    anchor, positive, negative = (embeddings[place::3] for place in range(3))
+    anchor, positive, negative = (embeddings[offset::3] for offset in range(3))
     return squared_distances(anchor, positive), squared_distances(anchor, negative)
 
 

@@ -44,14 +44,14 @@ class Monitor:
         """`FIGURES` of the network with these weights, in the order of `keras.Model.weights`."""
         self._embedder.network.set_weights(weights)
         embeddings = embed_crops(self._crops, self._pairs.image_ids(), self._embedder, self._config)
-        found = verify(
+        verification = verify(
             embeddings.vectors,
             self._pairs.indexed(embeddings),
             distance_metric=self._config.distance_metric,
             subtract_mean=self._config.subtract_mean,
             far_target=self._config.far_target,
         )
-        metrics = (found.accuracy, found.val_rate, found.auc)
+        metrics = (verification.accuracy, verification.val_rate, verification.auc)
         return dict(zip(FIGURES, map(float, metrics), strict=True))
 
 

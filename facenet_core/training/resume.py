@@ -55,13 +55,13 @@ def continued(config: TrainConfig) -> TrainConfig:
             "use --from, which takes its weights"
         )
     _refuse_contradictions(config, parent, f"resume: {config.resume}")
-    given = {name: getattr(config, name) for name in config.model_fields_set}
-    known = set(TrainConfig.model_fields) - set(_RATES) - set(_PLACES)
-    values = {name: value for name, value in parent.config.items() if name in known}
+    explicit = {name: getattr(config, name) for name in config.model_fields_set}
+    inheritable = set(TrainConfig.model_fields) - set(_RATES) - set(_PLACES)
+    values = {name: value for name, value in parent.config.items() if name in inheritable}
     filters = {i.fingerprint: i.uri for i in parent.inputs}
     if parent.config.get("filter_model") is not None:
         values["filter_model"] = filters[parent.config["filter_model"]]
-    result = build(TrainConfig, {**values, **given}, f"resume {config.resume}")
+    result = build(TrainConfig, {**values, **explicit}, f"resume {config.resume}")
     done = parent.counts["epochs"]
     if result.max_nrof_epochs <= done:
         raise ConfigError(
@@ -149,11 +149,11 @@ def inputs_of(config: TrainConfig) -> dict[str, Input]:
     Raises:
         ArtifactError: one is not a finished model.
     """
-    found = {}
+    inputs = {}
     for name in ("resume", "pretrained_model", "filter_model"):
         if (uri := getattr(config, name)) is not None:
-            found[name] = Input(uri, storage.open_artifact(uri, "train").fingerprint)
-    return found
+            inputs[name] = Input(uri, storage.open_artifact(uri, "train").fingerprint)
+    return inputs
 
 
 def checkpoint_of(
@@ -198,9 +198,9 @@ def copy_weights(network: keras.Model, model_uri: str) -> None:
     layers = [layer for layer in network.layers if layer.weights]
     left = []
     for layer in layers:
-        found = weights.get(layer.name, [])
-        if [np.shape(w) for w in found] == [tuple(w.shape) for w in layer.weights]:
-            layer.set_weights(found)
+        values = weights.get(layer.name, [])
+        if [np.shape(w) for w in values] == [tuple(w.shape) for w in layer.weights]:
+            layer.set_weights(values)
         else:
             left.append(layer.name)
     fitting = len(layers) - len(left)

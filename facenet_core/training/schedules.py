@@ -130,12 +130,14 @@ def parse(text: str, origin: str) -> Schedule:
         content = line.split("#", 1)[0].strip()
         if not content:
             continue
-        where = f"{origin}, line {number}: `{content}`"
-        step = _parse_line(content, where)
+        line_name = f"{origin}, line {number}: `{content}`"
+        step = _parse_line(content, line_name)
         if not steps and step[0] > 1:
-            raise ConfigError(f"{where}: the first line must be of epoch 0 or 1")
+            raise ConfigError(f"{line_name}: the first line must be of epoch 0 or 1")
         if steps and step[0] <= steps[-1][0]:
-            raise ConfigError(f"{where}: epochs must grow, the line before is of {steps[-1][0]}")
+            raise ConfigError(
+                f"{line_name}: epochs must grow, the line before is of {steps[-1][0]}"
+            )
         steps.append(step)
     if not steps:
         raise ConfigError(f"{origin}: an empty learning rate schedule; {_FORMAT}")
@@ -145,13 +147,13 @@ def parse(text: str, origin: str) -> Schedule:
     return schedule
 
 
-def _parse_line(content: str, where: str) -> tuple[int, float]:
+def _parse_line(content: str, line_name: str) -> tuple[int, float]:
     epoch_text, _, rate_text = (part.strip() for part in content.partition(":"))
     try:
         epoch = int(epoch_text)
         rate = _STOP if rate_text == "-" else float(rate_text)
     except ValueError:
-        raise ConfigError(f"{where}: {_FORMAT}") from None
+        raise ConfigError(f"{line_name}: {_FORMAT}") from None
     if epoch < 0 or not math.isfinite(rate):
-        raise ConfigError(f"{where}: {_FORMAT}")
+        raise ConfigError(f"{line_name}: {_FORMAT}")
     return epoch, rate if rate > 0 else _STOP

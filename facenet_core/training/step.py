@@ -115,15 +115,19 @@ class TrainStep(keras.Model):
         prelogits = ops.cast(self.network(inputs, training=training), "float32")
         return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any
+    ) -> Any:
         if keras.backend.backend() != "jax":
-            return super().train_on_batch(*self._divide((x, y, sample_weight)), **how)
+            return super().train_on_batch(*self._divide((x, y, sample_weight)), **options)
         self._steps = self._steps or JaxSteps(self)
         return self._steps.take((x, y, sample_weight))
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Any:
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any
+    ) -> Any:
         self.sync_to_variables()
-        return super().test_on_batch(*self._divide((x, y, sample_weight)), **how)
+        return super().test_on_batch(*self._divide((x, y, sample_weight)), **options)
 
     def predict_on_batch(self, x: Any) -> Any:
         self.sync_to_variables()

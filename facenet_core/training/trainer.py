@@ -157,10 +157,10 @@ class Trainer:
         self.speed.lap(len(labels))
 
     def _look(self) -> None:
-        found = self.train_step.pop_metrics()
-        self._stop_where_broken("the loss is", found.not_finite())
-        self._sums += found
-        self.latest = reported_means(found.means(), self.config.loss)
+        metrics = self.train_step.pop_metrics()
+        self._stop_where_broken("the loss is", metrics.not_finite())
+        self._sums += metrics
+        self.latest = reported_means(metrics.means(), self.config.loss)
 
     def _require_finite(self) -> None:
         """See that the last update left numbers: its loss was taken before it."""

@@ -40,7 +40,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_a_published_artifact_reads_back(place: str) -> None:
     plan = make_artifact(place)
-    manifest = storage.open_artifact(plan.uri, "ingest")
+    manifest = storage.open_artifact(plan.uri, "ingest").manifest
     assert manifest.fingerprint == plan.fingerprint
     assert manifest.counts == {"images": 3}
     assert manifest.parts[0].bytes == 8

@@ -73,9 +73,9 @@ def total_gradients(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     pairs = list(pairs)
     if count() == 1:
         return pairs
-    found = iter(_sums([gradient for gradient, _ in pairs if gradient is not None]))
+    sums = iter(_sums([gradient for gradient, _ in pairs if gradient is not None]))
     return [
-        (gradient if gradient is None else next(found), variable) for gradient, variable in pairs
+        (gradient if gradient is None else next(sums), variable) for gradient, variable in pairs
     ]
 
 

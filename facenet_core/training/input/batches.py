@@ -156,7 +156,7 @@ class TripletFeed:
                 self._config.images_per_person,
                 self._groups,
             )
-            chosen = losses.select_triplets(
+            triplets = losses.select_triplets(
                 self._embed(rows),
                 labels,
                 self._config.alpha,
@@ -165,10 +165,10 @@ class TripletFeed:
             )
             self._round += 1
             self._done = 0
-            if len(chosen):
+            if len(triplets):
                 size = self._config.batch_size
-                nrof_batches = -(-chosen.size // size)
-                self._rows = np.resize(rows[chosen].ravel(), (nrof_batches, size))
+                nrof_batches = -(-triplets.size // size)
+                self._rows = np.resize(rows[triplets].ravel(), (nrof_batches, size))
                 return True
         self._round, self._done = begun, len(self._rows)  # asked again, the answer is the same
         logger.warning(
@@ -208,5 +208,7 @@ def build(data: Data, config: TrainConfig, train_step: TrainStep) -> Feed:
 
 def _groups(data: Data) -> Groups:
     """The rows to train on by who is on them."""
-    chosen = data.selection
-    return Groups.of(chosen.training, chosen.labels[chosen.training], len(chosen.identities))
+    selection = data.selection
+    return Groups.of(
+        selection.training, selection.labels[selection.training], len(selection.identities)
+    )

@@ -75,8 +75,8 @@ def balanced_rows_of_step(seed: int, step: int, batch_size: int, groups: Groups)
     class, all of them before any again.
     """
     rows = np.empty(batch_size, np.int64)
-    for i, place in enumerate(range(step * batch_size, (step + 1) * batch_size)):
-        number, turn = divmod(place, groups.nrof_classes)
+    for i, position in enumerate(range(step * batch_size, (step + 1) * batch_size)):
+        number, turn = divmod(position, groups.nrof_classes)
         label = int(_order(seed, number, groups.nrof_classes)[turn])
         own = groups.of_class(label)
         round_of_class, image = divmod(number, len(own))
@@ -174,13 +174,13 @@ class Interleaving:
         Every row is used once before any is used again. A batch may end one pass and begin the
         next.
         """
-        place, end = step * batch_size, (step + 1) * batch_size
+        position, end = step * batch_size, (step + 1) * batch_size
         pieces = []
-        while place < end:
-            number, window, within = self._find(place)
-            piece = self._order(number, window)[within : within + end - place]
+        while position < end:
+            number, window, within = self._find(position)
+            piece = self._order(number, window)[within : within + end - position]
             pieces.append(piece)
-            place += len(piece)
+            position += len(piece)
         return np.concatenate(pieces)
 
     def groups_by_step(self, step: int, batch_size: int) -> list[int]:
@@ -201,9 +201,9 @@ class Interleaving:
         per_window = -(-len(self._used) // self._nrof_windows)
         return int(np.sort(self._sizes[self._used])[-per_window:].sum())
 
-    def _find(self, place: int) -> tuple[int, int, int]:
+    def _find(self, position: int) -> tuple[int, int, int]:
         """Pass, window, and place in the window of a place in the endless stream."""
-        number, within = divmod(place, self.nrof_rows)
+        number, within = divmod(position, self.nrof_rows)
         starts = self._pass(number).starts
         window = int(np.searchsorted(starts, within, side="right")) - 1
         return number, window, within - int(starts[window])

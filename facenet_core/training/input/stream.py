@@ -172,8 +172,8 @@ class CropStream(Crops):
             self._future(group)
 
     def image_id(self, row: int) -> str:
-        group, place = self._locate(row)
-        return self._future(group).result().ids[place].as_py()
+        group, index = self._locate(row)
+        return self._future(group).result().ids[index].as_py()
 
     def encoded(self, rows: Sequence[int]) -> list[np.ndarray]:
         locations = [self._locate(row) for row in rows]
