@@ -139,7 +139,7 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keep]:
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of this process without keys, restored afterwards whatever is put there."""
-    monkeypatch.setattr(credentials, "_given", {})
+    monkeypatch.setattr(credentials, "_variables_in_use", {})
     given = {name for name in os.environ if name.startswith("AWS_")}
     blocks = {"SESSION_TOKEN", "PROFILE", "REGION", "ENDPOINT_URL_S3"}
     blocks = {f"AWS_{name}" for name in blocks} | local_s3.environment("").keys()

@@ -91,13 +91,13 @@ def test_what_belongs_to_weights_comes_with_them(root, crops_uri, fixed_parent):
     brief = {"batch_size": 6, "max_nrof_epochs": 1, "epoch_size": 1, "learning_rate": 1e-9}
     config = TrainConfig(pretrained_model=fixed_parent, **brief)
     plan = stage.plan_train(root, crops_uri, config)
-    assert plan.config["model_def"] == "small_crops:tiny"
+    assert plan.config["model_def"] == "tests.support.small_crops:tiny"
     assert (plan.config["image_size"], plan.config["embedding_size"]) == (32, 8)
     assert plan.config["use_fixed_image_standardization"] is True
     # Saying the same makes the same model.
     stated = changed(
         config,
-        model_def="small_crops:tiny",
+        model_def="tests.support.small_crops:tiny",
         image_size=32,
         embedding_size=8,
         use_fixed_image_standardization=True,
@@ -105,14 +105,17 @@ def test_what_belongs_to_weights_comes_with_them(root, crops_uri, fixed_parent):
     assert stage.plan_train(root, crops_uri, stated).fingerprint == plan.fingerprint
     tuned = storage.open_artifact(run(root, crops_uri, config), "train")
     assert tuned.details["use_fixed_image_standardization"] is True
-    assert tuned.details["model_def"] == "small_crops:tiny"
+    assert tuned.details["model_def"] == "tests.support.small_crops:tiny"
 
 
 @pytest.mark.parametrize("field", ["pretrained_model", "resume"])
 @pytest.mark.parametrize(
     ("contradiction", "message"),
     [
-        ({"model_def": "squeezenet"}, "model_def: small_crops:tiny, .* model_def: squeezenet"),
+        (
+            {"model_def": "squeezenet"},
+            r"model_def: tests\.support\.small_crops:tiny, .* model_def: squeezenet",
+        ),
         ({"use_fixed_image_standardization": False}, "use_fixed_image_standardization: True"),
     ],
 )
@@ -135,7 +138,7 @@ def test_crops_that_are_cut_another_way_are_refused(root, crops_uri):
 
 def test_weights_of_another_network_are_an_error(root, crops_uri, parent):
     # One batch norm vector of equal name and size is no common network.
-    config = changed(SMALL, pretrained_model=parent, model_def="small_crops:namesake")
+    config = changed(SMALL, pretrained_model=parent, model_def="tests.support.small_crops:namesake")
     with pytest.raises(TrainingError, match=r"has 1 of the 5 layers of namesake.*another network"):
         run(root, crops_uri, config)
 
