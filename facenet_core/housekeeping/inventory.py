@@ -256,7 +256,7 @@ def _marked(root: str, artifacts: Sequence[StoredArtifact]) -> Iterator[StoredAr
     """In the order of the pipeline, with the models in use marked."""
     names = {artifact.name for artifact in artifacts if artifact.stage == "train"}
     latest = {name: promotion.read_latest(root, name) for name in names}
-    in_use = {(name, found["fingerprint"]) for name, found in latest.items() if found}
+    in_use = {(name, content["fingerprint"]) for name, content in latest.items() if content}
     stages = list(storage.STAGE_FOLDERS)
     for a in sorted(artifacts, key=lambda a: (stages.index(a.stage), a.name, a.fingerprint)):
         yield replace(a, promoted=a.stage == "train" and (a.name, a.fingerprint) in in_use)

@@ -44,12 +44,12 @@ def children(uri: str) -> tuple[list[str], list[Object]]:
         except OSError as error:
             _unless_gone(error)
     else:
-        for found in storage.entries(uri):
-            if found.folder:
-                folders.append(found.name)
+        for other in storage.entries(uri):
+            if other.folder:
+                folders.append(other.name)
             else:
-                others.append(_remote_object(found.info, found.name))
-    return sorted(folders), sorted(others, key=lambda found: found.name)
+                others.append(_remote_object(other.info, other.name))
+    return sorted(folders), sorted(others, key=lambda other: other.name)
 
 
 def below(uri: str) -> Iterator[Object]:
@@ -97,10 +97,10 @@ def _below_local(path: str) -> Iterator[Object]:
         # os.walk lists links to folders among the folders, and does not go into them.
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in sorted(files + links):
-            place = os.path.join(folder, name)
-            relative = os.path.relpath(place, path).replace(os.sep, "/")
+            file_path = os.path.join(folder, name)
+            relative = os.path.relpath(file_path, path).replace(os.sep, "/")
             with suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
-                yield _local_object(place, relative)
+                yield _local_object(file_path, relative)
 
 
 def _unless_gone(error: OSError) -> None:

@@ -182,7 +182,7 @@ def kept_downloads(root: str, manifests: Iterable[Manifest]) -> list[str]:
         for file in manifest.details.get("files", ()):
             uri = str(file.get("uri", ""))
             if uri.startswith(f"{root}/downloads/") and ".." not in uri.split("/"):
-                uris += [place for place in (uri, f"{uri}.json") if storage.exists(place)]
+                uris += [file for file in (uri, f"{uri}.json") if storage.exists(file)]
     return list(dict.fromkeys(uris))
 
 

@@ -42,16 +42,16 @@ def entries(uri: str) -> list[FolderEntry]:
     def listed() -> list[dict[str, Any]]:
         fs.invalidate_cache()
         with suppress(FileNotFoundError, NotADirectoryError):
-            found: list[dict[str, Any]] = fs.ls(path, detail=True)
-            return found
+            infos: list[dict[str, Any]] = fs.ls(path, detail=True)
+            return infos
         return []
 
-    found = [
+    folder_entries = [
         FolderEntry(posixpath.basename(info["name"].rstrip("/")), info["type"] == "directory", info)
         for info in asked(uri, "listed", listed)
         if info["name"].rstrip("/") != path.rstrip("/")  # a store's mark of an empty folder
     ]
-    return sorted(found, key=lambda entry: entry.name)
+    return sorted(folder_entries, key=lambda entry: entry.name)
 
 
 def find_files(uri: str) -> dict[str, Mapping[str, Any]]:

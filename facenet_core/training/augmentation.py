@@ -8,13 +8,13 @@ function of (seed, step, row of the batch), the same under every engine; doing i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from keras import ops
 
 from facenet_core.config import TrainConfig
-from facenet_core.models.preprocessing import standardize
+from facenet_core.models.preprocessing import Tensor, standardize
 
 LARGEST_ANGLE = 10.0
 # Columns of a drawing: what is done to one image.
@@ -79,7 +79,7 @@ def central(augmentation: Augmentation, count: int, crop_size: tuple[int, int]) 
     return np.tile(plain, (count, 1))
 
 
-def prepare(images: Any, drawn: Any, augmentation: Augmentation) -> Any:
+def prepare(images: Tensor, drawn: Tensor, augmentation: Augmentation) -> Tensor:
     """The network's input, float32 [n, image_size, image_size, 3], standardised.
 
     Args:
@@ -91,7 +91,7 @@ def prepare(images: Any, drawn: Any, augmentation: Augmentation) -> Any:
     return cut_out(inputs, drawn, augmentation) if augmentation.random_cutout else inputs
 
 
-def alter(images: Any, drawn: Any, augmentation: Augmentation) -> Any:
+def alter(images: Tensor, drawn: Tensor, augmentation: Augmentation) -> Tensor:
     """The part of each image that is used, turned, mirrored and lit, before it is standardised.
 
     uint8 where pixels only move, else float32 of 0 to 255: [n, image_size, image_size, 3].
@@ -109,21 +109,21 @@ def alter(images: Any, drawn: Any, augmentation: Augmentation) -> Any:
     return pixels
 
 
-def cut_out(inputs: Any, drawn: Any, augmentation: Augmentation) -> Any:
+def cut_out(inputs: Tensor, drawn: Tensor, augmentation: Augmentation) -> Tensor:
     """Standardised images [n, s, s, 3] with a square of each set to zero, which is grey.
 
     DeVries & Taylor, https://arxiv.org/abs/1708.04552.
     """
     offsets = ops.arange(augmentation.image_size, dtype="float32")
 
-    def within(start: Any) -> Any:
+    def within(start: Tensor) -> Tensor:
         return (offsets >= start[:, None]) & (offsets < start[:, None] + augmentation.random_cutout)
 
     hole = within(drawn[:, HOLE_TOP])[:, :, None] & within(drawn[:, HOLE_LEFT])[:, None, :]
     return ops.where(hole[..., None], 0.0, inputs)
 
 
-def _places(drawn: Any, size: int) -> tuple[Any, Any]:
+def _places(drawn: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Row and column float32 [n, size, size] of the image that each pixel of the cut shows."""
     offsets = ops.arange(size, dtype="float32")
     rows = drawn[:, TOP, None] + offsets
@@ -132,7 +132,7 @@ def _places(drawn: Any, size: int) -> tuple[Any, Any]:
     return ops.repeat(rows[:, :, None], size, axis=2), ops.repeat(columns[:, None, :], size, axis=1)
 
 
-def _take(images: Any, rows: Any, columns: Any) -> Any:
+def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Pixels [n, s, s, 3] at rows and columns int32 [n, s, s], in the images' dtype."""
     height, width = images.shape[1:3]
     first = ops.arange(ops.shape(images)[0], dtype="int32") * (height * width)
@@ -140,7 +140,7 @@ def _take(images: Any, rows: Any, columns: Any) -> Any:
     return ops.take(ops.reshape(images, (-1, 3)), places, axis=0)
 
 
-def _rotated(images: Any, rows: Any, columns: Any, angles: Any) -> Any:
+def _rotated(images: Tensor, rows: Tensor, columns: Tensor, angles: Tensor) -> Tensor:
     """Pixels float32 [n, s, s, 3] of the images turned about their centres, bilinear.
 
     What lies outside of the image is black, as in the original.

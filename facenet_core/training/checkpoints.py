@@ -116,8 +116,8 @@ def values(variables: Sequence[keras.Variable]) -> tuple[np.ndarray, ...]:
     return tuple(keras.ops.convert_to_numpy(variable) for variable in variables)
 
 
-def _first_whole(found: Sequence[str], variables: Sequence[keras.Variable]) -> Checkpoint | None:
-    for uri in found:
+def _first_whole(uris: Sequence[str], variables: Sequence[keras.Variable]) -> Checkpoint | None:
+    for uri in uris:
         try:
             return _load(uri, variables)
         except _DAMAGE as error:

@@ -11,15 +11,16 @@ from keras import ops
 
 from facenet_core.config import TrainConfig
 from facenet_core.models.networks.layers import l2_decay, layer_seed
+from facenet_core.models.preprocessing import Tensor
 from facenet_core.training import optimizers
 
 
-def cross_entropy(logits: Any, labels: Any) -> Any:
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Softmax cross-entropy [n] of logits [n, classes] and labels int [n]."""
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
-def arcface_logits(cosines: Any, labels: Any, scale: float, margin: float) -> Any:
+def arcface_logits(cosines: Tensor, labels: Tensor, scale: float, margin: float) -> Tensor:
     """Logits [n, classes] with the margin added to the angle to the own class's direction.
 
     Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
@@ -41,7 +42,7 @@ def arcface_logits(cosines: Any, labels: Any, scale: float, margin: float) -> An
     return scale * ops.where(_is_own(cosines, labels), own, cosines)
 
 
-def cosface_logits(cosines: Any, labels: Any, scale: float, margin: float) -> Any:
+def cosface_logits(cosines: Tensor, labels: Tensor, scale: float, margin: float) -> Tensor:
     """Logits [n, classes] with the margin taken from the cosine to the own class's direction.
 
     Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition",
@@ -50,7 +51,7 @@ def cosface_logits(cosines: Any, labels: Any, scale: float, margin: float) -> An
     return scale * ops.where(_is_own(cosines, labels), cosines - margin, cosines)
 
 
-def triplet_distances(prelogits: Any) -> tuple[Any, Any]:
+def triplet_distances(prelogits: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distances [n/3] of unit-length embeddings: anchor–positive and anchor–negative.
 
     Args:
@@ -61,7 +62,7 @@ def triplet_distances(prelogits: Any) -> tuple[Any, Any]:
     return squared_distances(anchor, positive), squared_distances(anchor, negative)
 
 
-def triplet_loss(positive: Any, negative: Any, alpha: float) -> Any:
+def triplet_loss(positive: Tensor, negative: Tensor, alpha: float) -> Tensor:
     """max(0, positive − negative + alpha) [t], of squared distances [t].
 
     Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering",
@@ -70,18 +71,18 @@ def triplet_loss(positive: Any, negative: Any, alpha: float) -> Any:
     return ops.maximum(positive - negative + alpha, 0.0)
 
 
-def squared_distances(a: Any, b: Any) -> Any:
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances [n] of rows [n, d]."""
     return ops.sum(ops.square(a - b), axis=1)
 
 
-def unit_length(x: Any) -> Any:
+def unit_length(x: Tensor) -> Tensor:
     """Rows [n, d] scaled to length 1, as TensorFlow's `l2_normalize` with epsilon 1e-10."""
     squared = ops.sum(ops.square(x), axis=1, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squared, 1e-10))
 
 
-def center_loss(prelogits: Any, labels: Any, centers: Any) -> Any:
+def center_loss(prelogits: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     """Mean of squared differences to the centers of their classes, over batch and dimensions.
 
     Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", 2016, as
@@ -96,7 +97,7 @@ def center_loss(prelogits: Any, labels: Any, centers: Any) -> Any:
     return ops.mean(ops.square(prelogits - own))
 
 
-def moved_centers(prelogits: Any, labels: Any, centers: Any, alfa: float) -> Any:
+def moved_centers(prelogits: Tensor, labels: Tensor, centers: Tensor, alfa: float) -> Tensor:
     """The centers [classes, d] after a batch: each image pulls its own by (1 − alfa) of the way.
 
     Pulls of several images of one class add up. This rule alone moves the centers; in the original
@@ -110,12 +111,12 @@ def moved_centers(prelogits: Any, labels: Any, centers: Any, alfa: float) -> Any
     return ops.scatter_update(centers, ops.cast(labels, "int32")[:, None], moved)
 
 
-def prelogits_norm(prelogits: Any, p: float) -> Any:
+def prelogits_norm(prelogits: Tensor, p: float) -> Tensor:
     """Mean over the batch of the p-norm of |x| + 0.0001; the term keeps its gradient finite."""
     return ops.mean(ops.sum((ops.abs(prelogits) + 1e-4) ** p, axis=1) ** (1 / p))
 
 
-def _is_own(logits: Any, labels: Any) -> Any:
+def _is_own(logits: Tensor, labels: Tensor) -> Tensor:
     """Bool [n, classes]: true at each row's label."""
     return ops.equal(ops.arange(logits.shape[1]), ops.cast(labels, "int32")[:, None])
 
@@ -143,7 +144,7 @@ class CosineClassifier(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, prelogits: Any) -> Any:
+    def call(self, prelogits: Tensor) -> Tensor:
         directions = unit_length(ops.transpose(self.kernel))
         return ops.matmul(unit_length(prelogits), ops.transpose(directions))
 
@@ -173,7 +174,7 @@ def margin(config: TrainConfig) -> float:
     return _MARGINS[config.loss] if config.logit_margin is None else config.logit_margin
 
 
-def classification_loss(outputs: Any, labels: Any, config: TrainConfig) -> Any:
+def classification_loss(outputs: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
     """Loss [n] of a classifier's outputs [n, classes] and labels int [n]."""
     if config.loss == "arcface":
         outputs = arcface_logits(outputs, labels, config.logit_scale, margin(config))

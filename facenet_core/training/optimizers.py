@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from facenet_core.models.preprocessing import Tensor
 from facenet_core.training.engine import distribution
 from facenet_core.training.engine.weight_decay import half_squares
 
@@ -51,7 +52,7 @@ class RecordsGradientNorms(CrossReplicaSum):
             shape=(len(variables),), dtype="float32", name="gradient_norms"
         )
 
-    def apply(self: Any, grads: list[Any], trainable_variables: Any = None) -> None:
+    def apply(self: Any, grads: list[Tensor], trainable_variables: Any = None) -> None:
         super().apply(grads, trainable_variables)
         squares = [half_squares(gradient) for gradient in grads]
         self.gradient_norms.assign(ops.sqrt(2 * ops.stack(squares)))
@@ -69,7 +70,7 @@ class Adam(RecordsGradientNorms, keras.optimizers.Adam):
     """`tf.compat.v1.train.AdamOptimizer`."""
 
     def _backend_update_step(
-        self, grads: Any, trainable_variables: Any, learning_rate: Any
+        self, grads: Tensor, trainable_variables: Any, learning_rate: Tensor
     ) -> None:
         """Keras's, with a rate that allows for averages which start at zero under TensorFlow.
 
@@ -82,7 +83,7 @@ class Adam(RecordsGradientNorms, keras.optimizers.Adam):
             learning_rate = learning_rate * ops.sqrt(1 - beta2_power) / (1 - beta1_power)
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
         if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -117,7 +118,7 @@ class RMSProp(RecordsGradientNorms, keras.optimizers.RMSprop):
         for velocity in self._velocities:
             velocity.assign(ops.ones(velocity.shape, velocity.dtype))
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
         if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -144,7 +145,9 @@ class Momentum(RecordsGradientNorms, keras.optimizers.SGD):
     of their time and a rate that falls acts only some steps later.
     """
 
-    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
         sums = self.momentums[self._get_variable_index(variable)]

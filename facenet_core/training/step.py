@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from facenet_core.config import TrainConfig
+from facenet_core.models.preprocessing import Tensor
 from facenet_core.training import augmentation, losses
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.engine import distribution
@@ -106,7 +107,7 @@ class TrainStep(keras.Model):
         self._steps: JaxSteps | None = None
         self.built = True  # else Keras would build it of a batch, which must not be divided then
 
-    def call(self, batch: Batch, training: bool = False) -> tuple[Any, Any]:
+    def call(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
         """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
 
         For triplets, whose loss needs no classifier, the prelogits twice.
@@ -116,20 +117,20 @@ class TrainStep(keras.Model):
         return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
 
     def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any
-    ) -> Any:
+        self, x: Tensor, y: Tensor = None, sample_weight: Tensor = None, **options: Any
+    ) -> Tensor:
         if keras.backend.backend() != "jax":
             return super().train_on_batch(*self._divide((x, y, sample_weight)), **options)
         self._steps = self._steps or JaxSteps(self)
         return self._steps.take((x, y, sample_weight))
 
     def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any
-    ) -> Any:
+        self, x: Tensor, y: Tensor = None, sample_weight: Tensor = None, **options: Any
+    ) -> Tensor:
         self.sync_to_variables()
         return super().test_on_batch(*self._divide((x, y, sample_weight)), **options)
 
-    def predict_on_batch(self, x: Any) -> Any:
+    def predict_on_batch(self, x: Tensor) -> Tensor:
         self.sync_to_variables()
         return super().predict_on_batch(self._divide(x))
 
@@ -151,12 +152,12 @@ class TrainStep(keras.Model):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
         training: bool = True,
-    ) -> Any:
+    ) -> Tensor:
         """The loss, a scalar; the metrics are added up, and while training the centers move.
 
         `sample_weight` is 0 for images that only fill a batch.
@@ -190,14 +191,14 @@ class TrainStep(keras.Model):
         self.sums.assign(self.sums + images * distribution.total(ops.stack(row)))
         return loss
 
-    def _move_centers(self, prelogits: Any, y: Any) -> None:
+    def _move_centers(self, prelogits: Tensor, y: Tensor) -> None:
         assert self.centers is not None  # only called where there is a center loss
         everyone, labels = distribution.whole_batch(prelogits), distribution.whole_batch(y)
         alfa = self.config.center_loss_alfa
         self.centers.assign(losses.moved_centers(everyone, labels, self.centers, alfa))
 
     def _classification_or_triplet_terms(
-        self, prelogits: Any, outputs: Any, y: Any, weight: Any
+        self, prelogits: Tensor, outputs: Tensor, y: Tensor, weight: Tensor
     ) -> dict[str, Any]:
         """The classification or triplet loss and its accuracy; `weight` sums to 1."""
         if self.classifier is None:
@@ -216,7 +217,7 @@ class TrainStep(keras.Model):
         }
 
     def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None
     ) -> dict[str, Any]:
         """Nothing: Keras would wait for every step to return its metrics as Python numbers."""
         return {}

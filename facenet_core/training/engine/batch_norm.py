@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from facenet_core.models.preprocessing import Tensor
 from facenet_core.training.engine import distribution
 from facenet_core.training.engine.recomputation import mark_kept
 
@@ -25,7 +26,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     frugal = False
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         if not training or not self.trainable or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         if distribution.count() > 1:
@@ -42,7 +43,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         average.assign(average * self.momentum + value * (1 - self.momentum))
 
 
-def _normalized(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+def _normalized(x: Tensor, offset: Tensor, epsilon: float) -> tuple[Any, Any, Any]:
     """Images [n, h, w, c] with each channel brought to variance 1 about `offset` float32 [c].
 
     With them the channels' mean and variance float32 [c], whose gradient is not followed.
@@ -51,16 +52,16 @@ def _normalized(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
     return outputs, mean, _biased(unbiased, x)
 
 
-def _normalized_frugally(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+def _normalized_frugally(x: Tensor, offset: Tensor, epsilon: float) -> tuple[Any, Any, Any]:
     """As `_normalized`; the gradient is that of the outputs less the offset, which are x̂."""
     import tensorflow as tf
 
     @tf.custom_gradient
-    def normalized(x: Any, offset: Any) -> Any:
+    def normalized(x: Tensor, offset: Tensor) -> Tensor:
         outputs, mean, unbiased, *_ = _kernel(x, offset, epsilon)
         variance = _biased(unbiased, x)
 
-        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
+        def gradient(d_outputs: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
             # The mean of what is given as x here, and its variance, which with epsilon is 1.
             saved = [offset, ops.ones_like(offset) - epsilon, []]
             scale = ops.rsqrt(variance + epsilon)
@@ -73,7 +74,7 @@ def _normalized_frugally(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
     return mark_kept(outputs), mean, variance
 
 
-def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+def _normalized_together(x: Tensor, offset: Tensor, epsilon: float) -> tuple[Any, Any, Any]:
     """As `_normalized`, with mean and variance those of all replicas' images.
 
     The kernel that knows a replica's own images gives their statistics and their gradient; what
@@ -86,7 +87,9 @@ def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
 
     ones = ops.ones_like(offset)
 
-    def standardized(x: Any, scale: Any, offset: Any, mean: Any, variance: Any) -> Any:
+    def standardized(
+        x: Tensor, scale: Tensor, offset: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
         return tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=scale,
@@ -98,7 +101,7 @@ def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
         )[0]
 
     @tf.custom_gradient
-    def normalized(x: Any, offset: Any) -> Any:
+    def normalized(x: Tensor, offset: Tensor) -> Tensor:
         _, own_mean, unbiased, *saved = _kernel(x, offset, epsilon)
         own_variance = _biased(unbiased, x)
         means, variances = ops.unstack(
@@ -108,7 +111,7 @@ def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
         variance = ops.mean(variances + ops.square(means - mean), axis=0)
         outputs = standardized(x, ones, offset, mean, variance)
 
-        def gradient(d_outputs: Any, *_: Any) -> tuple[Any, Any]:
+        def gradient(d_outputs: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
             deviation = ops.sqrt(variance + epsilon)
             # x̂ = ratio · (x as its own images standardise it) + shift
             ratio = ops.sqrt(own_variance + epsilon) / deviation
@@ -127,7 +130,7 @@ def _normalized_together(x: Any, offset: Any, epsilon: float) -> tuple[Any, Any,
     return normalized(x, offset)
 
 
-def _kernel(x: Any, offset: Any, epsilon: float) -> Any:
+def _kernel(x: Tensor, offset: Tensor, epsilon: float) -> Tensor:
     """TensorFlow's: the outputs, mean and unbiased variance, and what its gradient needs."""
     import tensorflow as tf
 
@@ -142,7 +145,9 @@ def _kernel(x: Any, offset: Any, epsilon: float) -> Any:
     )
 
 
-def _kernel_gradient(d_outputs: Any, x: Any, scale: Any, saved: Any, epsilon: float) -> Any:
+def _kernel_gradient(
+    d_outputs: Tensor, x: Tensor, scale: Tensor, saved: Tensor, epsilon: float
+) -> Tensor:
     """Of `_kernel`, by the images, by a scale and by the offset; `saved` are its last outputs."""
     import tensorflow as tf
 
@@ -158,12 +163,12 @@ def _kernel_gradient(d_outputs: Any, x: Any, scale: Any, saved: Any, epsilon: fl
     )[:3]
 
 
-def _biased(unbiased: Any, x: Any) -> Any:
+def _biased(unbiased: Tensor, x: Tensor) -> Tensor:
     """The variance that Keras averages, of the one that the kernel returns."""
     places = _places(x)
     return unbiased * (places - 1) / places
 
 
-def _places(x: Any) -> Any:
+def _places(x: Tensor) -> Tensor:
     """Values of each channel of images [n, h, w, c], float32."""
     return ops.cast(ops.shape(x)[0] * math.prod(x.shape[1:3]), "float32")

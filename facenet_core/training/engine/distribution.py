@@ -18,6 +18,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from facenet_core.models.preprocessing import Tensor
+
 
 def count() -> int:
     """Devices that share a step, as the strategy in scope has them."""
@@ -40,12 +42,12 @@ def divider() -> Callable[[Any], Any]:
 
     strategy = tf.distribute.get_strategy()
 
-    def divide(array: Any) -> Any:
+    def divide(array: Tensor) -> Tensor:
         if array is None:
             return None
         parts = np.split(array, strategy.num_replicas_in_sync)
 
-        def part(context: Any) -> Any:
+        def part(context: Tensor) -> Tensor:
             replica = context.replica_id_in_sync_group
             with tf.device(strategy.extended.worker_devices[replica]):
                 return tf.convert_to_tensor(parts[replica])
@@ -55,17 +57,17 @@ def divider() -> Callable[[Any], Any]:
     return lambda batch: keras.tree.map_structure(divide, batch)
 
 
-def share(mean: Any) -> Any:
+def share(mean: Tensor) -> Tensor:
     """A replica's share of the batch's mean, of a mean over its own part: shares sum up to it."""
     return mean if count() == 1 else mean / count()
 
 
-def total(share: Any) -> Any:
+def total(share: Tensor) -> Tensor:
     """The sum over replicas, the same tensor on each."""
     return share if count() == 1 else _sums([share])[0]
 
 
-def total_gradients(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+def total_gradients(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """Pairs of gradient and variable, with the gradients of all replicas summed up.
 
     They are sent together. A variable without a gradient keeps None.
@@ -79,13 +81,13 @@ def total_gradients(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     ]
 
 
-def side_by_side(own: Any) -> Any:
+def side_by_side(own: Tensor) -> Tensor:
     """Float tensors of one shape [...] as [replicas, ...]; more than one replica only."""
     places = ops.reshape(ops.arange(count()), (-1,) + (1,) * len(own.shape))
     return total(ops.where(ops.equal(places, _place()), own[None], 0))
 
 
-def whole_batch(own: Any) -> Any:
+def whole_batch(own: Tensor) -> Tensor:
     """Rows [n, …] of the whole batch from each replica's [n / replicas, …].
 
     They travel as float32, which is exact for labels of up to 16 million people.
@@ -96,7 +98,7 @@ def whole_batch(own: Any) -> Any:
     return ops.cast(ops.reshape(rows, (-1, *own.shape[1:])), own.dtype)
 
 
-def own_rows(whole: Any) -> Any:
+def own_rows(whole: Tensor) -> Tensor:
     """A replica's part of rows [n, …] that all replicas know."""
     rows = ops.shape(whole)[0] // count()
     return whole[_place() * rows : (_place() + 1) * rows]
@@ -109,7 +111,7 @@ def _place() -> Any:
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
-def _sums(tensors: list[Any]) -> Any:
+def _sums(tensors: list[Tensor]) -> list[Tensor]:
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()

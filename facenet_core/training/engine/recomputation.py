@@ -20,6 +20,7 @@ from typing import Any
 
 import keras
 
+from facenet_core.models.preprocessing import Tensor
 from facenet_core.training.engine.weight_decay import LateL2
 
 _KEPT = "_facenet_kept"
@@ -29,7 +30,7 @@ _RECIPE = "_facenet_recipe"
 Recipe = Callable[[Any], Any]
 
 
-def mark_kept(tensor: Any) -> Any:
+def mark_kept(tensor: Tensor) -> Tensor:
     """The tensor, which is in memory until its gradient is taken, whoever else needs it."""
     setattr(tensor, _KEPT, True)
     return tensor
@@ -38,13 +39,13 @@ def mark_kept(tensor: Any) -> Any:
 class Relu(keras.layers.Activation):
     """ReLU, whose gradient looks at its input where that is kept anyway."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         if not hasattr(inputs, _KEPT):
             return mark_kept(super().call(inputs))  # for its own gradient
         import tensorflow as tf
 
         @tf.custom_gradient
-        def relu(x: Any) -> Any:
+        def relu(x: Tensor) -> Tensor:
             return tf.nn.relu(x), lambda d: tf.raw_ops.ReluGrad(gradients=d, features=x)
 
         return _with_recipe(relu(inputs), _late(lambda: tf.nn.relu(inputs)))
@@ -53,7 +54,7 @@ class Relu(keras.layers.Activation):
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` that keeps no input that can be made again."""
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         if isinstance(self.kernel_regularizer, LateL2):
             kernel = self.kernel_regularizer.decaying(kernel)
         return _keeping_nothing(super().convolution_op, inputs, kernel)
@@ -62,7 +63,7 @@ class Conv2D(keras.layers.Conv2D):
 class MaxPooling2D(keras.layers.MaxPooling2D):
     """`keras.layers.MaxPooling2D` that keeps no input that can be made again."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         pool = super().call
         if not hasattr(inputs, _RECIPE):
             return mark_kept(pool(inputs))  # for its own gradient
@@ -74,7 +75,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
 class Concatenate(keras.layers.Concatenate):
     """`keras.layers.Concatenate` of what can be made again, which can be made again."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         concatenate = super().call
         outputs = concatenate(inputs)
         recipes = [recipe for x in inputs if (recipe := _recipe(x)) is not None]
@@ -98,7 +99,7 @@ _FRUGAL: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
 }
 
 
-def _recipe(tensor: Any) -> Recipe | None:
+def _recipe(tensor: Tensor) -> Recipe | None:
     """What gives the tensor in the backward pass, if nothing more need be kept for that."""
     return (lambda _: tensor) if hasattr(tensor, _KEPT) else getattr(tensor, _RECIPE, None)
 
@@ -109,7 +110,7 @@ def _late(operation: Callable[..., Any], *ingredients: Recipe) -> Recipe:
     All of it waits, not the first alone: TensorFlow swaps pooling and ReLU, which may then not.
     """
 
-    def recipe(after: Any) -> Any:
+    def recipe(after: Tensor) -> Tensor:
         import tensorflow as tf
 
         again = [make(after) for make in ingredients]
@@ -119,12 +120,12 @@ def _late(operation: Callable[..., Any], *ingredients: Recipe) -> Recipe:
     return recipe
 
 
-def _with_recipe(tensor: Any, recipe: Recipe) -> Any:
+def _with_recipe(tensor: Tensor, recipe: Recipe) -> Tensor:
     setattr(tensor, _RECIPE, recipe)
     return tensor
 
 
-def _keeping_nothing(operation: Callable[..., Any], inputs: Any, *weights: Any) -> Any:
+def _keeping_nothing(operation: Callable[..., Any], inputs: Tensor, *weights: Any) -> Tensor:
     """`operation(inputs, *weights)`, whose gradient makes the inputs again if they can be.
 
     The weights have theirs when they are no longer needed for that of the inputs.
@@ -135,8 +136,8 @@ def _keeping_nothing(operation: Callable[..., Any], inputs: Any, *weights: Any) 
     import tensorflow as tf
 
     @tf.custom_gradient
-    def operated(inputs: Any, *weights: Any) -> Any:
-        def gradient(d_outputs: Any) -> Any:
+    def operated(inputs: Tensor, *weights: Any) -> Tensor:
+        def gradient(d_outputs: Tensor) -> Tensor:
             again = [recipe(d_outputs), *weights]
             with tf.GradientTape() as tape:
                 tape.watch(again)

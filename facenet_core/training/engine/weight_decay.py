@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
+
+from facenet_core.models.preprocessing import Tensor
 
 
 class FusedL2(keras.regularizers.L2):
     """`keras.regularizers.L2` in one kernel of TensorFlow, without a tensor of squares."""
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Tensor:
         return 2 * self.l2 * half_squares(x)
 
 
@@ -22,16 +22,16 @@ class LateL2(FusedL2):
     keep as much as all kernels take until the backward pass has come to them.
     """
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Tensor:
         return ops.stop_gradient(super().__call__(x))
 
-    def decaying(self, kernel: Any) -> Any:
+    def decaying(self, kernel: Tensor) -> Tensor:
         """The kernel, to whose gradient, once it is there, that of the penalty is added."""
         import tensorflow as tf
 
         @tf.custom_gradient
-        def same(kernel: Any) -> Any:
-            def gradient(d_kernel: Any) -> Any:
+        def same(kernel: Tensor) -> Tensor:
+            def gradient(d_kernel: Tensor) -> Tensor:
                 with tf.control_dependencies([d_kernel]):
                     return d_kernel + 2 * self.l2 * kernel
 
@@ -40,7 +40,7 @@ class LateL2(FusedL2):
         return same(tf.convert_to_tensor(kernel))
 
 
-def half_squares(x: Any) -> Any:
+def half_squares(x: Tensor) -> Tensor:
     """½ Σx², float32 []; under TensorFlow in one kernel, without a tensor of squares."""
     x = ops.cast(x, "float32")
     if keras.backend.backend() != "tensorflow":

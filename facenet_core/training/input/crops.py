@@ -94,8 +94,8 @@ def numbered(columns: Iterable[pa.Array]) -> tuple[tuple[str, ...], np.ndarray]:
     numbers = [np.empty(0, np.int32)]
     for column in columns:
         names = column.to_pylist()
-        found = [number_of.setdefault(name, len(number_of)) for name in names]
-        numbers.append(np.array(found, np.int32))
+        identity_numbers = [number_of.setdefault(name, len(number_of)) for name in names]
+        numbers.append(np.array(identity_numbers, np.int32))
     return tuple(number_of), np.concatenate(numbers)
 
 
