@@ -173,7 +173,8 @@ def _commands(scene: Scene, kind: Kind) -> int:
     ground = scene.ground
     for attempt in range(TRIES):
         told = scene.log.stat().st_size
-        scene.runner = ground.take_runner()
+        full_cache = kind.full_cache and not attempt
+        scene.runner = ground.take_full_cache() if full_cache else ground.take_runner()
         second = None
         if kind.beside and not attempt:
             second = ground.take_container() if kind.container else ground.take_runner()
@@ -187,6 +188,8 @@ def _commands(scene: Scene, kind: Kind) -> int:
         statuses = [runner.wait() for runner in (scene.runner, second) if runner is not None]
         if second is not None and kind.container:
             second.close()  # no run after this one wants a container
+        if full_cache:
+            scene.runner.close()  # nor a full disk
         for runner in (scene.runner, second):
             if runner is not None:
                 ground.give_back(runner)
@@ -299,7 +302,7 @@ def _run(options: argparse.Namespace, lines: Path) -> None:
         numbers = [n for n in numbers if kind_of(n).place != "small"]
     if subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode:
         print("no right to make process namespaces: containers are left out", flush=True)
-        numbers = [n for n in numbers if not kind_of(n).container]
+        numbers = [n for n in numbers if not (kind_of(n).container or kind_of(n).full_cache)]
     ground = Ground(options.home)
     writing, ending = threading.Lock(), threading.Event()
     pool = ThreadPoolExecutor(options.lanes)

@@ -23,7 +23,7 @@ from deployments import local_s3
 from deployments.local_site import Site, free_port
 from qa.faults.pictures import PictureServer
 from qa.faults.proxy import FaultyProxy, Weather
-from qa.faults.runner import CONTAINER, Runner
+from qa.faults.runner import CONTAINER, FULL_DISK, Runner
 from tests.support import poison
 from tests.support.photographs import jpeg, write_folder
 from tests.support.tiny import TINY
@@ -116,6 +116,16 @@ class Ground:
         runner.wait_until_ready()
         return runner
 
+    def take_full_cache(self) -> Runner:
+        """A new runner whose cache folder is a full disk."""
+        cache = self.home / "cache"
+        cache.mkdir(exist_ok=True)
+        with self._lock:
+            runner = Runner([*CONTAINER, "sh", "-c", FULL_DISK, str(cache)])
+            self._taken.append(runner)
+        runner.wait_until_ready()
+        return runner
+
     def give_back(self, runner: Runner) -> None:
         """Let another run have it, if it still lives; else a new one starts."""
         with self._lock:
@@ -179,6 +189,7 @@ class Ground:
             config["ingest"] = {"source": str(self.home / source), "name": "tiny", "shards": 3}
             config["holdout"]["ingest"]["shards"] = 2
             config["train"]["model_def"] = "qa.faults.small:network"
+            config["train"]["read_crops"] = "cache"  # however full the disk of the cache is
             config["train"]["max_nrof_epochs"] = 2  # of three steps, a checkpoint every two
             config["align"]["margin"] = margin
             config["cluster"] = {"dask_address": self.address}

@@ -107,6 +107,7 @@ class Kind:
         weather: whether the S3 server is disturbed, too.
         config: of `Ground.configs`.
         beside: the configuration of a second run that starts at the same time on the same root.
+        full_cache: the cache folder of the first command is a full disk.
         container: that second run has process ids of its own, and the same host name.
         deployed: the run is one of a deployment, which a Prefect worker takes.
         every: only in every so many rounds: it takes long.
@@ -120,6 +121,7 @@ class Kind:
     weather: bool = False
     config: str = "plain"
     beside: str | None = None
+    full_cache: bool = False
     container: bool = False
     deployed: bool = False
     every: int = 1
@@ -188,6 +190,11 @@ def allow(scene: Scene, message: str) -> None:
 def fill_disk(scene: Scene) -> None:
     """The disk is smaller than what the run makes."""
     scene.saw("disk full")
+
+
+def fill_cache(scene: Scene) -> None:
+    """The disk of the cache folder is full; an operator makes room before the next command."""
+    scene.saw("cache folder full")
 
 
 def larger_disk(scene: Scene, message: str) -> None:
@@ -295,6 +302,7 @@ KINDS_OF_FAULTS = (
     Kind("Dask worker killed, disturbed S3", "s3", kill_dask_worker, share=(0, 0.6), weather=True),
     Kind("worker out of memory", "s3", fill_memory, share=(0.02, 0.6)),
     Kind("disk full", "small", fill_disk, larger_disk),
+    Kind("cache folder full", "local", fill_cache, full_cache=True, every=2),
     Kind("permission denied", "s3", deny, allow),
     Kind("corrupt file", "local", damage, remove_named, share=(0.15, 0.98)),
     Kind("corrupt file on S3", "s3", damage, remove_named, share=(0.15, 0.98)),

@@ -21,6 +21,11 @@ from pathlib import Path
 # What containers of one pod have: a host name in common, and process ids that mean nothing outside.
 CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 CONTAINER += ("--mount", "--mount-proc")
+# The folder that follows these words is a full disk for the command alone that follows it.
+FULL_DISK = """\
+mount -t tmpfs -o size=64k tmpfs "$0" && head -c 1m /dev/zero > "$0/full"
+exec "$@"
+"""
 
 
 class Runner:
