@@ -48,20 +48,16 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
         ArtifactError: one of the artifacts is missing or damaged.
         StorageError: the folder holds something else, or cannot be written.
     """
-    manifest = storage.open_artifact(uri, "align")
-    raw_uri = manifest.inputs[0].uri
-    raw = storage.open_artifact(raw_uri, "ingest")
-    text_file = check_folder(folder, manifest.fingerprint)
+    crops = storage.open_artifact(uri, "align")
+    raw = storage.open_artifact(crops.inputs[0].uri, "ingest")
+    text_file = check_folder(folder, crops.fingerprint)
     if text_file.is_file():
         return text_file
-    config = settings_of(uri, manifest.config)
+    config = settings_of(uri, crops.config)
     parts = zip(
-        parquet.part_uris(raw_uri, "images", raw.parts),
-        parquet.part_uris(uri, "crops", manifest.parts),
-        parquet.part_uris(uri, "rejects", manifest.parts),
-        strict=True,
+        raw.part_uris("images"), crops.part_uris("crops"), crops.part_uris("rejects"), strict=True
     )
-    unfinished = folder.absolute().with_name(f".{folder.name}.{manifest.fingerprint}.unfinished")
+    unfinished = folder.absolute().with_name(f".{folder.name}.{crops.fingerprint}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -71,7 +67,7 @@ def export(uri: str, folder: Path, progress: Progress = silent) -> Path:
                 for photograph in _photographs(raw_part, crops_part, rejects_part):
                     _write(*photograph, unfinished, folder, config, text)
                     done += 1
-                    progress(done, manifest.counts["images"])
+                    progress(done, crops.counts["images"])
         os.replace(unfinished, folder)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written: {error}") from error

@@ -59,23 +59,23 @@ def read_rows(sources: Sequence[str], root: str) -> Iterator[Row]:
         SourceError: a source is missing, or of an unknown kind.
     """
     for source in sources:
-        manifest = storage.read_manifest(storage.absolute(source))
-        if manifest is not None:
-            yield from _artifact(storage.absolute(source), manifest)
+        artifact = storage.find_artifact(storage.absolute(source))
+        if artifact is not None:
+            yield from _artifact(artifact)
         elif formats.of_name(source) is not None:
             yield _single(source)
         else:
             yield from _unpacked(source, root)
 
 
-def _artifact(uri: str, manifest: storage.Manifest) -> Iterator[Row]:
-    folder = {"ingest": "images", "align": "crops"}.get(manifest.stage)
+def _artifact(artifact: storage.Artifact) -> Iterator[Row]:
+    folder = {"ingest": "images", "align": "crops"}.get(artifact.stage)
     if folder is None:
         raise SourceError(
-            f"{uri}: made by `{manifest.stage}`; expected photographs, or an output of `ingest` or "
-            "`align`"
+            f"{artifact.uri}: made by `{artifact.stage}`; expected photographs, or an output of "
+            "`ingest` or `align`"
         )
-    for part in parquet.part_uris(uri, folder, manifest.parts):
+    for part in artifact.part_uris(folder):
         for group in parquet.read_row_groups(part):
             yield from group.to_pylist()
 

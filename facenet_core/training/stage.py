@@ -8,7 +8,7 @@ manifest = finish(plan, outcome, run={})
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,6 @@ from facenet_core.training.input.crops import require_room
 from facenet_core.training.input.data import how_to_read, open_data
 
 if TYPE_CHECKING:
-    import keras
-
     from facenet_core.training.history import EventLog
     from facenet_core.training.trainer import Trainer
 
@@ -227,7 +225,7 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
     Raises:
         TrainingError: the checkpoint of the best epoch, which is to be kept, is gone.
     """
-    from facenet_core.models.face_model import MODEL_FILE
+    from facenet_core.models.face_model import MODEL_FILE, save_network
     from facenet_core.training import checkpoints
     from facenet_core.training.engine import threads
     from facenet_core.training.history import HISTORY_FILE, LOGS, write_history
@@ -242,7 +240,8 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
     networks = {MODEL_FILE: weights} | ({} if raw is None else {RAW_FILE: raw})
     network = trainer.network()
     for name, values in networks.items():
-        _save_network(network, values, storage.join(plan.uri, name))
+        network.set_weights(values)
+        save_network(network, storage.join(plan.uri, name))
     write_history(plan.uri, trainer.history, plan.fingerprint)
     names = []
     for uri in storage.list_files(storage.join(plan.uri, checkpoints.ATTEMPTS)):
@@ -282,16 +281,6 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
     if "crop" in crops.config:
         details["crop"] = crops.config["crop"]
     return Outcome(tuple(parts), counts, details)
-
-
-def _save_network(network: keras.Model, weights: Sequence[np.ndarray], uri: str) -> None:
-    from facenet_core.models.face_model import MODEL_FILE
-
-    network.set_weights(weights)
-    with storage.temporary_folder() as folder:
-        local = folder / MODEL_FILE
-        network.save(local)
-        storage.copy_file(local, uri)
 
 
 def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
