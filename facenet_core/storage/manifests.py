@@ -27,7 +27,14 @@ from facenet_core.storage.listing import file_sizes
 MANIFEST = "manifest.json"
 RUN = "run.json"
 FORMAT = 1
-STAGE_FOLDERS = {"ingest": "raw", "align": "crops", "train": "models", "validate": "reports"}
+STAGE_FOLDERS = {
+    "ingest": "raw",
+    "align": "crops",
+    "train": "models",
+    "embed": "embeddings",
+    "audit": "audits",
+    "validate": "reports",
+}
 # Their files hold dates and durations: made again they say the same in other bytes.
 TIMED = ("train", "validate")
 _TYPES: Mapping[str, Any] = {
@@ -144,7 +151,7 @@ def plan_stage(
 
     Args:
         root: storage root.
-        stage: `ingest`, `align`, `train` or `validate`.
+        stage: a key of `STAGE_FOLDERS`.
         name: name of the data set, model or report.
         config: what determines the output, every `auto` resolved.
         inputs: what it is made from.

@@ -70,6 +70,19 @@ EMBEDDINGS = _schema(
 )
 
 
+def crop_embeddings(dimensions: int) -> pa.Schema:
+    """Of the embed stage: a row for each crop, its embedding of unit length."""
+    return _schema(
+        {
+            "image_id": pa.string(),
+            "identity": pa.string(),
+            "face_index": pa.int32(),
+            "score": pa.float32(),
+            "embedding": pa.list_(pa.float32(), dimensions),
+        }
+    )
+
+
 def leaf_names(schema: pa.Schema) -> list[str]:
     """Parquet's names of the columns' leaves, as compression settings want them."""
     leaves = []
