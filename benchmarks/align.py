@@ -34,7 +34,7 @@ import pyarrow as pa
 from facenet_core import storage
 from facenet_core.alignment import faces, stage
 from facenet_core.config import AlignConfig
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"mtcnn": (1, 16, 32), "facenet-pytorch": (1, 16)}
@@ -98,7 +98,7 @@ def raw_shards(source: str, images: int, root: str, shards: int) -> list[str]:
     rows = _rows(source)
     for number in range(shards):
         uri = storage.join(root, parquet.part_name(number))
-        with parquet.PartWriter(uri, parquet.RAW, "benchmark") as part:
+        with parquet.PartWriter(uri, schemas.RAW, "benchmark") as part:
             for _ in range(number, images, shards):
                 part.write(next(rows))
         uris.append(uri)

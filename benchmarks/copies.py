@@ -6,22 +6,23 @@ from contextlib import ExitStack
 from itertools import chain, cycle
 
 from facenet_core import storage
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 PARTS = 40
 
 
 def write_copies(crops_uri: str, copies: int, root: str) -> str:
     """URI of an artifact with the crops of another, several times over, in 40 parts."""
-    manifest = storage.open_artifact(crops_uri, "align")
-    given = [storage.Input(crops_uri, manifest.fingerprint)]
-    plan = storage.plan_stage(root, "align", "copies", dict(manifest.config), given, copies)
+    crops = storage.open_artifact(crops_uri, "align")
+    plan = storage.plan_stage(
+        root, "align", "copies", dict(crops.config), [crops.as_input()], copies
+    )
     names = [f"crops/{parquet.part_name(number)}" for number in range(PARTS)]
-    sources = parquet.part_uris(crops_uri, "crops", manifest.parts)
+    sources = crops.part_uris("crops")
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                parquet.PartWriter(storage.join(plan.uri, name), parquet.CROPS, plan.fingerprint)
+                parquet.PartWriter(storage.join(plan.uri, name), schemas.CROPS, plan.fingerprint)
             )
             for name in names
         ]

@@ -25,7 +25,7 @@ from facenet_core.imaging import formats
 from facenet_core.prefetch import one_ahead
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import CONFIG_KEY, REDACTED
-from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet
+from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet, schemas
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ def align_shard(
         left_out = deny_list.of_plan(plan).covers
         with (
             Watchdog(config.progress_timeout if supervised else None) as watchdog,
-            parquet.PartWriter(crops_uri, parquet.CROPS, plan.fingerprint) as crop_rows,
-            parquet.PartWriter(rejects_uri, parquet.REJECTS, plan.fingerprint) as reject_rows,
+            parquet.PartWriter(crops_uri, schemas.CROPS, plan.fingerprint) as crop_rows,
+            parquet.PartWriter(rejects_uri, schemas.REJECTS, plan.fingerprint) as reject_rows,
         ):
             columns = ["image_id", "identity", "image"]
             for group in one_ahead(parquet.read_row_groups(raw_part, columns)):

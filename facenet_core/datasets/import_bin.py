@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from facenet_core import storage
 from facenet_core.datasets.pairs import verification_bin
 from facenet_core.imaging.formats import openable
-from facenet_core.storage import Input, Manifest, Part, Plan, parquet
+from facenet_core.storage import Input, Manifest, Part, Plan, parquet, schemas
 
 _MOST_PIXELS = 2**22  # of an image: these are aligned faces
 
@@ -76,7 +76,7 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
     for shard in range(0, len(firsts), _IMAGES_A_SHARD):
         name = f"crops/{parquet.part_name(len(parts))}"
         part_uri = storage.join(plan.uri, name)
-        with parquet.PartWriter(part_uri, parquet.CROPS, plan.fingerprint) as writer:
+        with parquet.PartWriter(part_uri, schemas.CROPS, plan.fingerprint) as writer:
             for number in firsts[shard : shard + _IMAGES_A_SHARD]:
                 row = _row(name_of[number], verification_set.images[number])
                 if "reason" in row:
@@ -86,7 +86,7 @@ def import_set(plan: Plan, uri: str, run: Mapping[str, Any]) -> Manifest:
         parts.append(parquet.describe_part(plan.uri, name))
     name = f"rejects/{parquet.part_name(0)}"
     with parquet.PartWriter(
-        storage.join(plan.uri, name), parquet.REJECTS, plan.fingerprint
+        storage.join(plan.uri, name), schemas.REJECTS, plan.fingerprint
     ) as writer:
         for row in rejects:
             writer.write(row)

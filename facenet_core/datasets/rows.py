@@ -121,7 +121,7 @@ class DigestSet:
 
 
 class RowMaker:
-    """Makes raw rows (schema `parquet.RAW`) from items, and remembers names and contents.
+    """Makes raw rows (schema `schemas.RAW`) from items, and remembers names and contents.
 
     Attributes:
         duplicates: rows and skipped items whose bytes are identical to an earlier one.

@@ -41,7 +41,7 @@ from facenet_core.imaging.formats import EXTENSIONS
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.progress import Progress, silent
-from facenet_core.storage import Input, Manifest, Outcome, Part, Plan, parquet
+from facenet_core.storage import Input, Manifest, Outcome, Part, Plan, parquet, schemas
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = sil
 
     uri = storage.join(plan.uri, skipped)
     with (
-        parquet.PartWriter(uri, parquet.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table,
+        parquet.PartWriter(uri, schemas.SKIPPED, plan.fingerprint, SKIPPED_ROWS) as table,
         closing(count_rows(table)) as rows,  # else a source's child process survives an error here
     ):
         names = _write_shards(plan, rows)
@@ -188,7 +188,7 @@ def draw_shard(plan: Plan, number: int) -> Part:
         is_forgotten = deny_list.of_plan(plan).covers
         rules = Rules(plan.name, wrapped=False, max_pixels=2**62, forgotten=is_forgotten)
         maker = RowMaker(rules)
-        with parquet.PartWriter(uri, parquet.RAW, plan.fingerprint) as writer:
+        with parquet.PartWriter(uri, schemas.RAW, plan.fingerprint) as writer:
             for row in maker.rows(Member(image_id, data) for image_id, _, data in faces):
                 if isinstance(row, dict):
                     writer.write(row)
@@ -200,7 +200,7 @@ def join_shards(plan: Plan, parts: Sequence[Part]) -> Outcome:
     from facenet_core.synthetic_faces.generate import identity_name
 
     name = f"skipped/{parquet.part_name(0)}"
-    with parquet.PartWriter(storage.join(plan.uri, name), parquet.SKIPPED, plan.fingerprint):
+    with parquet.PartWriter(storage.join(plan.uri, name), schemas.SKIPPED, plan.fingerprint):
         pass
     images = sum(part.rows for part in parts)
     first, people = plan.config["first_identity"], plan.config["identities"]
@@ -314,7 +314,7 @@ def _write_shards(plan: Plan, rows: Iterable[dict[str, Any] | Redacted]) -> list
                 uri = storage.join(plan.uri, names[-1])
                 writer = None
                 if not parquet.part_is_current(uri, plan.fingerprint):
-                    part = parquet.PartWriter(uri, parquet.RAW, plan.fingerprint)
+                    part = parquet.PartWriter(uri, schemas.RAW, plan.fingerprint)
                     writer = current.enter_context(part)
             if writer is not None and not isinstance(row, Redacted):
                 writer.write(row)

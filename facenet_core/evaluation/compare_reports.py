@@ -21,11 +21,11 @@ from facenet_core.evaluation.protocol.bootstrap import Sampling
 from facenet_core.evaluation.protocol.comparison import compare
 from facenet_core.evaluation.protocol.verification import IndexedPairs, Verification, verify
 from facenet_core.evaluation.stage import to_json
-from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet
+from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet, schemas
 
 STAGE_FORMAT = 1
 _TITLES = {"accuracy": "Accuracy", "val_rate": "VAL", "auc": "AUC", "eer": "EER"}
-_SCHEMA = pa.schema([field for field in parquet.PAIRS if field.name != "distance"])
+_SCHEMA = pa.schema([field for field in schemas.PAIRS if field.name != "distance"])
 
 
 def plan_compare(root: str, report_a: str, report_b: str, config: ValidateConfig) -> Plan:

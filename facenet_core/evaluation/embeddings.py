@@ -22,7 +22,7 @@ from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.imaging.formats import openable
 from facenet_core.models.face_model import FaceModel, fit
-from facenet_core.storage import Artifact, parquet
+from facenet_core.storage import Artifact, parquet, schemas
 from facenet_core.text.plural import plural
 
 _DECODING_THREADS = 4
@@ -67,12 +67,12 @@ class Embeddings:
         return np.array([row_of[image_id] for image_id in image_ids], int)
 
     def table(self) -> pa.Table:
-        """As `parquet.EMBEDDINGS`."""
+        """As `schemas.EMBEDDINGS`."""
         width = self.vectors.shape[1]
         offsets = np.arange(len(self.image_ids) + 1, dtype=np.int32) * width
         lists = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.ravel()))
         columns = [list(self.image_ids), list(self.identities), lists]
-        return pa.table(columns, schema=parquet.EMBEDDINGS)
+        return pa.table(columns, schema=schemas.EMBEDDINGS)
 
 
 def read_crops(crops: Artifact, image_ids: Collection[str]) -> Iterator[Crop]:

@@ -33,7 +33,7 @@ from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.evaluation.report.metrics import Evaluation, measure
 from facenet_core.housekeeping.promotion import judge
 from facenet_core.models.face_model import FaceModel
-from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet
+from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet, schemas
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ def _pairs_table(evaluation: Evaluation) -> pa.Table:
         pairs.same,
         pa.array(distances, mask=evaluated.missing),
     ]
-    return pa.table(columns, schema=parquet.PAIRS)
+    return pa.table(columns, schema=schemas.PAIRS)
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

@@ -230,8 +230,8 @@ def _leftovers(artifact: StoredArtifact, rules: Rules, now: datetime) -> Decisio
 
 def _superseded(artifact: StoredArtifact) -> list[Object]:
     """All of a model's attempts but the checkpoints that it keeps: the last and the best."""
-    manifest = inventories.open_manifest(artifact)
-    best = manifest.details.get("best_step") if manifest is not None else None
+    model = inventories.opened(artifact)
+    best = model.details.get("best_step") if model is not None else None
     tried = [one for one in objects.below(artifact.uri) if inventories.is_attempt(one.name)]
     to_keep = checkpoints.to_keep([one.name for one in tried], best)
     return [one for one in tried if one.name not in to_keep]

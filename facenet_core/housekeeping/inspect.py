@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.storage import Manifest, parquet
+from facenet_core.storage import Artifact, Input, parquet
 
 TABLES = {"ingest": "images", "align": "crops"}  # folders of parts with pictures, by stage
 _EDGES = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001)
@@ -51,8 +51,7 @@ class People:
 class Overview:
     """An artifact at a glance."""
 
-    uri: str
-    manifest: Manifest
+    artifact: Artifact
     bytes: int
     damaged: tuple[str, ...]
     lineage: tuple[Ancestor, ...]
@@ -65,25 +64,24 @@ def overview(uri: str) -> Overview:
     Raises:
         ArtifactError: no finished artifact lies there.
     """
-    manifest = storage.read_manifest(uri)
-    if manifest is None:
+    artifact = storage.find_artifact(uri)
+    if artifact is None:
         raise ArtifactError(
             f"{uri}: no finished artifact here (no {storage.MANIFEST}); expected the folder that a "
             "stage printed"
         )
-    damaged = tuple(storage.damaged_parts(uri, manifest))
+    damaged = tuple(storage.damaged_parts(uri, artifact.manifest))
     return Overview(
-        uri,
-        manifest,
-        sum(part.bytes for part in manifest.parts),
+        artifact,
+        sum(part.bytes for part in artifact.parts),
         damaged,
-        tuple(_ancestors(manifest, 1)),
-        _people(uri, manifest) if manifest.stage in TABLES and not damaged else None,
+        tuple(_ancestors(artifact.inputs, 1)),
+        _people(artifact) if artifact.stage in TABLES and not damaged else None,
     )
 
 
-def figures(manifest: Manifest) -> Mapping[str, float]:
-    """The numbers among a manifest's details, as a model or a report has them."""
+def metrics(artifact: Artifact) -> Mapping[str, float]:
+    """The numbers among an artifact's details, as a model or a report has them."""
     numbers: dict[str, float] = {}
 
     def collect(values: Mapping[str, Any]) -> None:
@@ -93,13 +91,13 @@ def figures(manifest: Manifest) -> Mapping[str, float]:
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 numbers[name] = value
 
-    collect(manifest.details)
+    collect(artifact.details)
     return numbers
 
 
-def _ancestors(manifest: Manifest, depth: int) -> list[Ancestor]:
+def _ancestors(inputs: Iterable[Input], depth: int) -> list[Ancestor]:
     ancestors = []
-    for source in manifest.inputs:
+    for source in inputs:
         above = _artifact(source.uri)
         if above is None:
             named = any(f"/{folder}/" in source.uri for folder in storage.STAGE_FOLDERS.values())
@@ -109,25 +107,25 @@ def _ancestors(manifest: Manifest, depth: int) -> list[Ancestor]:
         if above.fingerprint != source.fingerprint:
             state = "changed"
         else:
-            state = "damaged" if storage.damaged_parts(source.uri, above) else "whole"
+            state = "damaged" if storage.damaged_parts(source.uri, above.manifest) else "whole"
         ancestors.append(Ancestor(depth, source.uri, source.fingerprint, above.stage, state))
-        ancestors += _ancestors(above, depth + 1)
+        ancestors += _ancestors(above.inputs, depth + 1)
     return ancestors
 
 
-def _artifact(uri: str) -> Manifest | None:
+def _artifact(uri: str) -> Artifact | None:
     try:
-        return storage.read_manifest(uri)
+        return storage.find_artifact(uri)
     except Exception:  # a source may be of any protocol, or name none
         return None
 
 
-def _people(uri: str, manifest: Manifest) -> People:
+def _people(artifact: Artifact) -> People:
     """Count images, of crops only the first face of each."""
-    folder = TABLES[manifest.stage]
+    folder = TABLES[artifact.stage]
     columns = ["identity"] if folder == "images" else ["identity", "face_index"]
     counts: Counter[str] = Counter()
-    for part in storage.Artifact(uri, manifest).part_uris(folder):
+    for part in artifact.part_uris(folder):
         for group in parquet.read_row_groups(part, columns):
             if folder == "crops":
                 group = group.filter(pc.equal(group["face_index"], 0))

@@ -20,7 +20,7 @@ from facenet_core.housekeeping import objects, promotion
 from facenet_core.housekeeping.objects import Object
 from facenet_core.housekeeping.promotion import LATEST
 from facenet_core.privacy.deny_list import FORGOTTEN
-from facenet_core.storage import Input, Manifest
+from facenet_core.storage import Artifact, Input, Manifest
 from facenet_core.training.checkpoints import ATTEMPTS
 
 State = Literal["finished", "unfinished", "damaged"]
@@ -162,10 +162,10 @@ def named(inventory: Inventory, uris: Sequence[str]) -> list[StoredArtifact]:
     return list(dict.fromkeys(selected))
 
 
-def open_manifest(artifact: StoredArtifact) -> Manifest | None:
-    """Its manifest, or None where there is none that can be understood."""
+def opened(stored: StoredArtifact) -> Artifact | None:
+    """The artifact with its manifest, or None where there is none that can be understood."""
     try:
-        return storage.read_manifest(artifact.uri)
+        return storage.find_artifact(stored.uri)
     except ArtifactError:
         return None
 

@@ -10,14 +10,14 @@ from facenet_core.alignment.samples import SAMPLES, spread
 from facenet_core.housekeeping.inspect import TABLES
 from facenet_core.imaging import contact_sheet
 from facenet_core.imaging.contact_sheet import Tile
-from facenet_core.storage import Manifest, parquet
+from facenet_core.storage import Artifact, parquet
 
 _LAYOUT = contact_sheet.Layout(side=120, gap=8, line=16, font_size=11, lines=1)
 # Plots of models and reports, first the one that says most.
 _PLOTS = ("roc.png", "curves.png", "histogram.png")
 
 
-def picture_sheet(uri: str, manifest: Manifest, samples: int = SAMPLES) -> bytes | None:
+def picture_sheet(artifact: Artifact, samples: int = SAMPLES) -> bytes | None:
     """Pictures spread evenly over an artifact, with their identities, as a PNG.
 
     Of a report, its plot. None where an artifact has no pictures, as models.
@@ -25,14 +25,12 @@ def picture_sheet(uri: str, manifest: Manifest, samples: int = SAMPLES) -> bytes
     Raises:
         ArtifactError: a part is damaged.
     """
-    folder = TABLES.get(manifest.stage)
-    if folder is None:
-        names = {part.name for part in manifest.parts}
-        plot = next((name for name in _PLOTS if name in names), None)
-        return storage.read_bytes(storage.join(uri, plot)) if plot else None
+    if artifact.stage not in TABLES:
+        plot = next(filter(artifact.has_file, _PLOTS), None)
+        return storage.read_bytes(artifact.file_uri(plot)) if plot else None
     tiles = [
         Tile(contact_sheet.thumbnail(data, _LAYOUT.side), [identity], "does not decode")
-        for data, identity in _samples(uri, manifest, samples)
+        for data, identity in _samples(artifact, samples)
     ]
     if not tiles:
         return None
@@ -40,9 +38,9 @@ def picture_sheet(uri: str, manifest: Manifest, samples: int = SAMPLES) -> bytes
     return contact_sheet.png(contact_sheet.draw(tiles, columns, _LAYOUT))
 
 
-def _samples(uri: str, manifest: Manifest, samples: int) -> Iterator[tuple[bytes, str]]:
+def _samples(artifact: Artifact, samples: int) -> Iterator[tuple[bytes, str]]:
     """Encoded pictures and identities of evenly spread rows; only their row groups are read."""
-    parts = [part for part in manifest.parts if part.folder == TABLES[manifest.stage]]
-    for part, numbers in spread(parts, samples):
-        for row in parquet.read_rows(storage.join(uri, part.name), numbers, ["image", "identity"]):
+    columns = ["image", "identity"]
+    for part, numbers in spread(artifact.parts_in(TABLES[artifact.stage]), samples):
+        for row in parquet.read_rows(artifact.file_uri(part.name), numbers, columns):
             yield row["image"]["bytes"], row["identity"]

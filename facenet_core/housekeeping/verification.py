@@ -11,15 +11,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from facenet_core import storage
 from facenet_core.config import AlignConfig, Config, IngestConfig, TrainConfig, ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import objects
-from facenet_core.housekeeping.inventory import StoredArtifact
+from facenet_core.housekeeping.inventory import StoredArtifact, opened
 from facenet_core.privacy.deny_list import REDACTED
-from facenet_core.storage import Manifest, Part, parquet
+from facenet_core.storage import Artifact, Part, parquet
 
 _THREADS = 8
 _TABLES = ("images", "skipped", "crops", "rejects")
@@ -62,26 +63,23 @@ def verify(
     damages: list[Damage] = []
     checked = parts = size = 0
     with ThreadPoolExecutor(_THREADS) as readers:
-        for artifact in artifacts:
+        for stored in artifacts:
             checked += 1
             try:
-                manifest = storage.read_manifest(artifact.uri)
+                artifact = storage.find_artifact(stored.uri)
             except ArtifactError as error:
-                damages.append(Damage(artifact, "", str(error)))
+                damages.append(Damage(stored, "", str(error)))
                 continue
-            if manifest is None:
-                damages.append(Damage(artifact, "", "unfinished: it has no manifest"))
+            if artifact is None:
+                damages.append(Damage(stored, "", "unfinished: it has no manifest"))
                 continue
-
-            def check(part: Part, uri: str = artifact.uri, of: Manifest = manifest) -> str:
-                return _wrong(uri, part, of, progress)
-
-            for part, what in zip(manifest.parts, readers.map(check, manifest.parts), strict=True):
+            check = partial(_wrong, artifact, progress=progress)
+            for part, what in zip(artifact.parts, readers.map(check, artifact.parts), strict=True):
                 parts += 1
                 size += part.bytes
                 if what:
-                    damages.append(Damage(artifact, part.name, what))
-            damages += [Damage(artifact, "", what) for what in _unbalanced(artifact, manifest)]
+                    damages.append(Damage(stored, part.name, what))
+            damages += [Damage(stored, "", what) for what in _unbalanced(stored, artifact)]
     return Checked(checked, parts, size, tuple(damages))
 
 
@@ -102,16 +100,17 @@ def set_aside(damages: Iterable[Damage]) -> list[StoredArtifact]:
     return [artifact for artifact, _ in changed.values()]
 
 
-def remake(artifact: StoredArtifact, manifest: Manifest | None) -> str:
+def remake(stored: StoredArtifact) -> str:
     """The command that makes an artifact again, with the options that are not defaults."""
-    if manifest is None:
-        return f"facenet {artifact.stage} …, as it was made before"
-    inputs = [parent.uri for parent in manifest.inputs]
+    artifact = opened(stored)
+    if artifact is None:
+        return f"facenet {stored.stage} …, as it was made before"
+    inputs = [parent.uri for parent in artifact.inputs]
     words = ["facenet", artifact.stage, *inputs[:2]]
     model = _MODELS[artifact.stage]
     if artifact.stage in ("ingest", "train"):
-        words = [*words[:3], "--name", manifest.name]
-    for key, value in manifest.config.items():
+        words = [*words[:3], "--name", artifact.name]
+    for key, value in artifact.config.items():
         field = model.model_fields.get(key)
         if field is None or key in ("name", "source", "shards", "pairs") or value == _json(field):
             continue
@@ -128,9 +127,9 @@ def _json(field: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], None]) -> str:
+def _wrong(artifact: Artifact, part: Part, progress: Callable[[int], None]) -> str:
     """What is wrong with a part; empty where nothing is."""
-    part_uri = storage.join(uri, part.name)
+    part_uri = artifact.file_uri(part.name)
     digest, size = hashlib.sha256(), 0
     try:
         with storage.open_input(part_uri) as file:
@@ -156,23 +155,23 @@ def _wrong(uri: str, part: Part, manifest: Manifest, progress: Callable[[int], N
         return str(error)
     if part.rows and rows != part.rows:
         return f"{rows:,} rows, expected {part.rows:,}"
-    if part.folder in _TABLES and not parquet.part_is_current(part_uri, manifest.fingerprint):
+    if part.folder in _TABLES and not parquet.part_is_current(part_uri, artifact.fingerprint):
         return "its footer names another artifact"
     return ""
 
 
-def _unbalanced(artifact: StoredArtifact, manifest: Manifest) -> list[str]:
+def _unbalanced(stored: StoredArtifact, artifact: Artifact) -> list[str]:
     """What does not add up in the counts of a manifest."""
-    if manifest.fingerprint != artifact.fingerprint:
-        return [f"its manifest is that of {manifest.fingerprint}"]
-    counts = defaultdict(int, manifest.counts)
-    rows = _rows(manifest.parts)
+    if artifact.fingerprint != stored.fingerprint:
+        return [f"its manifest is that of {artifact.fingerprint}"]
+    counts = defaultdict(int, artifact.counts)
+    rows = _rows(artifact.parts)
     sums: list[tuple[str, int, int]] = []
-    if artifact.stage == "ingest" and "seen" in counts:
+    if stored.stage == "ingest" and "seen" in counts:
         parts = counts["images"] + counts["skipped"] + counts[REDACTED]
         sums += [("seen", counts["seen"], parts), ("images", counts["images"], rows["images"])]
         sums.append(("skipped", counts["skipped"], rows["skipped"]))
-    if artifact.stage == "align":
+    if stored.stage == "align":
         sums += [("images", counts["images"], counts["aligned"] + counts["rejects"])]
         sums += [(name, counts[name], rows[name]) for name in ("crops", "rejects")]
     return [f"counts {name} {n:,}, its parts add up to {m:,}" for name, n, m in sums if n != m]

@@ -73,6 +73,16 @@ class Forgotten:
         people = [self.people[number] for number in self.numbers(base)]
         return storage.fingerprint([self.salt, *sorted(people)]) if people else None
 
+    def left_out_of(self, plan: Plan) -> Plan:
+        """A plan made as if nobody had been forgotten, with those who matter to it left out."""
+        digest = self.digest(plan.fingerprint)
+        if digest is None:
+            return plan
+        config = {**plan.config, CONFIG_KEY: digest}
+        root = plan.uri.rsplit("/", 3)[0]
+        made = (plan.stage, plan.name, config, plan.inputs, plan.stage_format)
+        return storage.plan_stage(root, *made)
+
 
 def read(root: str) -> Forgotten:
     """Who was forgotten in a storage root.
@@ -118,22 +128,14 @@ def plan_stage(
     config: Mapping[str, Any],
     inputs: Sequence[Input],
     stage_format: int,
-    forgotten: Forgotten | None = None,
 ) -> Plan:
     """`storage.plan_stage` of a stage that takes photographs of people: without those forgotten.
-
-    Args:
-        forgotten: instead of what the root's file says now.
 
     Raises:
         ArtifactError: see `read`.
     """
     plan = storage.plan_stage(root, stage, name, config, inputs, stage_format)
-    digest = (forgotten or read(root)).digest(plan.fingerprint)
-    if digest is None:
-        return plan
-    config = {**config, CONFIG_KEY: digest}
-    return storage.plan_stage(root, stage, name, config, inputs, stage_format)
+    return read(root).left_out_of(plan)
 
 
 def of_plan(plan: Plan) -> Forgotten:

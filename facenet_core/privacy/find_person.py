@@ -18,9 +18,9 @@ from facenet_core.alignment.samples import CROPS_SHEET, REJECTS_SHEET
 from facenet_core.cache import cache_folder, configured_folder
 from facenet_core.datasets.memo import MEMO, Memo
 from facenet_core.errors import ArtifactError, StorageError
-from facenet_core.housekeeping.inventory import Inventory, StoredArtifact, open_manifest
+from facenet_core.housekeeping.inventory import Inventory, StoredArtifact, opened
 from facenet_core.privacy.redact import row_filter
-from facenet_core.storage import Manifest, Part, parquet
+from facenet_core.storage import Artifact, Part, parquet
 
 _THREADS = 8
 _EMBEDDINGS = "embeddings.parquet"
@@ -47,18 +47,18 @@ class Affected:
     why: str
 
 
-def in_tables(uri: str, manifest: Manifest, identity: str) -> PersonRows:
+def in_tables(artifact: Artifact, identity: str) -> PersonRows:
     """Look for a person in the tables of a raw or crops artifact; pictures are not read.
 
     Raises:
         ArtifactError: a table is missing or damaged.
     """
-    dropped = row_filter(manifest, lambda name: _nfc(name) == identity)
-    tables = [part for part in manifest.parts if part.folder in _COLUMNS]
+    dropped = row_filter(artifact, lambda name: _nfc(name) == identity)
+    tables = [part for part in artifact.parts if part.folder in _COLUMNS]
 
     def look(part: Part) -> tuple[int, frozenset[str]]:
         column = _COLUMNS[part.folder]
-        table = parquet.read_table(storage.join(uri, part.name), [column])
+        table = parquet.read_table(artifact.file_uri(part.name), [column])
         similar: frozenset[str] = frozenset()
         if part.folder != "skipped":
             similar = _similar(table["identity"].unique(), identity)
@@ -121,38 +121,38 @@ def affected(inventory: Inventory, identity: str, rewritten: Collection[str]) ->
     """
     by_artifact: dict[tuple[str, str], Affected] = {}
     waiting = [a for a in inventory.artifacts if a.stage in ("train", "validate")]
-    manifests = {artifact: open_manifest(artifact) for artifact in waiting}
+    artifacts = {stored: opened(stored) for stored in waiting}
     while True:
         before = len(by_artifact)
-        for artifact in waiting:
-            if (artifact.stage, artifact.fingerprint) not in by_artifact:
-                why = _why(artifact, manifests[artifact], identity, rewritten, by_artifact)
+        for stored, artifact in artifacts.items():
+            if (stored.stage, stored.fingerprint) not in by_artifact:
+                why = _why(stored, artifact, identity, rewritten, by_artifact)
                 if why:
-                    by_artifact[(artifact.stage, artifact.fingerprint)] = Affected(artifact, why)
+                    by_artifact[(stored.stage, stored.fingerprint)] = Affected(stored, why)
         if len(by_artifact) == before:  # models of models, comparisons of reports
             return sorted(by_artifact.values(), key=lambda one: one.artifact.stage)
 
 
 def _why(
-    artifact: StoredArtifact,
-    manifest: Manifest | None,
+    stored: StoredArtifact,
+    artifact: Artifact | None,
     identity: str,
     rewritten: Collection[str],
     by_artifact: Mapping[tuple[str, str], Affected],
 ) -> str:
-    if manifest is None:
-        what = "training" if artifact.stage == "train" else "validation"
-        return f"{artifact.state} {what}: what it is made from is not known" if rewritten else ""
-    inputs = [parent.fingerprint for parent in manifest.inputs]
+    if artifact is None:
+        what = "training" if stored.stage == "train" else "validation"
+        return f"{stored.state} {what}: what it is made from is not known" if rewritten else ""
+    inputs = [parent.fingerprint for parent in artifact.inputs]
     models = [by_artifact[("train", i)].artifact for i in inputs if ("train", i) in by_artifact]
-    if artifact.stage == "train":
-        labels = manifest.details.get("labels")
+    if stored.stage == "train":
+        labels = artifact.details.get("labels")
         if labels is not None and identity in map(_nfc, labels):
             return "trained on the person: weights, labels and logs with pictures"
         if labels is None and any(parent in rewritten for parent in inputs):
             return "made from crops that hold the person"
         return f"goes on from {models[0].label}" if models else ""
-    rows = _embedded(artifact, manifest, identity)
+    rows = _embedded(artifact, identity)
     if rows:
         return f"holds {rows} embeddings of the person, and may show photographs"
     if any(parent in rewritten for parent in inputs):
@@ -165,21 +165,21 @@ def _why(
     return f"compares {reports[0].label}" if reports else ""
 
 
-def _embedded(artifact: StoredArtifact, manifest: Manifest, identity: str) -> int:
-    if not any(part.name == _EMBEDDINGS for part in manifest.parts):
+def _embedded(report: Artifact, identity: str) -> int:
+    if not report.has_file(_EMBEDDINGS):
         return 0
     with suppress(ArtifactError):
-        table_uri = storage.join(artifact.uri, _EMBEDDINGS)
-        names = parquet.read_table(table_uri, ["identity"])["identity"].to_pylist()
+        table = parquet.read_table(report.file_uri(_EMBEDDINGS), ["identity"])
+        names = table["identity"].to_pylist()
         return sum(_nfc(name) == identity for name in names)
     return 0
 
 
-def kept_downloads(root: str, manifests: Iterable[Manifest]) -> list[str]:
+def kept_downloads(root: str, raws: Iterable[Artifact]) -> list[str]:
     """Downloaded files below the root that these raw artifacts were made from, and their notes."""
     uris = []
-    for manifest in manifests:
-        for file in manifest.details.get("files", ()):
+    for raw in raws:
+        for file in raw.details.get("files", ()):
             uri = str(file.get("uri", ""))
             if uri.startswith(f"{root}/downloads/") and ".." not in uri.split("/"):
                 uris += [file for file in (uri, f"{uri}.json") if storage.exists(file)]

@@ -24,7 +24,7 @@ from facenet_core.housekeeping.inventory import StoredArtifact
 from facenet_core.privacy import deny_list, find_person, redact
 from facenet_core.privacy.deny_list import CONFIG_KEY, Forgotten
 from facenet_core.privacy.find_person import Affected
-from facenet_core.storage import Input, Manifest, Plan
+from facenet_core.storage import Artifact, Input, Plan
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,13 @@ class Rewrite:
     """An artifact that is made again without the person.
 
     Attributes:
+        stored, artifact: the old one, as the inventory lists it and as its manifest says.
         plan: of the new one.
         rows: of its tables that are of the person; 0 where only its input changes.
     """
 
-    artifact: StoredArtifact
-    manifest: Manifest
+    stored: StoredArtifact
+    artifact: Artifact
     plan: Plan
     rows: int
 
@@ -98,10 +99,11 @@ def plan_forgetting(root: str, identity: str) -> Forgetting:
                 search.look_into(artifact)
     complete = replace(after, entering=search.entering)
     rewrites = tuple(search.rewrites(complete))
-    old = {rewrite.artifact.fingerprint for rewrite in rewrites}
-    folders = {f"{inventory.RESULTS}/shards/{r.artifact.stage}/{r.artifact.fingerprint}"
-               for r in rewrites}  # fmt: skip
-    raws = [r.manifest for r in rewrites if r.artifact.stage == "ingest"]
+    made_again = [rewrite.artifact for rewrite in rewrites]
+    old = {artifact.fingerprint for artifact in made_again}
+    shards = f"{inventory.RESULTS}/shards"
+    folders = {f"{shards}/{artifact.stage}/{artifact.fingerprint}" for artifact in made_again}
+    raws = [artifact for artifact in made_again if artifact.stage == "ingest"]
     gone = old | {artifact.fingerprint for artifact, _ in search.removed}
     affected = find_person.affected(stock, identity, gone)
     touched = bool(rewrites or search.removed or affected)
@@ -117,7 +119,7 @@ def plan_forgetting(root: str, identity: str) -> Forgetting:
         tuple(one.label for one in stock.beside if one.label in folders),
         tuple(find_person.cached()) if touched or before.covers(identity) else (),
         tuple(affected),
-        tuple(dict.fromkeys(m.inputs[0].uri for m in raws if m.inputs)),
+        tuple(dict.fromkeys(raw.inputs[0].uri for raw in raws if raw.inputs)),
     )
 
 
@@ -146,13 +148,12 @@ def carry_out(
         progress(f"removing {artifact.label}")
         objects.remove_folder(artifact.uri)
     for rewrite in plan.rewrites:
-        progress(f"writing {rewrite.artifact.label} again as {rewrite.plan.fingerprint}")
+        progress(f"writing {rewrite.stored.label} again as {rewrite.plan.fingerprint}")
         run = {"redacted": True, "started": started}
-        uri, manifest = rewrite.artifact.uri, rewrite.manifest
-        redact.redact(uri, manifest, rewrite.plan, plan.forgotten.covers, run)
+        redact.redact(rewrite.artifact, rewrite.plan, plan.forgotten.covers, run)
     for rewrite in reversed(plan.rewrites):  # crops before what they were made from
-        progress(f"removing {rewrite.artifact.label}")
-        objects.remove_folder(rewrite.artifact.uri)
+        progress(f"removing {rewrite.stored.label}")
+        objects.remove_folder(rewrite.stored.uri)
     for label in plan.results:
         objects.remove_folder(storage.join(plan.root, label))
     for uri in plan.downloads:
@@ -185,35 +186,34 @@ class _Search:
         self._identity = identity
         self._before = before
         self._number = after.people.index(after.hash(identity))
-        self._holding: list[tuple[StoredArtifact, Manifest, int]] = []
+        self._holding: list[tuple[StoredArtifact, Artifact, int]] = []
         self._renamed: set[str] = set()  # fingerprints of raw artifacts that get another
 
-    def look_into(self, artifact: StoredArtifact) -> None:
-        if artifact.state == "unfinished":
-            if find_person.in_unfinished(artifact, self._identity):
+    def look_into(self, stored: StoredArtifact) -> None:
+        if stored.state == "unfinished":
+            if find_person.in_unfinished(stored, self._identity):
                 why = "unfinished, and holds the person or parts that are being written"
-                self.removed.append((artifact, why))
+                self.removed.append((stored, why))
             return
-        manifest = inventory.open_manifest(artifact)
+        artifact = inventory.opened(stored)
         try:
-            if manifest is None or artifact.state == "damaged":
-                raise ArtifactError(artifact.why)
-            person_rows = find_person.in_tables(artifact.uri, manifest, self._identity)
+            if artifact is None or stored.state == "damaged":
+                raise ArtifactError(stored.why)
+            person_rows = find_person.in_tables(artifact, self._identity)
         except ArtifactError as error:
-            self.removed.append((artifact, f"damaged, may hold the person ({error})"))
+            self.removed.append((stored, f"damaged, may hold the person ({error})"))
             return
         self.similar |= person_rows.similar
-        base = deny_list.base_fingerprint(manifest)
-        if not person_rows.rows and not any(
-            i.fingerprint in self._renamed for i in manifest.inputs
-        ):
+        base = deny_list.base_fingerprint(artifact.manifest)
+        renamed = any(source.fingerprint in self._renamed for source in artifact.inputs)
+        if not person_rows.rows and not renamed:
             # It keeps its fingerprint, and everything made from it.
             self.entering.setdefault(base, self._before.numbers(base))
-        elif not manifest.stage_format:
+        elif not artifact.manifest.stage_format:
             why = "holds the person, and was made by a version that is not known here"
-            self.removed.append((artifact, why))
+            self.removed.append((stored, why))
         else:
-            self._holding.append((artifact, manifest, person_rows.rows))
+            self._holding.append((stored, artifact, person_rows.rows))
             if artifact.stage == "ingest":
                 self._renamed.add(artifact.fingerprint)
                 self._enter(base, self._before.numbers(base))
@@ -222,27 +222,28 @@ class _Search:
         """The artifacts to write again, with their plans; those of crops complete `entering`."""
         made: dict[str, Plan] = {}
         rewrites = []
-        for artifact, manifest, rows in self._holding:
-            config = {key: v for key, v in manifest.config.items() if key != CONFIG_KEY}
+        for stored, artifact, rows in self._holding:
+            config = {key: v for key, v in artifact.config.items() if key != CONFIG_KEY}
             inputs = [
                 Input(made[i.fingerprint].uri, made[i.fingerprint].fingerprint)
                 if i.fingerprint in made
                 else i
-                for i in manifest.inputs
+                for i in artifact.inputs
             ]
-            planned = (artifact.stage, manifest.name, config, inputs, manifest.stage_format)
-            base = storage.plan_stage(self._root, *planned).fingerprint
+            stage_format = artifact.manifest.stage_format
+            plan = storage.plan_stage(
+                self._root, artifact.stage, artifact.name, config, inputs, stage_format
+            )
             if artifact.stage == "align":
-                own = deny_list.base_fingerprint(manifest)
-                self._enter(base, self._before.numbers(own))
-            so_far = replace(after, entering=self.entering)
-            plan = deny_list.plan_stage(self._root, *planned, forgotten=so_far)
+                own = deny_list.base_fingerprint(artifact.manifest)
+                self._enter(plan.fingerprint, self._before.numbers(own))
+            plan = replace(after, entering=self.entering).left_out_of(plan)
             if plan.fingerprint == artifact.fingerprint:
                 why = "holds a person who was forgotten before it was made"
-                self.removed.append((artifact, why))
+                self.removed.append((stored, why))
                 continue
             made[artifact.fingerprint] = plan
-            rewrites.append(Rewrite(artifact, manifest, plan, rows))
+            rewrites.append(Rewrite(stored, artifact, plan, rows))
         return rewrites
 
     def _enter(self, base: str, numbers: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ from facenet_core.config import SYNTHETIC
 from facenet_core.datasets.rows import compile_identity_pattern, names_forgotten
 from facenet_core.datasets.stage import SKIPPED_ROWS
 from facenet_core.privacy.deny_list import REDACTED
-from facenet_core.storage import Manifest, Part, Plan, parquet, schemas
+from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet, schemas
 
 LeftOut = Callable[[str], bool]
 Dropped = Callable[[str, pa.Table], list[bool]]
@@ -33,14 +33,14 @@ _SCHEMAS = {
 _THREADS = 4  # each holds a row group of pictures
 
 
-def row_filter(manifest: Manifest, left_out: LeftOut) -> Dropped:
+def row_filter(artifact: Artifact, left_out: LeftOut) -> Dropped:
     """Which rows of a table of an artifact, given its folder, are of people who are left out."""
-    pattern = compile_identity_pattern(manifest.config.get("identity_pattern"))
+    pattern = compile_identity_pattern(artifact.config.get("identity_pattern"))
 
     def dropped(folder: str, table: pa.Table) -> list[bool]:
         if folder == "skipped":
             paths = table["path"].to_pylist()
-            return [names_forgotten(path, manifest.name, pattern, left_out) for path in paths]
+            return [names_forgotten(path, artifact.name, pattern, left_out) for path in paths]
         is_left_out: dict[str, bool] = {}
         names = table["identity"].to_pylist()
         return [is_left_out.setdefault(name, name != "" and left_out(name)) for name in names]
@@ -48,16 +48,14 @@ def row_filter(manifest: Manifest, left_out: LeftOut) -> Dropped:
     return dropped
 
 
-def redact(
-    uri: str, manifest: Manifest, plan: Plan, left_out: LeftOut, run: Mapping[str, Any]
-) -> Manifest:
-    """Write the artifact of `plan`: that of `manifest` without the people who are left out.
+def redact(artifact: Artifact, plan: Plan, left_out: LeftOut, run: Mapping[str, Any]) -> Manifest:
+    """Write the artifact of `plan`: another one without the people who are left out.
 
     What an earlier, interrupted try has written stays.
 
     Args:
-        uri: of the artifact that has `manifest`; it stays as it is.
-        plan: of the new one, from `forgotten.plan_stage`.
+        artifact: the old one; it stays as it is.
+        plan: of the new one, from `deny_list.plan_stage`.
         run: for `run.json`.
 
     Raises:
@@ -65,24 +63,24 @@ def redact(
     """
     if (made := storage.finished(plan)) is not None:
         return made
-    dropped = row_filter(manifest, left_out)
-    tables = [part for part in manifest.parts if part.folder in _SCHEMAS]
+    dropped = row_filter(artifact, left_out)
+    tables = [part for part in artifact.parts if part.folder in _SCHEMAS]
     with ThreadPoolExecutor(_THREADS) as writers:
-        parts = list(writers.map(lambda part: _rewrite(uri, part, plan, dropped), tables))
+        parts = list(writers.map(lambda part: _rewrite(artifact, part, plan, dropped), tables))
     if plan.stage == "ingest":
-        counts = _raw_counts(uri, manifest, plan, parts, dropped)
+        counts = _raw_counts(artifact, plan, parts, dropped)
     else:
-        counts = _crops_counts(manifest, plan, parts)
+        counts = _crops_counts(artifact, plan, parts)
         parts += _draw_sheets(plan, parts)
-    return storage.publish(plan, storage.Outcome(parts, counts, manifest.details), run)
+    return storage.publish(plan, storage.Outcome(parts, counts, artifact.details), run)
 
 
-def _rewrite(uri: str, part: Part, plan: Plan, dropped: Dropped) -> Part:
+def _rewrite(artifact: Artifact, part: Part, plan: Plan, dropped: Dropped) -> Part:
     uri_of_part, folder = storage.join(plan.uri, part.name), part.folder
     if not parquet.part_is_current(uri_of_part, plan.fingerprint):
         rows = SKIPPED_ROWS if folder == "skipped" else parquet.ROW_GROUP_ROWS
         with parquet.PartWriter(uri_of_part, _SCHEMAS[folder], plan.fingerprint, rows) as writer:
-            for group in parquet.read_row_groups(storage.join(uri, part.name)):
+            for group in parquet.read_row_groups(artifact.file_uri(part.name)):
                 flags = dropped(folder, group)
                 if folder in ("images", "crops") and all(flags):
                     continue
@@ -93,10 +91,11 @@ def _rewrite(uri: str, part: Part, plan: Plan, dropped: Dropped) -> Part:
 
 
 def _raw_counts(
-    uri: str, manifest: Manifest, plan: Plan, parts: list[Part], dropped: Dropped
+    artifact: Artifact, plan: Plan, parts: list[Part], dropped: Dropped
 ) -> dict[str, int]:
-    counts = dict(manifest.counts)
-    before, skipped_before = _totals(manifest.parts, "images"), _reasons(uri, manifest.parts)
+    counts = dict(artifact.counts)
+    before = _totals(artifact.parts, "images")
+    skipped_before = _reasons(artifact.uri, artifact.parts)
     after, skipped = _totals(parts, "images"), _reasons(plan.uri, parts)
     gone = before - after + skipped_before.total() - skipped.total()
     counts["images"] = after
@@ -105,7 +104,7 @@ def _raw_counts(
         counts.pop(f"skipped.{reason}", None)
     counts |= {f"skipped.{reason}": count for reason, count in skipped.items()}
     counts[REDACTED] = counts.get(REDACTED, 0) + gone
-    people, size = _gone(uri, manifest, dropped)
+    people, size = _gone(artifact, dropped)
     counts["identities"] = counts.get("identities", 0) - people
     counts["bytes"] = counts.get("bytes", 0) - size
     if plan.inputs[0].uri == SYNTHETIC:  # there it is the bytes of the shards
@@ -113,26 +112,24 @@ def _raw_counts(
     return counts
 
 
-def _gone(uri: str, manifest: Manifest, dropped: Dropped) -> tuple[int, int]:
+def _gone(artifact: Artifact, dropped: Dropped) -> tuple[int, int]:
     """How many people are taken out of the raw shards, and the bytes of their photographs."""
     people: set[str] = set()
     size = 0
-    for part in manifest.parts:
-        if part.folder == "images":
-            part_uri = storage.join(uri, part.name)
-            table = parquet.read_table(part_uri, ["identity"])
-            rows = [row for row, gone in enumerate(dropped("images", table)) if gone]
-            people.update(table["identity"].take(rows).to_pylist() if rows else [])
-            taken = parquet.read_rows(part_uri, rows, ["image"])
-            size += sum(len(row["image"]["bytes"]) for row in taken)
+    for part_uri in artifact.part_uris("images"):
+        table = parquet.read_table(part_uri, ["identity"])
+        rows = [row for row, gone in enumerate(dropped("images", table)) if gone]
+        people.update(table["identity"].take(rows).to_pylist() if rows else [])
+        taken = parquet.read_rows(part_uri, rows, ["image"])
+        size += sum(len(row["image"]["bytes"]) for row in taken)
     return len(people), size
 
 
-def _crops_counts(manifest: Manifest, plan: Plan, parts: list[Part]) -> dict[str, int]:
+def _crops_counts(artifact: Artifact, plan: Plan, parts: list[Part]) -> dict[str, int]:
     rejects = _reasons(plan.uri, parts)
     aligned = _images(plan.uri, parts)
-    before = manifest.counts["images"]
-    counts = {name: n for name, n in manifest.counts.items() if not name.startswith("rejects.")}
+    before = artifact.counts["images"]
+    counts = {name: n for name, n in artifact.counts.items() if not name.startswith("rejects.")}
     return counts | {
         "images": aligned + rejects.total(),
         "aligned": aligned,
@@ -145,13 +142,11 @@ def _crops_counts(manifest: Manifest, plan: Plan, parts: list[Part]) -> dict[str
 
 def _draw_sheets(plan: Plan, parts: list[Part]) -> list[Part]:
     """The contact sheets anew; without photographs to draw rejects from, none of these."""
-    raw = storage.read_manifest(plan.inputs[0].uri) if plan.inputs else None
+    raw = storage.find_artifact(plan.inputs[0].uri) if plan.inputs else None
     if raw is None:
         crops = [part for part in parts if part.folder == "crops"]
         return samples.draw_sheets(plan.uri, crops, [])
-    return samples.draw_sheets(
-        plan.uri, parts, storage.Artifact(plan.inputs[0].uri, raw).part_uris("images")
-    )
+    return samples.draw_sheets(plan.uri, parts, raw.part_uris("images"))
 
 
 def _images(uri: str, parts: list[Part]) -> int:

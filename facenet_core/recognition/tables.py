@@ -14,7 +14,7 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.progress import Progress, silent
 from facenet_core.recognition.stream import Embedded, Rejected
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 _GROUP_ROWS = 1024
 _MODEL = b"facenet:model"
@@ -91,7 +91,7 @@ def write(
     with ExitStack() as stack:
         table = stack.enter_context(parquet.PartWriter(uri, schema, model, _GROUP_ROWS))
         rejects = stack.enter_context(
-            parquet.PartWriter(rejects_of(uri), parquet.REJECTS, model, _GROUP_ROWS)
+            parquet.PartWriter(rejects_of(uri), schemas.REJECTS, model, _GROUP_ROWS)
         )
         for face in faces:
             if isinstance(face, Rejected):

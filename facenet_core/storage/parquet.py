@@ -18,10 +18,6 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.storage import schemas
 
-# Other modules still name the schemas here.
-IMAGE, RAW, SKIPPED, CROPS = schemas.IMAGE, schemas.RAW, schemas.SKIPPED, schemas.CROPS
-REJECTS, PAIRS, EMBEDDINGS = schemas.REJECTS, schemas.PAIRS, schemas.EMBEDDINGS
-
 _FINGERPRINT = b"facenet:fingerprint"
 
 # What pyarrow raises for a damaged footer, page or name.
@@ -34,11 +30,6 @@ ROW_GROUP_BYTES = 8 * 2**20
 
 def part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
-
-
-def part_uris(uri: str, folder: str, parts: Sequence[storage.Part]) -> list[str]:
-    """URIs of an artifact's parts in one of its folders (`images`, `crops` …), in order."""
-    return [storage.join(uri, part.name) for part in parts if part.folder == folder]
 
 
 class PartWriter:

@@ -123,11 +123,8 @@ def verify(
     if not uris:  # what is unfinished is not damaged
         artifacts = [artifact for artifact in artifacts if artifact.state != "unfinished"]
     checked = _verified(artifacts)
-    manifests = {d.artifact.uri: inventory.open_manifest(d.artifact) for d in checked.damages}
-    commands = {
-        d.artifact.uri: verification.remake(d.artifact, manifests[d.artifact.uri])
-        for d in checked.damages
-    }
+    damaged = {damage.artifact for damage in checked.damages}
+    commands = {artifact.uri: verification.remake(artifact) for artifact in damaged}
     if set_aside:
         verification.set_aside(checked.damages)
     if as_json:
@@ -290,7 +287,7 @@ def _forgetting_as_json(plan: Forgetting, yes: bool, delete_affected: bool) -> d
         "forgotten_before": plan.known,
         "similar": plan.similar,
         "rewritten": [
-            {"uri": r.artifact.uri, "rows": r.rows, "as": r.plan.uri} for r in plan.rewrites
+            {"uri": r.stored.uri, "rows": r.rows, "as": r.plan.uri} for r in plan.rewrites
         ],
         "removed": [{"uri": artifact.uri, "why": why} for artifact, why in plan.removed],
         "downloads": plan.downloads,
@@ -311,7 +308,7 @@ def _print_forgetting(plan: Forgetting, yes: bool, delete_affected: bool) -> Non
     for name in plan.similar:
         echo(f"of almost the same name, and not touched: {name}")
     rows = [
-        (r.artifact.label, f"{r.rows:,}", f"now {r.plan.fingerprint}" if yes else "written again")
+        (r.stored.label, f"{r.rows:,}", f"now {r.plan.fingerprint}" if yes else "written again")
         for r in plan.rewrites
     ]
     rows += [(artifact.label, "", f"removed: {why}") for artifact, why in plan.removed]

@@ -31,16 +31,17 @@ def test_a_set_becomes_crops_that_bring_their_pairs(root, bin_file):
     assert is_set(bin_file)
     assert plan.name == "agedb-30"
     manifest = import_set(plan, bin_file, {})
-    assert manifest == storage.open_artifact(plan.uri, "align").manifest
+    artifact = storage.open_artifact(plan.uri, "align")
+    assert manifest == artifact.manifest
     counts = {"images": 7, "crops": 6, "aligned": 6, "rejects": 1, "pairs": 4}
     assert manifest.counts == counts
-    (part,) = parquet.part_uris(plan.uri, "crops", manifest.parts)
+    (part,) = artifact.part_uris("crops")
     table = parquet.read_table(part)
     assert table["image_id"].to_pylist() == [f"00000{n}.jpg" for n in (0, 1, 3, 4, 5, 6)]
     assert table["image"][2].as_py()["bytes"] == image(40)
     assert table["box"][0].as_py() == [0, 0, 112, 112]
     assert table["score"].null_count == 6
-    (rejects,) = parquet.part_uris(plan.uri, "rejects", manifest.parts)
+    (rejects,) = artifact.part_uris("rejects")
     assert parquet.read_table(rejects)["reason"].to_pylist() == ["undecodable"]
 
 

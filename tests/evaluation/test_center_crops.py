@@ -9,7 +9,7 @@ from facenet_core.config import AlignConfig, ValidateConfig
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.center_crops import centre_crop, centre_crops
 from facenet_core.evaluation.stage import plan_validate, validate
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 from tests.support.small_artifacts import SIZE, crop
 
 
@@ -33,7 +33,7 @@ def publish(root: str, rejects: dict[str, str]) -> tuple[str, str]:
     names = [(person, image) for person in ("A", "B", "C", "D") for image in (1, 2, 3, 4)]
     raw = storage.plan_stage(root, "ingest", "people", {}, [], 1)
     part = "images/" + parquet.part_name(0)
-    with parquet.PartWriter(storage.join(raw.uri, part), parquet.RAW, raw.fingerprint) as file:
+    with parquet.PartWriter(storage.join(raw.uri, part), schemas.RAW, raw.fingerprint) as file:
         for seed, (person, image) in enumerate(names):
             file.write(
                 {
@@ -50,7 +50,7 @@ def publish(root: str, rejects: dict[str, str]) -> tuple[str, str]:
     given = [storage.Input(raw.uri, raw.fingerprint)]
     crops = storage.plan_stage(root, "align", "people", config, given, 1)
     parts = []
-    for folder, schema in (("crops", parquet.CROPS), ("rejects", parquet.REJECTS)):
+    for folder, schema in (("crops", schemas.CROPS), ("rejects", schemas.REJECTS)):
         part = f"{folder}/{parquet.part_name(0)}"
         with parquet.PartWriter(storage.join(crops.uri, part), schema, crops.fingerprint) as file:
             for person, image in names:

@@ -13,7 +13,7 @@ from facenet_core.errors import ArtifactError, ModelError, PairsError
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
 from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 from facenet_core.evaluation.stage import check_pairs, finish, plan_validate, validate
-from facenet_core.storage import parquet
+from facenet_core.storage import schemas
 from tests.support.small_artifacts import image_id, publish_model
 
 FILES = {
@@ -138,7 +138,7 @@ def test_groups_of_nobody_and_pairs_that_are_not_drawn_are_said(
 def test_skipped_pairs_have_no_distance_and_count_as_wrong_in_accuracy_all(report):
     uri, validated = report
     table = pq.read_table(storage.join(uri, "pairs.parquet"))
-    assert table.schema.equals(parquet.PAIRS)
+    assert table.schema.equals(schemas.PAIRS)
     skipped = table.filter(table["distance"].is_null())
     assert skipped["image_id_b"][0].as_py() == image_id(0, 7)
     assert skipped["image_id_a"][1].as_py() == image_id(0, 7)

@@ -72,8 +72,8 @@ def test_the_lineage_goes_back_to_the_source(root: str) -> None:
     crops = artifact_of(root, "align", [raw])
     model = artifact_of(root, "train", [crops])
     report = artifact_of(root, "validate", [crops, model])
-    shown = [(a.depth, a.stage, a.state) for a in overview(report).lineage]
-    assert shown == [
+    ancestors = [(a.depth, a.stage, a.state) for a in overview(report).lineage]
+    assert ancestors == [
         (1, "align", "whole"),
         (2, "ingest", "whole"),
         (3, "", "source"),
@@ -91,9 +91,9 @@ def test_the_lineage_goes_back_to_the_source(root: str) -> None:
 def test_damage_is_told_instead_of_counted(root: str) -> None:
     raw = raw_artifact(root, PEOPLE)
     storage.remove(storage.join(raw, "images", parquet.part_name(1)))
-    found = overview(raw)
-    assert found.damaged == ("images/part-00001.parquet",)
-    assert found.people is None
+    seen = overview(raw)
+    assert seen.damaged == ("images/part-00001.parquet",)
+    assert seen.people is None
 
 
 def test_what_is_no_artifact_is_a_clear_error(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_what_is_no_artifact_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_sheet_shows_pictures_of_the_whole_set(root: str) -> None:
     uri = raw_artifact(root, {f"P{n}": 5 for n in range(30)}, broken=1)
-    manifest = storage.open_artifact(uri, "ingest")
-    with Image.open(io.BytesIO(picture_sheet(uri, manifest, samples=12) or b"")) as sheet:
+    raw = storage.open_artifact(uri, "ingest")
+    with Image.open(io.BytesIO(picture_sheet(raw, samples=12) or b"")) as sheet:
         columns, lines = (sheet.width - 8) // 128, (sheet.height - 8) // 144
         assert columns * lines >= 12
         centres = [
@@ -113,7 +113,7 @@ def test_a_sheet_shows_pictures_of_the_whole_set(root: str) -> None:
         ]
     assert all(centre != (255, 255, 255) for centre in centres)
     assert len(set(centres)) > 4
-    assert picture_sheet(uri, manifest, samples=12) == picture_sheet(uri, manifest, samples=12)
+    assert picture_sheet(raw, samples=12) == picture_sheet(raw, samples=12)
 
 
 def test_a_report_shows_its_plot_and_a_model_nothing(root: str) -> None:
@@ -123,5 +123,5 @@ def test_a_report_shows_its_plot_and_a_model_nothing(root: str) -> None:
     manifest = storage.publish(
         plan, storage.Outcome([storage.describe_file(plan.uri, "roc.png")], {}), {}
     )
-    assert picture_sheet(plan.uri, manifest) == b"a plot"
-    assert picture_sheet(report, storage.open_artifact(report, "validate")) is None
+    assert picture_sheet(storage.Artifact(plan.uri, manifest)) == b"a plot"
+    assert picture_sheet(storage.open_artifact(report, "validate")) is None

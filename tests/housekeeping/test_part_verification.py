@@ -92,12 +92,12 @@ def test_a_part_of_another_artifact_is_found(site: Site) -> None:
 
 def test_the_command_that_makes_an_artifact_again_has_its_options(site: Site) -> None:
     raw, crops = inventory.take(site.root).artifacts
-    command = remake(crops, storage.read_manifest(crops.uri))
+    command = remake(crops)
     assert command.startswith("facenet align ")
     assert f"--image-size {CONFIG.image_size}" in command
     assert f"--margin {CONFIG.margin}" in command
     assert "--factor" not in command
-    command = remake(raw, storage.read_manifest(raw.uri))
+    command = remake(raw)
     assert command == f"facenet ingest {site.archive} --name people"
 
 

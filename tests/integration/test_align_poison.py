@@ -11,14 +11,10 @@ from facenet_core import storage
 from facenet_core.storage import parquet
 from tests.support.photographs import write_folder
 from tests.support.poison import CRASH, HANG, install
+from tests.support.raw_shards import rows
 from tests.support.tiny import facenet
 
 OPTIONS = ["--image-size", 72, "--margin", 16, "--workers", 2]
-
-
-def rows(uri: str, folder: str) -> list[dict]:
-    parts = parquet.part_uris(uri, folder, storage.open_artifact(uri, "align").parts)
-    return [row for part in parts for row in parquet.read_table(part).to_pylist()]
 
 
 @pytest.fixture

@@ -45,12 +45,11 @@ def test_every_image_is_a_crop_or_a_reject(undisturbed: Path) -> None:
             continue
         ids = []
         for folder in ("crops", "rejects"):
-            for uri in parquet.part_uris(str(undisturbed / path), folder, manifest.parts):
+            for uri in storage.Artifact(str(undisturbed / path), manifest).part_uris(folder):
                 ids += parquet.read_table(uri, ["image_id"])["image_id"].to_pylist()
-        raw_uri = manifest.inputs[0].uri
-        raw = storage.open_artifact(raw_uri, "ingest")
+        raw = storage.open_artifact(manifest.inputs[0].uri, "ingest")
         expected = []
-        for uri in parquet.part_uris(raw_uri, "images", raw.parts):
+        for uri in raw.part_uris("images"):
             expected += parquet.read_table(uri, ["image_id"])["image_id"].to_pylist()
         assert sorted(ids) == sorted(expected)
         assert len(ids) == manifest.counts["images"]

@@ -48,7 +48,7 @@ def test_three_models_are_too_many(crops, model, capsys) -> None:
 def test_a_verification_set_measures_and_compares_models(crops, model, tmp_path) -> None:
     """The set's images are crops of 4 people: the first two of one, then one of each of two."""
     images: dict[str, list[bytes]] = {}
-    for part in parquet.part_uris(crops, "crops", storage.open_artifact(crops, "align").parts):
+    for part in storage.open_artifact(crops, "align").part_uris("crops"):
         for row in parquet.read_table(part, ["identity", "image"]).to_pylist():
             images.setdefault(row["identity"], []).append(row["image"]["bytes"])
     first, second, third, fourth = list(images.values())[:4]

@@ -21,7 +21,7 @@ def run(root: str, source: Path | str, **options: object) -> Artifact:
 def rows(artifact: Artifact, folder: str = "images") -> list[dict]:
     plan, manifest = artifact
     read = []
-    for uri in parquet.part_uris(plan.uri, folder, manifest.parts):
+    for uri in storage.Artifact(plan.uri, manifest).part_uris(folder):
         read += parquet.read_table(uri).to_pylist()
     return read
 

@@ -9,7 +9,7 @@ from functools import cache
 from facenet_core import storage
 from facenet_core.alignment import stage
 from facenet_core.config import AlignConfig
-from facenet_core.storage import Manifest, parquet
+from facenet_core.storage import Manifest, parquet, schemas
 from facenet_core.synthetic_faces import generate
 
 
@@ -27,7 +27,7 @@ def raw_artifact(root: str, shards: Sequence[Mapping[str, bytes]]) -> str:
     for number, photographs in enumerate(shards):
         name = f"images/{parquet.part_name(number)}"
         with parquet.PartWriter(
-            storage.join(plan.uri, name), parquet.RAW, plan.fingerprint
+            storage.join(plan.uri, name), schemas.RAW, plan.fingerprint
         ) as part:
             for image_id, data in photographs.items():
                 part.write(
@@ -58,6 +58,5 @@ def aligned(
 
 def rows(uri: str, folder: str) -> list[dict]:
     """All rows of an artifact's `crops` or `rejects`, in order."""
-    manifest = storage.open_artifact(uri, "align")
-    parts = parquet.part_uris(uri, folder, manifest.parts)
+    parts = storage.open_artifact(uri, "align").part_uris(folder)
     return [row for part in parts for row in parquet.read_table(part).to_pylist()]

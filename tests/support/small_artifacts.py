@@ -11,7 +11,7 @@ from PIL import Image
 
 from facenet_core import storage
 from facenet_core.models.face_model import MODEL_FILE
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 SIZE, DIMENSIONS = 32, 8
 PEOPLE, IMAGES = 12, 6
@@ -47,8 +47,8 @@ def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> s
     parts = []
     for number, rows in enumerate(shards):
         for folder, schema, content in (
-            ("crops", parquet.CROPS, rows),
-            ("rejects", parquet.REJECTS, rejects if number == 0 else []),
+            ("crops", schemas.CROPS, rows),
+            ("rejects", schemas.REJECTS, rejects if number == 0 else []),
         ):
             part = f"{folder}/{parquet.part_name(number)}"
             with parquet.PartWriter(storage.join(plan.uri, part), schema, plan.fingerprint) as file:

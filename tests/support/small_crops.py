@@ -11,7 +11,7 @@ from PIL import Image
 
 from facenet_core import storage
 from facenet_core.models.networks.layers import Layers, global_average, image_input, max_pool
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 CROP_SIZE = 36
 
@@ -59,7 +59,7 @@ def write_crops(
     for number in range(parts):
         part = f"crops/{parquet.part_name(number)}"
         uri = storage.join(plan.uri, part)
-        with parquet.PartWriter(uri, parquet.CROPS, plan.fingerprint) as writer:
+        with parquet.PartWriter(uri, schemas.CROPS, plan.fingerprint) as writer:
             for name, person, shot in images[number::parts]:
                 person = numbers[wrong.get(f"{name}/{name}_{shot:04d}.jpg", name)]
                 for face in (0, 1):

@@ -41,62 +41,63 @@ def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.housekeeping.inspect import overview
     from facenet_core.housekeeping.sample_sheet import picture_sheet
 
-    artifact = overview(storage.absolute(options.uri))
-    manifest = artifact.manifest
+    seen = overview(storage.absolute(options.uri))
+    artifact = seen.artifact
     sheet = samples = None
-    if not options.no_samples and not artifact.damaged:
-        sheet = picture_sheet(artifact.uri, manifest)
+    if not options.no_samples and not seen.damaged:
+        sheet = picture_sheet(artifact)
     if sheet is not None:
-        name = f"{manifest.stage}-{manifest.name}-{manifest.fingerprint}.png"
+        name = f"{artifact.stage}-{artifact.name}-{artifact.fingerprint}.png"
         samples = storage.absolute(options.samples or str(cache_folder() / "samples" / name))
         storage.write_bytes(samples, sheet)
     if context.json:
-        echo_json({**asdict(artifact), "samples": samples})
+        answer = asdict(seen)
+        echo_json({**answer.pop("artifact"), **answer, "samples": samples})
         return
-    _print_overview(artifact)
+    _print_overview(seen)
     if samples is not None:
         echo(f"Samples: {samples}")
     echo(artifact.uri)
 
 
-def _print_overview(artifact: Overview) -> None:
+def _print_overview(seen: Overview) -> None:
     from rich.table import Table
 
-    from facenet_core.housekeeping.inspect import figures
+    from facenet_core.housekeeping.inspect import metrics
 
-    manifest = artifact.manifest
+    artifact = seen.artifact
     console = output.console(soft_wrap=True, highlight=False)
     console.print(
-        f"[bold]{_plain(manifest.name)}[/bold], made by `{_plain(manifest.stage)}`, "
-        f"{_plain(manifest.fingerprint)}"
+        f"[bold]{_plain(artifact.name)}[/bold], made by `{_plain(artifact.stage)}`, "
+        f"{_plain(artifact.fingerprint)}"
     )
-    versions = [f"{name} {version}" for name, version in manifest.made_by.items()]
+    versions = [f"{name} {version}" for name, version in artifact.made_by.items()]
     console.print(f"made with {', '.join(versions)}", markup=False)
     console.print(
-        f"{plural(len(manifest.parts), 'file')}, {artifact.bytes / 1e6:,.1f} MB"
-        + (f", [bold]{len(artifact.damaged)} of them damaged[/bold]" if artifact.damaged else "")
+        f"{plural(len(artifact.parts), 'file')}, {output.human(seen.bytes)}"
+        + (f", [bold]{len(seen.damaged)} of them damaged[/bold]" if seen.damaged else "")
     )
-    for name in artifact.damaged[:10]:
+    for name in seen.damaged[:10]:
         console.print(f"  damaged or missing: {name}", markup=False)
     for title, values in (
-        ("counts", manifest.counts),
-        ("figures", figures(manifest)),
-        ("configuration", manifest.config),
+        ("counts", artifact.counts),
+        ("metrics", metrics(artifact)),
+        ("configuration", artifact.config),
     ):
         if values:
             table = Table(title=title, show_header=False, title_justify="left")
             for name, value in values.items():
                 table.add_row(_plain(name), _plain(_as_text(value)))
             console.print(table)
-    if artifact.lineage:
+    if seen.lineage:
         console.print("made from")
-        for ancestor in artifact.lineage:
+        for ancestor in seen.lineage:
             indent = "  " * ancestor.depth
             state = "" if ancestor.state == "source" else f"  ({ancestor.state})"
             line = f"{indent}{ancestor.stage or 'source'}  {ancestor.uri}{state}"
             console.print(line, markup=False)
-    if artifact.people is not None:
-        _print_people(console, artifact.people)
+    if seen.people is not None:
+        _print_people(console, seen.people)
 
 
 def _print_people(console: Console, people: People) -> None:

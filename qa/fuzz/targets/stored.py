@@ -17,7 +17,7 @@ from facenet_core.datasets.fetch.locate import Wanted
 from facenet_core.datasets.memo import Memo
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import promotion
-from facenet_core.housekeeping.inspect import figures, overview
+from facenet_core.housekeeping.inspect import metrics, overview
 from facenet_core.privacy import deny_list
 from facenet_core.recognition import threshold
 from facenet_core.storage import FORMAT, Input, Manifest, Part
@@ -63,7 +63,7 @@ def read_manifest(data: bytes, folder: Path) -> None:
     threshold.validated_threshold(threshold.find_reports(str(folder), _FINGERPRINT))
     with suppress(ArtifactError):
         storage.open_artifact(str(place), "validate")
-    figures(overview(str(place)).manifest)
+    metrics(overview(str(place)).artifact)
 
 
 def manifest_values() -> st.SearchStrategy[bytes]:

@@ -14,7 +14,7 @@ from facenet_core.datasets.rows import LONGEST_NAME, RowMaker, Rules
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.recognition import tables
 from facenet_core.recognition.classify import ClassifierSettings, FaceClassifier
-from facenet_core.storage import parquet
+from facenet_core.storage import parquet, schemas
 
 from ..target import Target
 from .archives import LIMITS, jpeg
@@ -38,7 +38,7 @@ def _crops() -> pa.Table:
         }
         for n in range(6)
     ]
-    return pa.Table.from_pylist(rows, schema=parquet.CROPS)
+    return pa.Table.from_pylist(rows, schema=schemas.CROPS)
 
 
 def shards() -> list[bytes]:
@@ -48,7 +48,7 @@ def shards() -> list[bytes]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         place = str(Path(folder) / "part.parquet")
-        with parquet.PartWriter(place, parquet.CROPS, "0123456789abcdef") as writer:
+        with parquet.PartWriter(place, schemas.CROPS, "0123456789abcdef") as writer:
             for row in _crops().to_pylist():
                 writer.write(row)
         found.append(Path(place).read_bytes())
@@ -60,7 +60,7 @@ def shards() -> list[bytes]:
         pq.write_table(_crops(), stream, row_group_size=2, **options)
         found.append(stream.getvalue())
     labels = {b"huggingface": b'{"info": {"features": {"label": {"names": ["Ann", "Bob"]}}}}'}
-    image = pa.array([{"bytes": jpeg(n), "path": "x.jpg"} for n in range(2)], parquet.IMAGE)
+    image = pa.array([{"bytes": jpeg(n), "path": "x.jpg"} for n in range(2)], schemas.IMAGE)
     table = pa.table({"image": image, "label": pa.array([0, 1])}).replace_schema_metadata(labels)
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="gzip")
@@ -73,7 +73,7 @@ def sources() -> list[bytes]:
     names = ["a" * 1_000_000, "", "Zoe\u0308", "Zo\xeb", "A\x01", "../x", "A\0", "\u202eAnn"]
     images = pa.array(
         [{"bytes": jpeg(n), "path": f"{name}/{n}.jpg"} for n, name in enumerate(names)],
-        parquet.IMAGE,
+        schemas.IMAGE,
     )
     plain, shared, numbers = io.BytesIO(), io.BytesIO(), io.BytesIO()
     pq.write_table(pa.table({"image": images, "identity": names}), plain, use_dictionary=False)
