@@ -29,6 +29,7 @@ def ours(files: Sequence[str], engine: str) -> Callable[[], int]:
     from facenet_core.config import AlignConfig
     from facenet_core.models.face_model import FaceModel
     from facenet_core.models.networks import registry
+    from facenet_core.models.standardization import FIXED
     from facenet_core.recognition import tables
     from facenet_core.recognition.photographs import read_rows
     from facenet_core.recognition.stream import embed_rows
@@ -36,7 +37,7 @@ def ours(files: Sequence[str], engine: str) -> Callable[[], int]:
     align = AlignConfig(image_size=SIZE, margin=MARGIN)
     embedder = FaceEmbedder("drawn", align=align, engine=engine)
     network = registry.build("inception_resnet_v1", image_size=SIZE, embedding_size=DIMENSIONS)
-    embedder.face_model = FaceModel(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
+    embedder.face_model = FaceModel.from_network(network, FIXED, "drawn", "0" * 16)
     folder = tempfile.mkdtemp(prefix="facenet-bench-")
 
     def embed() -> int:

@@ -114,7 +114,8 @@ def embed_ours(work: Work, answers: TextIO) -> None:
     from facenet_core import storage
     from facenet_core.models.face_model import FaceModel
     from facenet_core.models.networks import registry
-    from facenet_core.models.runtimes import openvino
+    from facenet_core.models.runtimes import open_runtime
+    from facenet_core.models.standardization import FIXED
     from facenet_core.storage import parquet
 
     manifest = storage.open_artifact(work.crops, "align")
@@ -124,12 +125,13 @@ def embed_ours(work: Work, answers: TextIO) -> None:
     pixels = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]
     images = np.stack([pixels[i % len(pixels)][:SIZE, :SIZE] for i in range(work.batch)])
     network = registry.build(NETWORK, image_size=SIZE, embedding_size=DIMENSIONS)
-    embedder = FaceModel(network, SIZE, DIMENSIONS, True, "drawn", "0" * 16)
-    embed = embedder.embed
-    if openvino.available():
-        embed = openvino.compile_embedder(embedder, precision=work.precision)
-        cosine = np.sum(embed(images) * embedder.embed(images), axis=1).min()
-        print(f"{work.precision}: cosine to Keras in float32 ≥ {cosine:.6f}", file=sys.stderr)
+    model = FaceModel.from_network(network, FIXED, "drawn", "0" * 16)
+    embed = open_runtime(model, precision=work.precision)
+    cosine = np.sum(embed(images) * model.embed(images), axis=1).min()
+    print(
+        f"{embed.engine}, {work.precision}: cosine to Keras in float32 ≥ {cosine:.6f}",
+        file=sys.stderr,
+    )
     embed(images)
     next_turn = answer_turns(answers)
     while True:

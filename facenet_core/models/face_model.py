@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
@@ -16,6 +16,7 @@ from facenet_core.errors import ArtifactError, FacenetError
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models.finite import require_finite
 from facenet_core.models.formats import keras_file
+from facenet_core.models.standardization import FIXED, PIXELS, Standardization, of_flag
 from facenet_core.runtime import quietly
 from facenet_core.storage import Artifact
 
@@ -31,31 +32,35 @@ _LARGEST_BATCH, _LARGEST_BATCH_UNDER_JAX = 32, 256
 _EPSILON = 1e-10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceModel:
-    """A network with what it takes to feed it.
+    """A model as its manifest describes it. Its network is loaded when something asks for it.
+
+    `models.runtimes.open_runtime` runs it in the fastest way that there is here.
 
     Attributes:
-        network: standardised images [n, s, s, 3] float32 -> prelogits [n, d] float32.
-        image_size: s, pixels.
-        embedding_size: d.
-        use_fixed_image_standardization: see `preprocessing.standardize`.
         name, fingerprint: of the model's artifact.
+        image_size: side of the network's square input, pixels.
+        embedding_size: d.
+        standardization: what becomes of pixels before the network's first layer.
+        load_network: loads it as a Keras model.
+        file: URI of its `.keras` or `.onnx` file; None for one that only exists in memory.
     """
 
-    network: keras.Model
-    image_size: int
-    embedding_size: int
-    use_fixed_image_standardization: bool
     name: str
     fingerprint: str
+    image_size: int
+    embedding_size: int
+    standardization: Standardization
+    load_network: Callable[[], keras.Model]
+    file: str | None = None
 
     @classmethod
     def load(cls, model_uri: str) -> Self:
         """The model of a finished training.
 
         Raises:
-            ArtifactError: the folder holds no finished model, or one that cannot be read.
+            ArtifactError: the folder holds no finished model.
         """
         return cls.from_artifact(storage.open_artifact(model_uri, "train"))
 
@@ -64,23 +69,52 @@ class FaceModel:
         """The model of a finished training, of which the artifact is open.
 
         Raises:
-            ArtifactError: it cannot be read.
+            ArtifactError: its manifest does not say what it takes.
         """
-        with quietly():
-            network = load_network(artifact.file_uri(MODEL_FILE))
+        details = artifact.details
+        file = artifact.file_uri(MODEL_FILE)
         try:
+            standardization = of_flag(details["use_fixed_image_standardization"])
+            if details.get("imported_from", {}).get("kind") == "keras":  # of `facenet export`
+                standardization = PIXELS
             return cls(
-                network,
-                artifact.details["image_size"],
-                artifact.details["embedding_size"],
-                artifact.details["use_fixed_image_standardization"],
                 artifact.name,
                 artifact.fingerprint,
+                details["image_size"],
+                details["embedding_size"],
+                standardization,
+                partial(load_network, file),
+                file,
             )
         except KeyError as error:
             raise ArtifactError(
                 f"{artifact.uri}: its manifest does not say {error}; train the model again"
             ) from None
+
+    @classmethod
+    def from_network(
+        cls,
+        network: keras.Model,
+        standardization: Standardization,
+        name: str = "",
+        fingerprint: str = "",
+    ) -> Self:
+        """A network in memory: standardised images [n, s, s, 3] -> prelogits [n, d] float32."""
+        size, dimensions = network.input_shape[1], network.output_shape[1]
+        return cls(name, fingerprint, size, dimensions, standardization, lambda: network)
+
+    @cached_property
+    def network(self) -> keras.Model:
+        """Standardised images [n, s, s, 3] float32 -> prelogits [n, d] float32.
+
+        Of a file of `facenet export`: `image` uint8 -> `embedding`, of unit length.
+
+        Raises:
+            ArtifactError: it cannot be read.
+            ModelError: it is no Keras model, or its weights are not finite.
+        """
+        with quietly():
+            return self.load_network()
 
     def embed(self, images: np.ndarray, flipped: bool = False) -> np.ndarray:
         """Embeddings [n, d] float32 of unit length, of face crops [n, h, w, 3] uint8 RGB.
@@ -128,10 +162,10 @@ class FaceModel:
 
         from facenet_core.models.preprocessing import standardize
 
-        if self.network.inputs[0].dtype == "uint8":  # exported so
+        if self.standardization == PIXELS:
             return self.network
         images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8", name=INPUT)
-        prelogits = self.network(standardize(images, self.use_fixed_image_standardization))
+        prelogits = self.network(standardize(images, self.standardization == FIXED))
         squared = ops.sum(ops.square(prelogits), axis=1, keepdims=True)
         embeddings = prelogits * ops.rsqrt(ops.maximum(squared, _EPSILON))
         return keras.Model(images, keras.layers.Identity(name=OUTPUT)(embeddings))

@@ -14,6 +14,7 @@ from facenet_core import storage
 from facenet_core.errors import ModelError
 from facenet_core.models.face_model import MODEL_FILE, FaceModel, load_network, name_from
 from facenet_core.models.formats import keras_file, tf1, tf1_files
+from facenet_core.models.standardization import PIXELS
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Plan
 
@@ -36,8 +37,7 @@ def load(uri: str) -> FaceModel:
     if uri.endswith(".keras"):
         network = _load_exported(uri)
         plan = _plan_keras("", uri)
-        size, dimensions = network.input_shape[1], network.output_shape[1]
-        return FaceModel(network, size, dimensions, False, plan.name, plan.fingerprint)
+        return FaceModel.from_network(network, PIXELS, plan.name, plan.fingerprint)
     return tf1.load_embedder(_require_tf1(uri))
 
 

@@ -23,7 +23,7 @@ from facenet_core.imaging.decode import Photograph, UndecodableImage, to_rgb
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models import import_model
 from facenet_core.models.face_model import FaceModel
-from facenet_core.models.runtimes import openvino
+from facenet_core.models.runtimes import Embed, Runtime, open_runtime
 from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
     Threshold,
@@ -34,7 +34,6 @@ from facenet_core.recognition.threshold import (
 from facenet_core.storage import Manifest
 
 Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
-Engine = Literal["auto", "keras", "openvino"]
 
 _BATCH = 16
 _MODELS = 4  # in memory of a process, those used last
@@ -90,7 +89,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         model: str,
         *,
         align: AlignConfig | None = None,
-        engine: Engine = "auto",
+        engine: str = "auto",
         missing: Literal["error", "nan"] = "error",
         threshold: float | None = None,
         root: str | None = None,
@@ -140,7 +139,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
             ValueError: they are something else, such as floats or channels first.
         """
         crops = require_rgb(crops, "crops", batch=True)
-        return self._run(crops[:, :, ::-1] if flipped else crops)
+        return self.runtime(crops[:, :, ::-1] if flipped else crops)
 
     def compare(self, a: Photo, b: Photo) -> Comparison:
         """Whether two photographs show the same person, by the threshold of a validation.
@@ -214,20 +213,16 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return find_reports(storage.absolute(root), self.face_model.fingerprint)
 
     @cached_property
-    def _run(self) -> openvino.Embed:
-        if self.engine not in ("auto", "keras", "openvino"):
-            raise ConfigError(f"engine: {self.engine!r}; expected auto, keras or openvino")
-        if self.engine == "keras" or not openvino.available():
-            if self.engine == "openvino":
-                raise ConfigError(
-                    "engine: openvino needs the package of that name (pip install openvino) and "
-                    "Keras on TensorFlow"
-                )
-            return self.face_model.embed
-        with _LOADING:
-            return _compiled(self.face_model)
+    def runtime(self) -> Runtime:
+        """What runs the model, opened when it is first needed, once in a process.
 
-    def _embed(self, images: Sequence[Photo], embed: openvino.Embed) -> np.ndarray:
+        Raises:
+            ConfigError: no such runtime, or it is not installed.
+        """
+        with _LOADING:
+            return _opened(self.face_model, self.engine)
+
+    def _embed(self, images: Sequence[Photo], embed: Embed) -> np.ndarray:
         if self.missing not in ("error", "nan"):
             raise ConfigError(f"missing: {self.missing!r}; expected error or nan")
         images = _several(images)
@@ -290,8 +285,8 @@ def _loaded(uri: str, fingerprint: str) -> FaceModel:
 
 
 @lru_cache(_MODELS)
-def _compiled(model: FaceModel) -> openvino.Embed:
-    return openvino.compile_embedder(model)
+def _opened(model: FaceModel, engine: str) -> Runtime:
+    return open_runtime(model, engine)
 
 
 def _alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) -> AlignConfig:

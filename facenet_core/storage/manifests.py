@@ -56,6 +56,8 @@ _DETAILS = {
     "image_size": "int",
     "embedding_size": "int",
     "use_fixed_image_standardization": "bool",
+    "standardization": "Mapping",
+    "alignment": "Mapping",
 }
 _MOST_FORMATS = 64  # of a stage, tried for manifests that do not record theirs
 _VERSIONED = (

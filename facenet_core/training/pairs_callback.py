@@ -13,6 +13,7 @@ from facenet_core.evaluation.embeddings import embed_crops
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
 from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.models.face_model import FaceModel
+from facenet_core.models.standardization import of_flag
 
 FIGURES = ("lfw_accuracy", "lfw_val_rate", "lfw_auc")
 
@@ -31,14 +32,8 @@ class Monitor:
         self._config = validation_config(config)
         self._pairs = choose_pairs(self._crops, self._config)
         check_folds(self._pairs.same, self._pairs.fold)
-        self._embedder = FaceModel(
-            network,
-            config.image_size,
-            config.embedding_size,
-            config.use_fixed_image_standardization,
-            name="training",
-            fingerprint="",
-        )
+        standardization = of_flag(config.use_fixed_image_standardization)
+        self._embedder = FaceModel.from_network(network, standardization, "training")
 
     def measure(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
         """`FIGURES` of the network with these weights, in the order of `keras.Model.weights`."""

@@ -7,10 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from facenet_core.errors import ConfigError
+from facenet_core.models.runtimes import ENGINES, check_engine
 from flows.cli.context import Context
 from flows.cli.options import check_path
 from flows.cli.output import echo_error, progress_bar
@@ -33,7 +33,7 @@ def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--model", required=required, metavar="MODEL", help=MODEL)
     parser.add_argument(
         "--engine",
-        choices=["auto", "openvino", "keras"],
+        choices=ENGINES,
         default="auto",
         help="what runs the model; auto: OpenVINO where it is installed [auto]",
     )
@@ -66,8 +66,7 @@ def check_model(model: str | None, engine: str = "auto") -> None:
     """
     if model and "/" in model:  # else it may be a name
         check_path("--model", model)
-    if engine == "openvino" and not find_spec("openvino"):
-        raise ConfigError("--engine: openvino is not installed; pip install openvino")
+    check_engine(engine)
 
 
 def table_of(sources: Sequence[str], model: str | None) -> str | None:
@@ -92,7 +91,7 @@ def load_embedder(context: Context, model: str, engine: str) -> FaceEmbedder:
     from facenet_core.recognition.embedder import FaceEmbedder
 
     uri = resolve(context.root, model, "train")
-    return FaceEmbedder(uri, engine=engine, root=context.settings.storage)  # type: ignore[arg-type]
+    return FaceEmbedder(uri, engine=engine, root=context.settings.storage)
 
 
 def embed_sources(

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,11 @@ from facenet_core.models.face_model import MODEL_FILE, FaceModel, fit
 from facenet_core.models.networks import registry
 
 SIZE, DIMENSIONS = 32, 8
+DETAILS = {
+    "image_size": SIZE,
+    "embedding_size": DIMENSIONS,
+    "use_fixed_image_standardization": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -16,14 +24,8 @@ def model_uri(tmp_path_factory):
         local = path.parent / MODEL_FILE
         registry.build("squeezenet", image_size=SIZE, embedding_size=DIMENSIONS).save(local)
         local.rename(path)
-    details = {
-        "image_size": SIZE,
-        "embedding_size": DIMENSIONS,
-        "use_fixed_image_standardization": True,
-    }
-    storage.publish(
-        plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}, details), {}
-    )
+    part = storage.describe_file(plan.uri, MODEL_FILE)
+    storage.publish(plan, storage.Outcome([part], {}, DETAILS), {})
     return plan.uri
 
 
@@ -102,6 +104,21 @@ def test_a_folder_without_a_finished_model_is_an_error(tmp_path):
 def test_a_file_that_is_no_model_is_an_error(tmp_path):
     plan = storage.plan_stage(str(tmp_path), "train", "broken", {}, [], 1)
     storage.write_bytes(storage.join(plan.uri, MODEL_FILE), b"not a model")
-    storage.publish(plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}), {})
+    part = storage.describe_file(plan.uri, MODEL_FILE)
+    storage.publish(plan, storage.Outcome([part], {}, DETAILS), {})
     with pytest.raises(ArtifactError, match="not a Keras model"):
-        FaceModel.load(plan.uri)
+        _ = FaceModel.load(plan.uri).network
+
+
+def test_a_model_is_described_without_loading_keras(model_uri):
+    script = (
+        "import sys\n"
+        "from facenet_core.models.face_model import FaceModel\n"
+        f"model = FaceModel.load({model_uri!r})\n"
+        "print(model.image_size, model.embedding_size, model.standardization)\n"
+        "print('loaded:', {'keras', 'tensorflow'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{SIZE} {DIMENSIONS} (x − 127.5)/128\nloaded: set()\n"

@@ -20,7 +20,8 @@ from facenet_core.errors import ConfigError, FacenetError, StorageError
 from facenet_core.imaging.decode import UndecodableImage, decode
 from facenet_core.models.face_model import FaceModel
 from facenet_core.models.formats import export
-from facenet_core.models.runtimes import openvino
+from facenet_core.models.runtimes import open_runtime
+from facenet_core.models.standardization import FIXED
 from facenet_core.recognition.embedder import NoFace
 from facenet_core.recognition.threshold import as_euclidean
 from facenet_core.storage import retrying
@@ -29,8 +30,7 @@ from tests.support.small_network import small_network
 
 def save_exported(network, file):
     """As `facenet export` does: pixels in, embeddings out."""
-    size, dimensions = network.input_shape[1], network.output_shape[1]
-    FaceModel(network, size, dimensions, True, "", "").pixels_to_embeddings.save(file)
+    FaceModel.from_network(network, FIXED).pixels_to_embeddings.save(file)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_crops_as_it_is_told(model, files):
 def test_openvino_gives_the_embeddings_of_keras(embedder):
     pytest.importorskip("openvino")
     crops = np.random.default_rng(0).integers(0, 256, (35, 40, 40, 3), np.uint8)
-    fast = openvino.compile_embedder(embedder.face_model)(crops)
+    fast = open_runtime(embedder.face_model, "openvino")(crops)
     assert export.least_cosine(fast, embedder.face_model.embed(crops)) >= 0.999
 
 

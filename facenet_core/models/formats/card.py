@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from facenet_core.models.face_model import INPUT, OUTPUT, FaceModel
-from facenet_core.models.formats.export import Exported, standardization
+from facenet_core.models.formats.export import Exported
 from facenet_core.storage import Manifest
 
 _METRICS = (
@@ -69,7 +69,7 @@ def card(
         "parameters": embedder.network.count_params(),
         "input": f"{INPUT}: uint8 [n, {embedder.image_size}, {embedder.image_size}, 3], RGB",
         "output": f"{OUTPUT}: float32 [n, {embedder.embedding_size}], of unit length",
-        "standardization": standardization(embedder),
+        "standardization": str(embedder.standardization),
         "crops": dict(crops),
         "training": {
             "data": [entry.uri.split("/")[-2] for entry in _inputs(manifest)],

@@ -182,18 +182,9 @@ def _metadata(embedder: FaceModel) -> dict[str, Any]:
         "fingerprint": embedder.fingerprint,
         "image_size": embedder.image_size,
         "color": "RGB",
-        "standardization": f"inside: {standardization(embedder)}",
+        "standardization": f"inside: {embedder.standardization}",
         "embedding_size": embedder.embedding_size,
     }
-
-
-def standardization(embedder: FaceModel) -> str:
-    """How the model treats pixels before its first layer, for people."""
-    if embedder.network.inputs[0].dtype == "uint8":
-        return "in the file it was made of"
-    if embedder.use_fixed_image_standardization:
-        return "(x − 127.5)/128"
-    return "each image's own mean and deviation"
 
 
 def _describe(path: Path, format: Format, metadata: Mapping[str, Any]) -> None:

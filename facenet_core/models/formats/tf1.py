@@ -23,6 +23,7 @@ from facenet_core.models.face_model import MODEL_FILE, FaceModel, name_from, sav
 from facenet_core.models.formats import tf1_files
 from facenet_core.models.formats.tf1_variables import Variables, open_variables
 from facenet_core.models.networks import registry
+from facenet_core.models.standardization import of_flag
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Manifest, Plan
 
@@ -147,11 +148,9 @@ def load_embedder(uri: str, options: Tf1Options | None = None) -> FaceModel:
     with open_variables(files) as variables:
         graph = recognise(variables)
         network = _build(graph, variables, options)
-    return FaceModel(
+    return FaceModel.from_network(
         network,
-        options.image_size,
-        graph.embedding_size,
-        expects_fixed(files.stem, options),
+        of_flag(expects_fixed(files.stem, options)),
         model_name(files.stem),
         plan_import("", uri, options).fingerprint,
     )

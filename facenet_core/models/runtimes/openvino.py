@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from facenet_core import storage
 from facenet_core.models.face_model import FaceModel, fit
+from facenet_core.models.runtimes import Embed
 from facenet_core.runtime import quietly
 
 _BATCH = 16  # larger ones are no faster
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}  # as OpenVINO calls them
-
-Embed = Callable[[np.ndarray], np.ndarray]
-
-
-def available() -> bool:
-    """Whether models can be compiled for it here: converting them takes Keras on TensorFlow."""
-    if not find_spec("openvino"):
-        return False
-    with quietly():
-        import keras
-
-        return keras.backend.backend() == "tensorflow"
 
 
 def compile_embedder(

@@ -15,6 +15,7 @@ from facenet_core.models import import_model
 from facenet_core.models.face_model import MODEL_FILE, FaceModel
 from facenet_core.models.formats import export
 from facenet_core.models.networks import registry
+from facenet_core.models.standardization import FIXED, PER_IMAGE, of_flag
 from tests.support.small_network import small_network
 
 SIZE = 32
@@ -24,7 +25,7 @@ def build(fixed: bool = False, scale: float = 1.0) -> FaceModel:
     network = small_network(SIZE, 16)
     kernel = network.get_layer("Bottleneck").kernel
     kernel.assign(kernel * scale)
-    return FaceModel(network, SIZE, 16, fixed, "small", "0" * 16)
+    return FaceModel.from_network(network, of_flag(fixed), "small", "0" * 16)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_an_export_of_a_whole_network_agrees_with_keras(model_def, format, tmp_p
         pytest.importorskip("onnxruntime")
         pytest.importorskip("tf2onnx")
     network = registry.build(model_def, image_size=96, embedding_size=128)
-    whole = FaceModel(network, 96, 128, False, model_def, "0" * 16)
+    whole = FaceModel.from_network(network, PER_IMAGE, model_def, "0" * 16)
     exported = export.export(whole, format, str(tmp_path))
     crops = np.random.default_rng(3).integers(0, 256, (100, 96, 96, 3), np.uint8)
     found = export.open_exported(Path(exported.uri), format)(crops)
@@ -218,7 +219,7 @@ def published_model(embedder, root):
         "model_def": "small",
         "image_size": SIZE,
         "embedding_size": 16,
-        "use_fixed_image_standardization": embedder.use_fixed_image_standardization,
+        "use_fixed_image_standardization": embedder.standardization == FIXED,
     }
     storage.publish(
         plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}, details), {}
