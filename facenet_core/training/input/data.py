@@ -80,15 +80,7 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
         size, model = (height, width), config.filter_model
         near = people.near_rows(crops, size, model, config.filter_percentile, threads)
     try:
-        selection = people.select(
-            crops.identities,
-            crops.identity_of_row,
-            filter_min_nrof_images_per_class=config.filter_min_nrof_images_per_class,
-            validation_set_split_ratio=config.validation_set_split_ratio,
-            min_nrof_val_images_per_class=config.min_nrof_val_images_per_class,
-            seed=config.seed,
-            near=near,
-        )
+        selection = people.select(crops.identities, crops.identity_of_row, config, near)
     except TrainingError as error:
         raise TrainingError(f"{crops_uri}: {error}") from None
     if warning := diagnostics.center_warning(selection, config):

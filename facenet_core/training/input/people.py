@@ -16,6 +16,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.cache import cache_folder
+from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.prefetch import ahead
 from facenet_core.training.input.crops import Crops
@@ -46,11 +47,7 @@ class Selection:
 def select(
     identities: Sequence[str],
     identity_of_row: np.ndarray,
-    *,
-    filter_min_nrof_images_per_class: int,
-    validation_set_split_ratio: float,
-    min_nrof_val_images_per_class: int,
-    seed: int,
+    config: TrainConfig,
     near: np.ndarray | None = None,
 ) -> Selection:
     """Leave out people with few images, give the others labels, hold images of each out.
@@ -61,6 +58,8 @@ def select(
     Args:
         identities: names, in any order.
         identity_of_row: int [rows], index into `identities`.
+        config: `filter_min_nrof_images_per_class`, `validation_set_split_ratio`,
+            `min_nrof_val_images_per_class` and `seed`.
         near: bool [rows], images that are near enough to their person's centre; default: all.
 
     Raises:
@@ -68,7 +67,7 @@ def select(
     """
     usable = np.ones(len(identity_of_row), bool) if near is None else near
     sizes = np.bincount(identity_of_row[usable], minlength=len(identities))
-    least = max(filter_min_nrof_images_per_class, 1)
+    least = max(config.filter_min_nrof_images_per_class, 1)
     remaining = [i for i, n in enumerate(sizes) if n >= least]
     remaining.sort(key=lambda i: identities[i])
     if len(remaining) < 2:
@@ -80,7 +79,7 @@ def select(
     label_of = np.full(len(identities), -1, np.int32)
     label_of[remaining] = np.arange(len(remaining), dtype=np.int32)
     labels = np.where(usable, label_of[identity_of_row], -1).astype(np.int32)
-    held_out = _held_out(labels, validation_set_split_ratio, min_nrof_val_images_per_class, seed)
+    held_out = _held_out(labels, config)
     return Selection(
         tuple(identities[i] for i in remaining),
         labels,
@@ -89,17 +88,18 @@ def select(
     )
 
 
-def _held_out(labels: np.ndarray, ratio: float, least: int, seed: int) -> np.ndarray:
+def _held_out(labels: np.ndarray, config: TrainConfig) -> np.ndarray:
     """Bool [rows]: the images of each person that come first in a random order."""
     result = np.zeros(len(labels), bool)
+    ratio = config.validation_set_split_ratio
     if ratio == 0:
         return result
-    order = np.lexsort([np.random.default_rng(seed).random(len(labels)), labels])
+    order = np.lexsort([np.random.default_rng(config.seed).random(len(labels)), labels])
     order = order[labels[order] >= 0]
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
         n = int(end - start)
-        if n < least:
+        if n < config.min_nrof_val_images_per_class:
             continue
         # Rounded first: 10 · 0.3 is a little more than 3.
         count = min(n - 1, math.ceil(round(n * ratio, 9)))

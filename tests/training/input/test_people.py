@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.training.input.people import select
 
@@ -12,31 +13,29 @@ def choose(counts, least=1, ratio=0.0, seed=0, least_held_out=0, near=None):
     names = [f"p{i}" for i in range(len(counts))][::-1]
     people = np.repeat(np.arange(len(counts))[::-1], counts)
     people = np.random.default_rng(3).permutation(people)
-    chosen = select(
-        names,
-        people,
+    config = TrainConfig(
         filter_min_nrof_images_per_class=least,
         validation_set_split_ratio=ratio,
         min_nrof_val_images_per_class=least_held_out,
         seed=seed,
-        near=near,
     )
-    return chosen, np.array(names)[people]
+    selection = select(names, people, config, near)
+    return selection, np.array(names)[people]
 
 
 def test_a_label_is_the_index_in_the_sorted_identities():
-    chosen, names = choose([3, 1, 2])
-    assert chosen.identities == ("p0", "p1", "p2")
-    assert [chosen.identities[label] for label in chosen.labels] == names.tolist()
-    assert chosen.training.tolist() == list(range(6))
-    assert chosen.validation.size == 0
+    selection, names = choose([3, 1, 2])
+    assert selection.identities == ("p0", "p1", "p2")
+    assert [selection.identities[label] for label in selection.labels] == names.tolist()
+    assert selection.training.tolist() == list(range(6))
+    assert selection.validation.size == 0
 
 
 def test_people_with_few_images_are_left_out_and_labels_stay_dense():
-    chosen, names = choose([3, 1, 2], least=2)
-    assert chosen.identities == ("p0", "p2")
-    assert (chosen.labels[names == "p1"] == -1).all()
-    assert names[chosen.training].tolist() == [name for name in names if name != "p1"]
+    selection, names = choose([3, 1, 2], least=2)
+    assert selection.identities == ("p0", "p2")
+    assert (selection.labels[names == "p1"] == -1).all()
+    assert names[selection.training].tolist() == [name for name in names if name != "p1"]
 
 
 @given(
@@ -44,10 +43,10 @@ def test_people_with_few_images_are_left_out_and_labels_stay_dense():
     st.sampled_from([0.01, 0.1, 0.3, 0.5, 0.9, 0.999]),
 )
 def test_of_each_person_the_share_is_held_out_but_never_all(counts, ratio):
-    chosen, names = choose(counts, ratio=ratio)
+    selection, names = choose(counts, ratio=ratio)
     for person, count in enumerate(counts):
-        trained = int((names[chosen.training] == f"p{person}").sum())
-        held_out = int((names[chosen.validation] == f"p{person}").sum())
+        trained = int((names[selection.training] == f"p{person}").sum())
+        held_out = int((names[selection.validation] == f"p{person}").sum())
         assert trained + held_out == count
         assert trained >= 1
         assert held_out == min(count - 1, int(np.ceil(round(count * ratio, 9))))
@@ -66,9 +65,9 @@ def test_fewer_than_two_people_are_an_error(counts, least):
 
 
 def test_of_people_with_few_images_none_are_held_out():
-    chosen, names = choose([9, 4, 5], ratio=0.3, least_held_out=5)
-    assert set(names[chosen.validation]) == {"p0", "p2"}
-    assert (names[chosen.training] == "p1").sum() == 4
+    selection, names = choose([9, 4, 5], ratio=0.3, least_held_out=5)
+    assert set(names[selection.validation]) == {"p0", "p2"}
+    assert (names[selection.training] == "p1").sum() == 4
 
 
 def test_images_far_from_their_centre_are_left_out_before_people_are_counted():
@@ -76,7 +75,7 @@ def test_images_far_from_their_centre_are_left_out_before_people_are_counted():
     near = np.ones(12, bool)
     near[np.flatnonzero(names == "p0")[:2]] = False
     near[np.flatnonzero(names == "p2")[0]] = False
-    chosen, _ = choose([3, 4, 5], least=2, near=near)
-    assert chosen.identities == ("p1", "p2")
-    assert set(chosen.training) == set(np.flatnonzero(near & (names != "p0")))
-    assert (chosen.labels[~near] == -1).all()
+    selection, _ = choose([3, 4, 5], least=2, near=near)
+    assert selection.identities == ("p1", "p2")
+    assert set(selection.training) == set(np.flatnonzero(near & (names != "p0")))
+    assert (selection.labels[~near] == -1).all()
