@@ -12,6 +12,7 @@ from facenet_core.config.base import (
     SYNTHETIC,
     Config,
     Uri,
+    as_options,
     build,
     field_model,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "TrainConfig",
     "Uri",
     "ValidateConfig",
+    "as_options",
     "build",
     "field_model",
     "holdout_of",

@@ -135,6 +135,25 @@ def build(model: type[Model], values: Mapping[str, Any], origin: str) -> Model:
         raise ConfigError(f"{origin}: " + "; ".join(lines)) from None
 
 
+def as_options(model: type[Config], values: Mapping[str, Any]) -> list[str]:
+    """The options of a command line that set fields of `model` to JSON values, defaults left out.
+
+    What is no field of `model` is left out, too.
+    """
+    words: list[str] = []
+    defaults = model.model_construct().model_dump(mode="json")
+    for name, value in values.items():
+        if name not in defaults or value == defaults[name]:
+            continue
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            several = value if isinstance(value, list) else [value]
+            words += [f"--{option}", *("null" if one is None else str(one) for one in several)]
+    return words
+
+
 def _types_in(annotation: Any) -> set[Any]:
     """The types that an annotation is made of."""
     parts = get_args(annotation)

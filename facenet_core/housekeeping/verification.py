@@ -12,10 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from facenet_core import storage
-from facenet_core.config import AlignConfig, Config, IngestConfig, TrainConfig, ValidateConfig
+from facenet_core.config import (
+    AlignConfig,
+    Config,
+    IngestConfig,
+    TrainConfig,
+    ValidateConfig,
+    as_options,
+)
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import objects
 from facenet_core.housekeeping.inventory import StoredArtifact, opened
@@ -110,21 +116,9 @@ def remake(stored: StoredArtifact) -> str:
     model = _MODELS[artifact.stage]
     if artifact.stage in ("ingest", "train"):
         words = [*words[:3], "--name", artifact.name]
-    for key, value in artifact.config.items():
-        field = model.model_fields.get(key)
-        if field is None or key in ("name", "source", "shards", "pairs") or value == _json(field):
-            continue
-        option = "--" + key.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(option if value else option.replace("--", "--no-", 1))
-        elif value is not None:
-            words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
-    return shlex.join(words)
-
-
-def _json(field: Any) -> Any:
-    default = field.get_default(call_default_factory=True)
-    return list(default) if isinstance(default, tuple) else default
+    elsewhere = ("name", "source", "shards", "pairs")  # or a digest instead of a path
+    values = {key: value for key, value in artifact.config.items() if key not in elsewhere}
+    return shlex.join([*words, *as_options(model, values)])
 
 
 def _wrong(artifact: Artifact, part: Part, progress: Callable[[int], None]) -> str:

@@ -221,3 +221,14 @@ def test_a_field_without_effect_is_named(section: str, fields: dict, message: st
     getattr(loaded, section).warn_of_unused()
     assert len(caplog.messages) == 1
     assert message in caplog.messages[0]
+
+
+def test_values_become_the_options_that_set_them() -> None:
+    values = {"use_flipped_images": True, "lfw_nrof_folds": 5, "far_target": 0.001, "of_old": 1}
+    assert config.as_options(config.ValidateConfig, values) == [
+        *("--use-flipped-images", "--lfw-nrof-folds", "5")
+    ]
+    values = {"thresholds": [0.5, 0.6, 0.7], "exif": "ignore"}
+    assert config.as_options(config.AlignConfig, values) == [
+        *("--thresholds", "0.5", "0.6", "0.7", "--exif", "ignore")
+    ]

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from facenet_core import storage
-from facenet_core.config import ValidateConfig
+from facenet_core.config import ValidateConfig, as_options
 from facenet_core.evaluation.report import pictures, plots
 from facenet_core.evaluation.report.metrics import Evaluation
 from facenet_core.evaluation.report.pictures import ReportPictures, Skipped
@@ -163,15 +163,13 @@ def training_curves(history: Mapping[str, Sequence[float | None]]) -> list[tuple
 def command(plan: Plan, config: ValidateConfig) -> str:
     """The command line that makes this report again, with paths as `below_root` writes them."""
     root = _root(plan)
+    values = {
+        name: below_root(value, root) if isinstance(value, str) else value
+        for name, value in config.determining().items()
+    }
     words = ["facenet", "validate", *(below_root(entry.uri, root) for entry in plan.inputs)]
-    defaults = ValidateConfig().determining()
-    for name, value in config.determining().items():
-        flag = "--" + name.replace("_", "-")
-        if value == defaults[name]:
-            continue
-        words += [flag] if value is True else [flag, below_root(str(value), root)]
-    words += ["--storage", "." if storage.is_local(root) else root]
-    return shlex.join(words)
+    words += as_options(ValidateConfig, values)
+    return shlex.join([*words, "--storage", "." if storage.is_local(root) else root])
 
 
 def below_root(uri: str, root: str) -> str:
