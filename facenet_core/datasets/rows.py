@@ -54,7 +54,7 @@ def nobody(identity: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Rules:
+class RowRules:
     """Which files become rows, and how their identity is found.
 
     Attributes:
@@ -128,7 +128,7 @@ class RowMaker:
         formats: rows in formats that not every installation reads, for `formats.not_read_here`.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: RowRules) -> None:
         self._rules = rules
         self._pattern = compile_identity_pattern(rules.identity_pattern)
         self._top: str | None = None

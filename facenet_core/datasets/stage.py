@@ -28,7 +28,7 @@ from facenet_core.datasets.rows import (
     HARMLESS,
     Redacted,
     RowMaker,
-    Rules,
+    RowRules,
     Skip,
     compile_identity_pattern,
 )
@@ -112,7 +112,7 @@ def stream(root: str, plan: Plan, config: IngestConfig, progress: Progress = sil
     content = _fingerprint(source, origin)
     _require_unchanged(content, plan, origin)
     maker = RowMaker(
-        Rules(
+        RowRules(
             plan.name,
             source.wrapped,
             config.max_image_pixels,
@@ -186,7 +186,7 @@ def draw_shard(plan: Plan, number: int) -> Part:
             stop=images * (number + 1) // config["shards"],
         )
         is_forgotten = deny_list.of_plan(plan).covers
-        rules = Rules(plan.name, wrapped=False, max_pixels=2**62, forgotten=is_forgotten)
+        rules = RowRules(plan.name, wrapped=False, max_pixels=2**62, forgotten=is_forgotten)
         maker = RowMaker(rules)
         with parquet.PartWriter(uri, schemas.RAW, plan.fingerprint) as writer:
             for row in maker.rows(Member(image_id, data) for image_id, _, data in faces):

@@ -31,7 +31,7 @@ from facenet_core.evaluation.evaluated_pairs import (
 from facenet_core.evaluation.protocol import groups
 from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.evaluation.report.metrics import Evaluation, measure
-from facenet_core.housekeeping.promotion import judge
+from facenet_core.housekeeping.promotion import gate_result
 from facenet_core.models.face_model import FaceModel
 from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet, schemas
 
@@ -181,8 +181,8 @@ def _embed(
 def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:
     """Publish the report; its manifest has the metrics too, and whether the model may be used."""
     accuracy = outcome.details["metrics"]["accuracy"]
-    verdict = judge(accuracy, plan.config["min_accuracy"])
-    outcome = replace(outcome, details={**outcome.details, **asdict(verdict)})
+    result = gate_result(accuracy, plan.config["min_accuracy"])
+    outcome = replace(outcome, details={**outcome.details, **asdict(result)})
     return storage.publish(plan, outcome, run)
 
 

@@ -1,6 +1,6 @@
 """What may go from a storage root, and why the rest stays.
 
-decisions = judge(inventory, rules, now)       # pure
+decisions = decide(inventory, rules, now)       # pure
 carry_out(inventory, decisions)
 
 Unfinished folders go once their newest object is older than a limit: a run that still writes is
@@ -68,7 +68,7 @@ class Decision:
     folder: bool = True
 
 
-def judge(inventory: Inventory, rules: Rules, now: datetime) -> list[Decision]:
+def decide(inventory: Inventory, rules: Rules, now: datetime) -> list[Decision]:
     """Decide on everything in a root, in the order of the inventory."""
     lineage = Lineage(inventory)
     kept_for = _protected(inventory, lineage)

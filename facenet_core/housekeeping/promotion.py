@@ -34,7 +34,7 @@ class GateResult:
     why: str
 
 
-def judge(accuracy: float, min_accuracy: float | None) -> GateResult:
+def gate_result(accuracy: float, min_accuracy: float | None) -> GateResult:
     """Compare the accuracy of a validation with the gate."""
     if min_accuracy is None:
         return GateResult(False, "no min_accuracy was set")

@@ -9,7 +9,7 @@ from facenet_core import storage
 from facenet_core.config import IngestConfig
 from facenet_core.datasets.fetch.locate import locate
 from facenet_core.datasets.members import Limits
-from facenet_core.datasets.rows import HARMLESS, RowMaker, Rules, Skip
+from facenet_core.datasets.rows import HARMLESS, RowMaker, RowRules, Skip
 from facenet_core.datasets.sources import nested
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import SourceError
@@ -96,7 +96,7 @@ def _unpacked(source: str, root: str) -> Iterator[Row]:
     if any(storage.size(file.uri) is None for file in origin.files):
         raise SourceError(f"{source}: not here yet; fetch it with `facenet ingest {source}`")
     collection = recognise(origin.uri, config)
-    rules = Rules(
+    rules = RowRules(
         origin.name,
         collection.wrapped,
         config.max_image_pixels,

@@ -163,17 +163,17 @@ def collect(
         older_than,
         collection.UNFINISHED_AFTER if unfinished_older_than is None else unfinished_older_than,
     )
-    verdicts = collection.judge(stock, rules, datetime.now(UTC))
+    decisions = collection.decide(stock, rules, datetime.now(UTC))
     if yes:
-        verdicts = collection.carry_out(stock, verdicts)
-    going = [verdict for verdict in verdicts if verdict.remove]
+        decisions = collection.carry_out(stock, decisions)
+    going = [decision for decision in decisions if decision.remove]
     if as_json:
         answer = {"root": stock.root, "removed": yes, "bytes": sum(v.bytes for v in going)}
-        echo_json({**answer, "verdicts": [asdict(verdict) for verdict in verdicts]})
+        echo_json({**answer, "decisions": [asdict(decision) for decision in decisions]})
     else:
-        _print_verdicts(stock, verdicts, yes)
-    if refused := [verdict for verdict in verdicts if verdict.refused]:
-        reasons = "; ".join(f"{verdict.label}: {verdict.why}" for verdict in refused)
+        _print_decisions(stock, decisions, yes)
+    if refused := [decision for decision in decisions if decision.refused]:
+        reasons = "; ".join(f"{decision.label}: {decision.why}" for decision in refused)
         raise ArtifactError(f"named, but not removed: {reasons}")
 
 
@@ -251,15 +251,15 @@ def _damage(checked: Checked, commands: Mapping[str, str], set_aside: bool) -> s
     return f"{plural(len(commands), 'damaged artifact')}; {what}\n" + "\n".join(lines)
 
 
-def _print_verdicts(stock: Inventory, verdicts: Sequence[Decision], yes: bool) -> None:
-    going = [verdict for verdict in verdicts if verdict.remove]
-    staying = [verdict for verdict in verdicts if not verdict.remove]
+def _print_decisions(stock: Inventory, decisions: Sequence[Decision], yes: bool) -> None:
+    going = [decision for decision in decisions if decision.remove]
+    staying = [decision for decision in decisions if not decision.remove]
     for title, group in (("removed" if yes else "would go", going), ("stays", staying)):
         if group:
             rows = [(v.label, human(v.bytes), f"{v.objects:,}", v.why) for v in group]
             print_columns((title, "size", "objects", "why"), rows, right=(1, 2))
             echo()
-    total = human(sum(verdict.bytes for verdict in going))
+    total = human(sum(decision.bytes for decision in going))
     if yes or not going:
         echo(
             f"{total} removed from {stock.root}" if going else f"nothing to remove in {stock.root}"

@@ -10,7 +10,7 @@ import pytest
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import inventory
-from facenet_core.housekeeping.collection import Decision, Rules, carry_out, judge
+from facenet_core.housekeeping.collection import Decision, Rules, carry_out, decide
 from tests.support.stored import age, promote, published, unfinished
 
 HALF = "crops/faces/0123456789abcdef"
@@ -24,11 +24,11 @@ def collect(root: str, later: float = 0, **rules: object) -> list[Decision]:
         if key in rules:
             rules[key] = timedelta(days=float(rules[key]))  # type: ignore[arg-type]
     now = datetime.now(UTC) + timedelta(days=later)
-    return carry_out(held, judge(held, Rules(named, **rules), now))  # type: ignore[arg-type]
+    return carry_out(held, decide(held, Rules(named, **rules), now))  # type: ignore[arg-type]
 
 
-def removed(verdicts: list[Decision]) -> list[str]:
-    return [verdict.label for verdict in verdicts if verdict.remove]
+def removed(decisions: list[Decision]) -> list[str]:
+    return [verdict.label for verdict in decisions if verdict.remove]
 
 
 def label(uri: str, root: str) -> str:
@@ -61,10 +61,10 @@ def test_a_folder_that_is_written_to_between_looking_and_removing_stays(root: st
     half = unfinished(root, HALF)
     age(half, days=30)
     held = inventory.take(root)
-    verdicts = judge(held, Rules(), datetime.now(UTC))
-    assert removed(verdicts) == [HALF]
+    decisions = decide(held, Rules(), datetime.now(UTC))
+    assert removed(decisions) == [HALF]
     storage.write_bytes(f"{half}/rejects/part-00001.parquet", b"new")
-    assert removed(carry_out(held, verdicts)) == []
+    assert removed(carry_out(held, decisions)) == []
     assert storage.exists(f"{half}/crops/part-00000.parquet")
 
 
@@ -88,9 +88,9 @@ def test_reports_models_in_use_and_what_they_were_made_from_stay(root: str) -> N
     report = published(root, "validate", "figures", [other_crops, reported])
     loose = published(root, "train", "loose", [crops])
     every = [raw, crops, teacher, model, other_crops, reported, report, loose]
-    verdicts = collect(root, later=400, older_than=1, named=every)
-    assert removed(verdicts) == [label(loose, root)]
-    why = {verdict.label: verdict.why for verdict in verdicts if verdict.refused}
+    decisions = collect(root, later=400, older_than=1, named=every)
+    assert removed(decisions) == [label(loose, root)]
+    why = {verdict.label: verdict.why for verdict in decisions if verdict.refused}
     assert set(why) == {label(uri, root) for uri in every} - {label(loose, root)}
     assert why[label(report, root)] == "a report"
     assert "in use" in why[label(model, root)]
@@ -187,9 +187,9 @@ def test_folders_that_are_no_artifacts_are_left_alone(root: str) -> None:
     published(root, "ingest", "faces")
     for name in ("raw/faces/backup/part-00000.parquet", "raw/0123456789abcdef", "crops/x.txt"):
         storage.write_bytes(f"{root}/{name}", b"mine")
-    verdicts = collect(root, later=400, older_than=1)
+    decisions = collect(root, later=400, older_than=1)
     assert all(storage.exists(f"{root}/raw/{n}") for n in ("faces/backup", "0123456789abcdef"))
-    assert {v.why for v in verdicts if not v.remove} == {"not of this program"}
+    assert {v.why for v in decisions if not v.remove} == {"not of this program"}
 
 
 @pytest.mark.parametrize("uri", ["/etc", "raw/faces", "raw/../../x", "s3://elsewhere/raw/a/b"])

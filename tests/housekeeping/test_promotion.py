@@ -10,7 +10,7 @@ import pytest
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.housekeeping import promotion
-from facenet_core.housekeeping.promotion import GateFailed, enforce, judge, resolve
+from facenet_core.housekeeping.promotion import GateFailed, enforce, gate_result, resolve
 from facenet_core.storage import Input, Plan
 
 
@@ -24,8 +24,8 @@ def report(root: str, model_uri: str, accuracy: float, gate: float | None) -> st
     manifest = storage.read_manifest(model_uri)
     inputs = [Input("crops", "c" * 16), Input(model_uri, manifest.fingerprint)]
     plan = storage.plan_stage(root, "validate", "casia", {"min_accuracy": gate}, inputs, 1)
-    verdict = judge(accuracy, gate)
-    return _publish(plan, "2026-01-01", promoted=verdict.promoted, why=verdict.why)
+    result = gate_result(accuracy, gate)
+    return _publish(plan, "2026-01-01", promoted=result.promoted, why=result.why)
 
 
 def _publish(plan: Plan, finished: str, **details: object) -> str:
@@ -100,5 +100,5 @@ def test_a_model_from_elsewhere_is_judged_and_not_published(root: str, tmp_path:
 
 
 def test_the_gates_edge_is_inside() -> None:
-    assert judge(0.98, 0.98).promoted
-    assert not promotion.judge(0.98 - 1e-9, 0.98).promoted
+    assert gate_result(0.98, 0.98).promoted
+    assert not promotion.gate_result(0.98 - 1e-9, 0.98).promoted

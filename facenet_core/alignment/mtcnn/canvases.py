@@ -25,7 +25,7 @@ def cells(side: int) -> int:
 
 
 @dataclass(frozen=True)
-class Tile:
+class CanvasTile:
     """A part of a level and where it stands; x and y are even everywhere, as the stride demands.
 
     Attributes:
@@ -50,7 +50,7 @@ class _Shelf:
     filled: int  # pixels from the left
 
 
-def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[Tile]]:
+def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[CanvasTile]]:
     """Lay out levels of the given ``sizes`` (height, width) on square canvases.
 
     The tiles stand on shelves, the highest first, each on the first shelf with room for it
@@ -73,7 +73,7 @@ def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[Tile]]:
         for x in range(0, STRIDE * cells(width), step)
     ]
     parts.sort(key=lambda part: (-part[2][0], -part[2][1], part[:2]))
-    canvases: list[list[Tile]] = []
+    canvases: list[list[CanvasTile]] = []
     heights: list[int] = []  # of each canvas, filled with shelves from the top
     shelves: list[_Shelf] = []
     for level, source, size in parts:
@@ -87,13 +87,13 @@ def arrange(sizes: Sequence[tuple[int, int]], side: int) -> list[list[Tile]]:
             shelf = _Shelf(canvas, heights[canvas], 0)
             shelves.append(shelf)
             heights[canvas] += height
-        canvases[shelf.canvas].append(Tile(level, source, size, (shelf.y, shelf.filled)))
+        canvases[shelf.canvas].append(CanvasTile(level, source, size, (shelf.y, shelf.filled)))
         shelf.filled += width
     return canvases
 
 
 def paint(
-    canvases: Sequence[Sequence[Tile]], levels: Sequence[np.ndarray], side: int
+    canvases: Sequence[Sequence[CanvasTile]], levels: Sequence[np.ndarray], side: int
 ) -> Iterator[np.ndarray]:
     """The canvases, uint8 ``[side, side, 4]``: RGB, and a mask, 255 outside the tiles.
 
@@ -111,7 +111,7 @@ def paint(
 
 
 def passing(
-    tiles: Sequence[Tile], output: np.ndarray, threshold: float
+    tiles: Sequence[CanvasTile], output: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The cells of a canvas whose first value reaches ``threshold``.
 
@@ -139,7 +139,7 @@ def passing(
 
 
 def find(
-    canvases: Sequence[Sequence[Tile]], level: int, cell: tuple[int, int]
+    canvases: Sequence[Sequence[CanvasTile]], level: int, cell: tuple[int, int]
 ) -> tuple[int, int, int]:
     """Number of the canvas, and y, x in P-Net's output for it, of a cell of a level."""
     for number, tiles in enumerate(canvases):

@@ -71,7 +71,7 @@ def _mirror_single_ones(
     cells: np.ndarray,
     values: np.ndarray,
     levels: Sequence[np.ndarray],
-    layouts: Sequence[Sequence[canvases.Tile]],
+    layouts: Sequence[Sequence[canvases.CanvasTile]],
     outputs: Sequence[np.ndarray],
 ) -> None:
     """Where a level has a single proposal, take the offsets from the mirrored column, in place.

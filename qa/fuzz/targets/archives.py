@@ -22,7 +22,7 @@ from PIL import Image
 
 from facenet_core.datasets.members import Fingerprint, Item, Limits
 from facenet_core.datasets.pairs import verification_bin
-from facenet_core.datasets.rows import RowMaker, Rules, Skip, clean_path
+from facenet_core.datasets.rows import RowMaker, RowRules, Skip, clean_path
 from facenet_core.datasets.sources import archive, nested, recordio
 from facenet_core.storage import create_file, safe_path
 
@@ -77,7 +77,7 @@ class _Records(_Bytes):
 
 def _ingest(source: _Bytes) -> None:
     """The rows of a source; what they promise to the stages behind holds for any bytes."""
-    maker = RowMaker(Rules("input", source.wrapped, max_pixels=10**8))
+    maker = RowMaker(RowRules("input", source.wrapped, max_pixels=10**8))
     seen: set[str] = set()
     for row in maker.rows(nested.items(source, "input", LIMITS)):
         if isinstance(row, Skip):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from facenet_core import config, storage
 from facenet_core.datasets.fetch import catalogue
 from facenet_core.datasets.members import Member
-from facenet_core.datasets.rows import RowMaker, Rules
+from facenet_core.datasets.rows import RowMaker, RowRules
 from facenet_core.errors import FacenetError
 from facenet_core.privacy import url_secrets
 from facenet_core.training import schedules
@@ -115,7 +115,7 @@ _PATTERNS = (
 
 def read_pattern(data: bytes, folder: Path) -> None:
     pattern, _, path = data.decode("utf-8", "replace").partition("\n")
-    rules = Rules("input", wrapped=False, max_pixels=10**8, identity_pattern=pattern)
+    rules = RowRules("input", wrapped=False, max_pixels=10**8, identity_pattern=pattern)
     list(RowMaker(rules).rows([Member(path or "Ann/1.jpg", _JPEG)]))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facenet_core.datasets.rows import LONGEST_NAME, RowMaker, Rules
+from facenet_core.datasets.rows import LONGEST_NAME, RowMaker, RowRules
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.recognition import tables
 from facenet_core.recognition.classify import ClassifierSettings, FaceClassifier
@@ -87,7 +87,7 @@ def read_source(data: bytes, folder: Path) -> None:
     """As the child does in which ingest reads somebody's data set, and as ingest takes it."""
     file = _file(folder, data)
     items = [item for item in ParquetFiles(file, (file,)).read(LIMITS) if not isinstance(item, str)]
-    for row in RowMaker(Rules("faces", False, 10**8)).rows(items):
+    for row in RowMaker(RowRules("faces", False, 10**8)).rows(items):
         if isinstance(row, dict):
             assert 0 < len(row["identity"]) <= LONGEST_NAME
             assert 0 < len(row["image_id"]) <= LONGEST_NAME

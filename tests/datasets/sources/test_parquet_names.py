@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from facenet_core.datasets.members import Item, Limits
-from facenet_core.datasets.rows import LONGEST_NAME, RowMaker, Rules, Skip
+from facenet_core.datasets.rows import LONGEST_NAME, RowMaker, RowRules, Skip
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.errors import SourceError
 
@@ -25,7 +25,7 @@ def _rows(file: Path) -> list[object]:
         for item in ParquetFiles(str(file), (str(file),)).read(LIMITS)
         if not isinstance(item, str)
     )
-    return list(RowMaker(Rules("faces", False, 10**6)).rows(items))
+    return list(RowMaker(RowRules("faces", False, 10**6)).rows(items))
 
 
 def _table(identities: list[str], path: str = "x/") -> pa.Table:
