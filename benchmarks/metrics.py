@@ -73,18 +73,19 @@ def figures() -> None:
 def embedding(crops_uri: str, model_uri: str) -> None:
     """Time embedding from shards against embedding from memory, in turn."""
     from facenet_core.models.face_model import FaceModel
+    from facenet_core.models.runtimes import open_runtime
 
     crops = storage.open_artifact(crops_uri, "align")
     ids = [image_id for image_id, _ in faces(crops)]
-    embedder = FaceModel.load(model_uri)
+    runtime = open_runtime(FaceModel.load(model_uri), precision="float32")
     config = ValidateConfig(lfw_batch_size=96)
     images = np.stack([decode(crop) for crop in read_crops(crops, {*ids})])
-    embedder.embed(images[:64])  # compiled before the clock runs
-    embedder.embed(images[: len(images) % 32])
+    runtime(images[:64])  # compiled before the clock runs
+    runtime(images[: len(images) % 32])
     bare, whole = [], []
     for _ in range(ROUNDS):
-        bare.append(timed(lambda: embedder.embed(images))[0])
-        whole.append(timed(lambda: embed_crops(crops, ids, embedder, config))[0])
+        bare.append(timed(lambda: runtime(images))[0])
+        whole.append(timed(lambda: embed_crops(crops, ids, runtime, config))[0])
     ratio = statistics.median(whole) / statistics.median(bare)
     print(
         f"{len(ids)} crops: embedding alone {statistics.median(bare):.2f} s, from shards "

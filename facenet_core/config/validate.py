@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ from facenet_core.config.base import (
     Probability,
     Seed,
 )
+
+Engine = Literal["auto", "openvino", "keras"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class ValidateConfig(Config):
@@ -96,3 +99,18 @@ class ValidateConfig(Config):
         description="Number of images embedded at a time.",
         json_schema_extra=WHERE,
     )
+    engine: Engine = Field(
+        "auto",
+        description="What runs the model. `auto` is OpenVINO where it is installed, else Keras.",
+        json_schema_extra=WHERE,
+    )
+    precision: Precision = Field(
+        "float32",
+        description="Number format that the model computes in. `bfloat16` is OpenVINO's, and "
+        "faster on processors that have it.",
+    )
+
+    def determining(self) -> dict[str, Any]:
+        # Left out where it is as it always was, so that earlier reports are found.
+        unnamed = {"precision"} if self.precision == "float32" else set()
+        return {name: v for name, v in super().determining().items() if name not in unnamed}

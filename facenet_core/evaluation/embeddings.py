@@ -21,7 +21,8 @@ from PIL import Image, UnidentifiedImageError
 from facenet_core.config import ValidateConfig
 from facenet_core.errors import ArtifactError
 from facenet_core.imaging.formats import openable
-from facenet_core.models.face_model import FaceModel, fit
+from facenet_core.models.face_model import fit
+from facenet_core.models.runtimes import Embed, Runtime
 from facenet_core.storage import Artifact, parquet, schemas
 from facenet_core.text.plural import plural
 
@@ -112,7 +113,7 @@ def _rows_of_first_faces(group: pa.Table, image_ids: Collection[str]) -> list[di
 def embed_crops(
     crops: Artifact,
     image_ids: Iterable[str],
-    embedder: FaceModel,
+    runtime: Runtime,
     config: ValidateConfig,
     *,
     others: Iterable[Crop] = (),
@@ -127,7 +128,7 @@ def embed_crops(
     Args:
         crops: artifact of crops.
         image_ids: images to embed; each must have a crop.
-        embedder: the model.
+        runtime: the model.
         config: `lfw_batch_size`, the images that the model gets at a time, and
             `use_flipped_images`.
         others: crops to embed besides, of images that have none in the artifact.
@@ -137,16 +138,15 @@ def embed_crops(
         ArtifactError: an image has no crop, a crop cannot be decoded, or the model gives numbers
             that are not finite.
     """
+    embed: Embed = runtime.embed_with_mirrored if config.use_flipped_images else runtime
     requested = {*image_ids}
     embedded: list[Crop] = []  # without their bytes
     vectors: list[np.ndarray] = []
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
         encoded = itertools.chain(read_crops(crops, requested), others)
-        for batch, images in _decoded(encoded, config.lfw_batch_size, embedder.image_size, pool):
-            halves = [embedder.embed(images)]
-            if config.use_flipped_images:
-                halves.append(embedder.embed(images, flipped=True))
-            vectors.append(np.concatenate(halves, axis=1))
+        side = runtime.model.image_size
+        for batch, images in _decoded(encoded, config.lfw_batch_size, side, pool):
+            vectors.append(embed(images))
             _require_finite(vectors[-1], batch)
             embedded += [replace(crop, data=b"") for crop in batch]
             if progress is not None:

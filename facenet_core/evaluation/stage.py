@@ -33,6 +33,7 @@ from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.evaluation.report.metrics import Evaluation, measure
 from facenet_core.housekeeping.promotion import gate_result
 from facenet_core.models.face_model import FaceModel
+from facenet_core.models.runtimes import Runtime, open_runtime
 from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet, schemas
 
 logger = logging.getLogger(__name__)
@@ -110,8 +111,8 @@ def validate(
     attributes = groups.read_attributes(config.groups) if config.groups else None
     pairs = choose_pairs(crops, config)
     _require_unchanged(plan, crops, config)
-    embedder = FaceModel.from_artifact(model)
-    pairs, embeddings = _embed(crops, pairs, embedder, config, progress)
+    runtime = open_runtime(FaceModel.from_artifact(model), config.engine, None, config.precision)
+    pairs, embeddings = _embed(crops, pairs, runtime, config, progress)
     verification = verify(
         embeddings.vectors,
         pairs.indexed(embeddings),
@@ -131,7 +132,9 @@ def validate(
         )
     files = {"metrics.json": to_json(metrics)}
     files |= page.files(plan, config, evaluation, metrics)
-    return _write(plan, files, evaluation, metrics)
+    outcome = _write(plan, files, evaluation, metrics)
+    ran_on = {"engine": runtime.engine, "precision": runtime.precision}
+    return replace(outcome, details={**outcome.details, "runtime": ran_on})
 
 
 def _require_unchanged(plan: Plan, crops: Artifact, config: ValidateConfig) -> None:
@@ -145,7 +148,7 @@ def _require_unchanged(plan: Plan, crops: Artifact, config: ValidateConfig) -> N
 def _embed(
     crops: Artifact,
     pairs: EvaluatedPairs,
-    embedder: FaceModel,
+    runtime: Runtime,
     config: ValidateConfig,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[EvaluatedPairs, Embeddings]:
@@ -168,7 +171,7 @@ def _embed(
     embeddings = embed_crops(
         crops,
         image_ids,
-        embedder,
+        runtime,
         config,
         others=centre_crops(crops, middles) if middles else (),
         progress=progress,

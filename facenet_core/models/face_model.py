@@ -116,21 +116,16 @@ class FaceModel:
         with quietly():
             return self.load_network()
 
-    def embed(self, images: np.ndarray, flipped: bool = False) -> np.ndarray:
-        """Embeddings [n, d] float32 of unit length, of face crops [n, h, w, 3] uint8 RGB.
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embeddings [n, d] float32 of unit length, of face crops [n, h, w, 3] uint8 RGB, by Keras.
 
         Crops larger than `image_size` are cut to their centre; crops with a shorter side are
         resized to it.
-
-        Args:
-            flipped: embed the mirror images.
 
         Raises:
             ValueError: `images` is not uint8 [n, h, w, 3].
         """
         images = fit(images, self.image_size)
-        if flipped:
-            images = images[:, :, ::-1]
         import keras
 
         jax = keras.backend.backend() == "jax"

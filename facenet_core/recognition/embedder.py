@@ -156,11 +156,12 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
 
     def distances_of(self, crops: np.ndarray) -> np.ndarray:
         """Euclidean distances float64 [n, n] of faces cropped already, uint8 [n, h, w, 3]."""
-        vectors = [self.embed_crops(crops)]
+        crops = require_rgb(crops, "crops", batch=True)
         if self.decision.use_flipped_images:
-            vectors.append(self.embed_crops(crops, flipped=True))
-        joined = np.concatenate(vectors, axis=1).astype(np.float64) / np.sqrt(len(vectors))
-        count = len(joined)
+            vectors = self.runtime.embed_with_mirrored(crops) / np.sqrt(2)
+        else:
+            vectors = self.runtime(crops)
+        joined, count = vectors.astype(np.float64), len(crops)
         a, b = np.repeat(np.arange(count), count), np.tile(np.arange(count), count)
         return np.sqrt(distance(joined[a], joined[b], "euclidean")).reshape(count, count)
 

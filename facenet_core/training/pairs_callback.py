@@ -13,6 +13,7 @@ from facenet_core.evaluation.embeddings import embed_crops
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
 from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.models.face_model import FaceModel
+from facenet_core.models.runtimes import open_runtime
 from facenet_core.models.standardization import of_flag
 
 FIGURES = ("lfw_accuracy", "lfw_val_rate", "lfw_auc")
@@ -33,12 +34,13 @@ class Monitor:
         self._pairs = choose_pairs(self._crops, self._config)
         check_folds(self._pairs.same, self._pairs.fold)
         standardization = of_flag(config.use_fixed_image_standardization)
-        self._embedder = FaceModel.from_network(network, standardization, "training")
+        # Keras takes new weights each epoch; OpenVINO would compile the network again.
+        self._runtime = open_runtime(FaceModel.from_network(network, standardization), "keras")
 
     def measure(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
         """`FIGURES` of the network with these weights, in the order of `keras.Model.weights`."""
-        self._embedder.network.set_weights(weights)
-        embeddings = embed_crops(self._crops, self._pairs.image_ids(), self._embedder, self._config)
+        self._runtime.model.network.set_weights(weights)
+        embeddings = embed_crops(self._crops, self._pairs.image_ids(), self._runtime, self._config)
         verification = verify(
             embeddings.vectors,
             self._pairs.indexed(embeddings),

@@ -13,8 +13,9 @@ from facenet_core.errors import ArtifactError, ModelError, PairsError
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
 from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 from facenet_core.evaluation.stage import check_pairs, finish, plan_validate, validate
+from facenet_core.models.networks import registry
 from facenet_core.storage import schemas
-from tests.support.small_artifacts import image_id, publish_model
+from tests.support.small_artifacts import SIZE, image_id, publish_model
 
 FILES = {
     "det.png",
@@ -157,6 +158,37 @@ def test_equal_inputs_give_equal_files(root, crops_uri, model_uri):
     assert validate(again, config).parts == parts
 
 
+def test_a_squeezenet_measures_the_same_on_openvino_as_on_keras(root, crops_uri):
+    pytest.importorskip("openvino")
+    network = registry.build("squeezenet", image_size=SIZE, embedding_size=16)
+    model_uri = publish_model(root, "squeezenet", network=network)
+    options = {"use_flipped_images": True, "identification": True}
+    metrics = {}
+    for engine in ("keras", "openvino"):
+        config = ValidateConfig(**GENERATED, **options, engine=engine)
+        plan = plan_validate(f"{root}/{engine}", crops_uri, model_uri, config)
+        manifest = finish(plan, validate(plan, config), {})
+        assert manifest.details["runtime"] == {"engine": engine, "precision": "float32"}
+        metrics[engine] = manifest.details["metrics"]
+    assert 0 < metrics["keras"]["auc"] < 1
+    assert_close(metrics["openvino"], metrics["keras"])
+
+
+def assert_close(value, expected):
+    """Numbers within 1e-4, anything else equal."""
+    if isinstance(expected, dict):
+        assert value.keys() == expected.keys()
+        for name in expected:
+            assert_close(value[name], expected[name])
+    elif isinstance(expected, list):
+        for a, b in zip(value, expected, strict=True):
+            assert_close(a, b)
+    elif isinstance(expected, float):
+        assert value == pytest.approx(expected, abs=1e-4)
+    else:
+        assert value == expected
+
+
 def test_pairs_are_generated_from_the_crops(root, crops_uri, model_uri):
     config = ValidateConfig(**GENERATED, distance_metric="cosine", subtract_mean=True)
     plan = plan_validate(root, crops_uri, model_uri, config)
@@ -226,14 +258,16 @@ def test_what_only_drawing_needs_does_not_name_a_report_on_a_file(
         {"identification": True},
         {"bootstrap_replicates": 10},
         {"missing": "centre-crop"},
+        {"precision": "bfloat16"},
     ],
 )
 def test_what_changes_the_figures_changes_the_fingerprint(root, crops_uri, model_uri, option):
     plain = plan_validate(root, crops_uri, model_uri, ValidateConfig())
     other = plan_validate(root, crops_uri, model_uri, ValidateConfig(**option))
-    batches = plan_validate(root, crops_uri, model_uri, ValidateConfig(lfw_batch_size=7))
+    elsewhere = ValidateConfig(lfw_batch_size=7, engine="keras")
+    same = plan_validate(root, crops_uri, model_uri, elsewhere)
     assert plain.fingerprint != other.fingerprint
-    assert plain.fingerprint == batches.fingerprint
+    assert plain.fingerprint == same.fingerprint
 
 
 def test_a_report_can_have_a_name(root, crops_uri, model_uri):

@@ -51,12 +51,6 @@ def test_an_embedding_does_not_depend_on_its_company(embedder, crops, n):
     np.testing.assert_allclose(embedder.embed(crops[:n]), embedder.embed(crops)[:n], atol=1e-5)
 
 
-def test_flipped_embeds_the_mirror_image(embedder, crops):
-    mirrored = np.ascontiguousarray(crops[:2, :, ::-1])
-    assert np.array_equal(embedder.embed(crops[:2], flipped=True), embedder.embed(mirrored))
-    assert not np.allclose(embedder.embed(crops[:2]), embedder.embed(mirrored))
-
-
 def test_pixels_are_standardised_as_the_model_was_trained(embedder, crops):
     prelogits = np.asarray(embedder.network((crops[:2].astype(np.float32) - 127.5) / 128))
     expected = prelogits / np.linalg.norm(prelogits, axis=1, keepdims=True)

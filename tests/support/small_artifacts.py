@@ -61,10 +61,17 @@ def publish_crops(root: str, shards: list[list[dict]], rejects: list[dict]) -> s
     return plan.uri
 
 
-def publish_model(root: str, name: str, *, labels: tuple[str, ...] = (), bias: float = 0.2) -> str:
+def publish_model(
+    root: str,
+    name: str,
+    *,
+    labels: tuple[str, ...] = (),
+    bias: float = 0.2,
+    network: keras.Model | None = None,
+) -> str:
     config = {"labels": labels, "bias": str(bias)}
     plan = storage.plan_stage(root, "train", name, config, [], 1)
-    network = keras.Sequential(
+    network = network or keras.Sequential(
         [
             keras.Input((SIZE, SIZE, 3)),
             keras.layers.AveragePooling2D(8),
@@ -86,10 +93,10 @@ def publish_model(root: str, name: str, *, labels: tuple[str, ...] = (), bias: f
     parquet.write_table(storage.join(plan.uri, "history.parquet"), history, plan.fingerprint)
     parts = [storage.describe_file(plan.uri, each) for each in (MODEL_FILE, "history.parquet")]
     details = {
-        "model_def": "linear",
+        "model_def": network.name,
         "labels": labels,
         "image_size": SIZE,
-        "embedding_size": DIMENSIONS,
+        "embedding_size": network.output_shape[1],
         "use_fixed_image_standardization": False,
     }
     storage.publish(plan, storage.Outcome(parts, {}, details), {})

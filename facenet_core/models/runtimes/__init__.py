@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
+from facenet_core.config.validate import Engine, Precision
 from facenet_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
     from facenet_core.models.face_model import FaceModel
 
-Engine = Literal["auto", "openvino", "keras"]
-Precision = Literal["float32", "bfloat16"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
+ENGINES: tuple[str, ...] = get_args(Engine)
 Embed = Callable[["np.ndarray"], "np.ndarray"]
 
 
@@ -29,15 +28,30 @@ class Runtime:
     """A model ready to run: crops uint8 [n, h, w, 3] -> embeddings float32 [n, d] of unit length.
 
     Attributes:
+        model: what runs.
         engine: what runs it.
+        precision: what it computes in.
         embed: the function; threads may share it.
     """
 
+    model: FaceModel
     engine: str
+    precision: str
     embed: Embed
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self.embed(images)
+
+    def embed_with_mirrored(self, images: np.ndarray) -> np.ndarray:
+        """Float32 [n, 2d] of crops uint8 [n, h, w, 3]: their embeddings, those of the mirror
+        images joined to them, as davidsandberg/facenet does. Both are computed in one batch."""
+        import numpy as np
+
+        from facenet_core.models.face_model import fit
+
+        images = fit(images, self.model.image_size)
+        both = self(np.concatenate([images, images[:, :, ::-1]]))
+        return np.concatenate(np.split(both, 2), axis=1)
 
 
 def open_runtime(
@@ -58,29 +72,30 @@ def open_runtime(
         ConfigError: no such runtime, one that is not installed, or one without that precision.
         ModelError, ArtifactError: the model cannot be loaded.
     """
-    check_engine(engine)
+    check_engine(engine, precision)
     if engine == "openvino" or (engine == "auto" and _converts()):
         if not _converts():
             raise ConfigError("engine: openvino converts models with Keras on TensorFlow")
         from facenet_core.models.runtimes import openvino
 
-        return Runtime("openvino", openvino.compile_embedder(model, threads, precision))
-    if precision == "bfloat16":
-        raise ConfigError("precision: bfloat16 needs OpenVINO: pip install openvino")
-    return Runtime("keras", model.embed)
+        return openvino.open_model(model, threads, precision)
+    return Runtime(model, "keras", "float32", model.embed)
 
 
-def check_engine(engine: str) -> None:
+def check_engine(engine: str, precision: Precision | None = None) -> None:
     """Check that there is such a runtime here; nothing slow is loaded.
 
     Raises:
-        ConfigError: it is not known, or not installed.
+        ConfigError: it is not known, not installed, or does not compute in that precision.
     """
     if engine not in ENGINES:
         raise ConfigError(
             f"engine: {engine!r}; expected {', '.join(ENGINES[:-1])} or {ENGINES[-1]}"
         )
-    if engine == "openvino" and not find_spec("openvino"):
+    if precision == "bfloat16" and engine not in ("auto", "openvino"):
+        raise ConfigError(f"precision: only openvino computes in bfloat16, not {engine}")
+    needed = engine == "openvino" or precision == "bfloat16"
+    if needed and not find_spec("openvino"):
         raise ConfigError("engine: openvino is not installed; pip install openvino")
 
 

@@ -8,30 +8,21 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.models.face_model import FaceModel, fit
-from facenet_core.models.runtimes import Embed
+from facenet_core.models.runtimes import Precision, Runtime
 from facenet_core.runtime import quietly
 
 _BATCH = 16  # larger ones are no faster
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}  # as OpenVINO calls them
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # as OpenVINO calls them
 
 
-def compile_embedder(
-    embedder: FaceModel, threads: int | None = None, precision: str | None = None
-) -> Embed:
-    """`embedder.embed` for OpenVINO: crops uint8 [n, h, w, 3] -> float32 [n, d] of unit length.
-
-    In bfloat16 embeddings differ from those in float32 by a cosine of at least 0.9999.
-
-    Args:
-        threads: to run on; None: OpenVINO's choice, all cores.
-        precision: `float32` or `bfloat16`; None: the one that the processor is fastest in.
-    """
+def open_model(model: FaceModel, threads: int | None, precision: Precision | None) -> Runtime:
+    """The model on OpenVINO; see `open_runtime`."""
     with quietly():
         import openvino as ov
         import tensorflow as tf
 
-        network = embedder.pixels_to_embeddings
-        size = embedder.image_size
+        network = model.pixels_to_embeddings
+        size = model.image_size
         signature = [tf.TensorSpec([None, size, size, 3], tf.uint8)]
 
         @tf.function(input_signature=signature, autograph=False)
@@ -48,14 +39,16 @@ def compile_embedder(
 
     def embed(images: np.ndarray) -> np.ndarray:
         images = np.ascontiguousarray(fit(images, size))
-        result = np.empty((len(images), embedder.embedding_size), np.float32)
+        result = np.empty((len(images), model.embedding_size), np.float32)
         request = compiled.create_infer_request()  # threads share the model, not a request
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
             result[start : start + len(batch)] = request.infer(batch)[0]
         return result
 
-    return embed
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    computed_in = next((name for name, type_ in _PRECISIONS.items() if type_ == hint), hint)
+    return Runtime(model, "openvino", computed_in, embed)
 
 
 def _convert(function: Any) -> Any:

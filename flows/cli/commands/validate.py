@@ -6,6 +6,7 @@ import argparse
 
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, PipelineConfig, ValidateConfig
 from facenet_core.errors import ConfigError
+from facenet_core.models.runtimes import check_engine
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.output import print_summary
@@ -33,6 +34,7 @@ def check_config(config: ValidateConfig) -> None:
     if config.pairs not in (AUTO_PAIRS, GENERATED_PAIRS):
         common.check_path("pairs", config.pairs)
     common.check_path("groups", config.groups)
+    check_engine(config.engine, config.precision)
 
 
 def run(options: argparse.Namespace, context: Context) -> None:
