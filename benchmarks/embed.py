@@ -57,12 +57,12 @@ def facenet_pytorch(files: Sequence[str]) -> Callable[[], int]:
 
     @torch.inference_mode()
     def embed() -> int:
-        found = 0
+        result = 0
         for start in range(0, len(files), BATCH):
             images = [Image.open(file).convert("RGB") for file in files[start : start + BATCH]]
             crops = [crop for crop in detector(images) if crop is not None]
-            found += len(network(torch.stack(crops)).numpy())
-        return found
+            result += len(network(torch.stack(crops)).numpy())
+        return result
 
     return embed
 

@@ -80,13 +80,13 @@ def measure(archive: Path, rounds: int, scratch: Path) -> None:
     ours: list[dict[str, float]] = []
     for number in range(rounds):
         for engine in ("tar", "ours") if number % 2 == 0 else ("ours", "tar"):
-            place = scratch / "round"
-            place.mkdir()
+            path = scratch / "round"
+            path.mkdir()
             if engine == "tar":
-                theirs.append(run_tar(archive, place))
+                theirs.append(run_tar(archive, path))
             else:
-                ours.append(run_ours(archive, place))
-            shutil.rmtree(place)
+                ours.append(run_ours(archive, path))
+            shutil.rmtree(path)
     mine = statistics.median(run["seconds"] for run in ours)
     tar = statistics.median(theirs)
     megabytes = ours[0]["bytes"] / 1e6

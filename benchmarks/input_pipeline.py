@@ -100,12 +100,12 @@ def forget_copy(uri: str) -> None:
 def print_memory(uri: str, read_crops: str, threads: int, passes: int) -> None:
     """One line: resident memory in MiB after each pass (without what is mapped from files)."""
     go_through, _ = open_feed(uri, read_crops, threads)
-    found = []
+    results = []
     for number in range(passes):
         go_through(number)
         status = Path("/proc/self/status").read_text()
-        found.append(int(status.split("RssAnon:")[1].split()[0]) // 1024)
-    print(json.dumps(found))
+        results.append(int(status.split("RssAnon:")[1].split()[0]) // 1024)
+    print(json.dumps(results))
 
 
 def memory(uri: str, read_crops: str, threads: int, passes: int) -> list[int]:
@@ -149,10 +149,10 @@ def main() -> None:
                 images = go_through(number)
                 speeds[name].append(images / (time.perf_counter() - wall))
                 cpu[name] += (time.process_time() - own) / images / options.rounds
-        found = {name: statistics.median(values) for name, values in speeds.items()}
-        ratios = {name: found[name] / found["bare decode"] for name in GOALS}
+        results = {name: statistics.median(values) for name, values in speeds.items()}
+        ratios = {name: results[name] / results["bare decode"] for name in GOALS}
         print(f"{images:,} images, {threads} threads, medians of {options.rounds} rounds")
-        for name, speed in found.items():
+        for name, speed in results.items():
             spread = f"{min(speeds[name]):,.0f} to {max(speeds[name]):,.0f}"
             goal = f", {ratios[name]:.2f} of bare (goal {GOALS[name]})" if name in GOALS else ""
             print(
@@ -162,7 +162,7 @@ def main() -> None:
         flat = {way: memory(local, way, threads, options.passes) for way in ("cache", "stream")}
         for way, values in flat.items():
             print(f"memory, {way}: {' '.join(map(str, values))} MiB after each pass")
-        print(json.dumps({"images_per_second": found, "ratios": ratios, "memory_mib": flat}))
+        print(json.dumps({"images_per_second": results, "ratios": ratios, "memory_mib": flat}))
 
 
 if __name__ == "__main__":

@@ -42,26 +42,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[666])
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--storage", default="losses-store")
-    given = parser.parse_args()
+    options = parser.parse_args()
     recipe = config.load(REAL).train.model_dump(exclude_unset=True)
-    recipe |= {"max_nrof_epochs": given.epochs, "lfw_every_n_epochs": given.epochs}
-    recipe |= {"lfw_dir": storage.absolute(given.lfw_crops), "lfw_pairs": given.pairs}
+    recipe |= {"max_nrof_epochs": options.epochs, "lfw_every_n_epochs": options.epochs}
+    recipe |= {"lfw_dir": storage.absolute(options.lfw_crops), "lfw_pairs": options.pairs}
     recipe |= {"lfw_distance_metric": "cosine", "lfw_use_flipped_images": True, "name": "losses"}
-    found: dict[str, list[dict[str, float]]] = {}
-    for name in given.losses:
-        found[name] = []
-        for seed in given.seeds:
+    results: dict[str, list[dict[str, float]]] = {}
+    for name in options.losses:
+        results[name] = []
+        for seed in options.seeds:
             settings = TrainConfig(**{**recipe, **LOSSES[name], "seed": seed})
-            found[name].append(_train(settings, given))
-            _print(f"{name}, seed {seed}", found[name][-1])
-        means = {key: statistics.fmean(row[key] for row in found[name]) for key in FIGURES}
-        _print(f"{name}, mean of {len(given.seeds)}", means)
-    print(json.dumps(found))
+            results[name].append(_train(settings, options))
+            _print(f"{name}, seed {seed}", results[name][-1])
+        means = {key: statistics.fmean(row[key] for row in results[name]) for key in FIGURES}
+        _print(f"{name}, mean of {len(options.seeds)}", means)
+    print(json.dumps(results))
 
 
 def _print(what: str, figures: dict[str, float]) -> None:
-    told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    print(f"{what:38} {told}", flush=True)
+    text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"{what:38} {text}", flush=True)
 
 
 def _train(settings: TrainConfig, given: argparse.Namespace) -> dict[str, float]:

@@ -51,12 +51,12 @@ def figures() -> None:
     names = np.array([f"person {n}" for n in range(PEOPLE)], object)
     pairs = IndexedPairs(np.arange(PAIRS), np.arange(PAIRS) + PAIRS, same, fold)
     for subtract_mean in (False, True):
-        seconds, found = timed(
+        seconds, results = timed(
             lambda mean=subtract_mean: verify(vectors, pairs, subtract_mean=mean)
         )
         sampling = Sampling.of(names[first], names[second], same)
         drawing, _ = timed(
-            lambda verification=found, sampling=sampling: bootstrap.replicates(
+            lambda verification=results, sampling=sampling: bootstrap.replicates(
                 verification, sampling, count=1000
             )
         )

@@ -65,17 +65,17 @@ def main() -> None:
     parser.add_argument("raw", help="a raw artifact in a local folder")
     parser.add_argument("crops", help="a crops artifact in a local folder")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="facenet-bench-") as scratch:
         folder = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         with bucket(folder) as uri:
             roots = {"folder": str(folder / "local"), "bucket": f"{uri}/bench"}
-            figures = measure(given, folder, roots)
+            figures = measure(options, folder, roots)
     for task, rates in figures.items():
         ratio = rates["bucket"] / rates["folder"]
-        shown = ", ".join(f"{place} {rate:.1f} images/s" for place, rate in rates.items())
-        print(f"{task}: {shown}, ratio {ratio:.2f}")
+        visible = ", ".join(f"{path} {rate:.1f} images/s" for path, rate in rates.items())
+        print(f"{task}: {visible}, ratio {ratio:.2f}")
     print(json.dumps(figures))
 
 
@@ -101,7 +101,7 @@ def measure(
             shutil.rmtree(folder / "cache", ignore_errors=True)
             rates["training input"].setdefault(name, []).append(first_pass(crops))
     return {
-        task: {name: statistics.median(found) for name, found in by_place.items()}
+        task: {name: statistics.median(results) for name, results in by_place.items()}
         for task, by_place in rates.items()
     }
 

@@ -70,20 +70,20 @@ def run(root: str, shards: int, seed: int) -> tuple[str, float]:
 
 def recorded(site: Site, flow_run: str, expected: int) -> dict[str, int]:
     """The number of task runs by state, once the server has written all that it was sent."""
-    found: dict[str, int] = {}
+    results: dict[str, int] = {}
     grew = time.monotonic()
-    while found.get("COMPLETED") != expected and time.monotonic() - grew < PATIENCE:
-        before = dict(found)
+    while results.get("COMPLETED") != expected and time.monotonic() - grew < PATIENCE:
+        before = dict(results)
         for state in ("COMPLETED", "RUNNING", "PENDING", "FAILED", "CRASHED"):
             body = {
                 "flow_runs": {"id": {"any_": [flow_run]}},
                 "task_runs": {"state": {"type": {"any_": [state]}}},
             }
-            found[state] = site.call("POST", "task_runs/count", body)
-        if found != before:
+            results[state] = site.call("POST", "task_runs/count", body)
+        if results != before:
             grew = time.monotonic()
         time.sleep(0.5)
-    return {state: count for state, count in found.items() if count}
+    return {state: count for state, count in results.items() if count}
 
 
 def main() -> int:

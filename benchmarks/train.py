@@ -198,10 +198,10 @@ def compare(
     if options.peer:
         interpreters["facenet-pytorch"] = options.peer
     work = Work(options.crops, task, precision, options.batch, options.steps)
-    told = json.dumps(asdict(work))
+    text = json.dumps(asdict(work))
     children = turns.start(
         {
-            name: [python, __file__, options.crops, "--work", name, told]
+            name: [python, __file__, options.crops, "--work", name, text]
             for name, python in interpreters.items()
         }
     )
@@ -240,8 +240,8 @@ def main() -> None:
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        name, told = options.work
-        contend(name, Work(**json.loads(told)))
+        name, text = options.work
+        contend(name, Work(**json.loads(text)))
         return
     if options.steps % 10:  # at others a GPU may still be at work
         parser.error(f"--steps {options.steps}: expected a multiple of 10")
@@ -250,7 +250,7 @@ def main() -> None:
     if not {*asked} <= {*every}:
         parser.error(f"--only {' '.join(options.only)}: expected one of {every}")
     load = Load()
-    figures = {f"{task} {how}": compare(task, how, load, options) for task, how in asked}
+    figures = {f"{task} {manner}": compare(task, manner, load, options) for task, manner in asked}
     print(json.dumps(figures))
 
 

@@ -32,9 +32,9 @@ def test_without_a_cache_folder_work_goes_on_and_the_remedy_is_told_once(
     photograph.write_bytes(b"pixels")
     assert file_sha256(photograph) == hashlib.sha256(b"pixels").hexdigest()
     assert file_sha256(photograph) == hashlib.sha256(b"pixels").hexdigest()
-    (told,) = caplog.messages
-    assert str(in_the_way) in told
-    assert "set XDG_CACHE_HOME" in told
+    (text,) = caplog.messages
+    assert str(in_the_way) in text
+    assert "set XDG_CACHE_HOME" in text
 
 
 def test_a_user_without_a_home_gets_no_folder_called_tilde(

@@ -29,10 +29,10 @@ def test_parameters_are_such_as_the_flow_takes(
     required = {
         name for name in flow.parameters.required if name not in deployment.get("parameters", {})
     }
-    given = {**dict.fromkeys(required, "lfw"), **deployment.get("parameters", {})}
+    arguments = {**dict.fromkeys(required, "lfw"), **deployment.get("parameters", {})}
     if "config" in required:
-        given["config"] = {"source": "lfw"}
-    validated = flow.validate_parameters(given)
+        arguments["config"] = {"source": "lfw"}
+    validated = flow.validate_parameters(arguments)
     schedule = getattr(validated.get("config"), "learning_rate_schedule_file", None)
     assert schedule is None or Path(schedule).is_file()
 

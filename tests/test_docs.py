@@ -35,8 +35,8 @@ def test_what_the_maps_name_exists(page: str) -> None:
     assert [file for file in files if not (REPOSITORY / file).exists()] == []
     functions = re.findall(r"`([\w/]+\.py):([\w.]+)`", text)
     assert functions
-    known = {file: definitions(REPOSITORY / file) for file, _ in functions}
-    gone = [f"{file}:{name}" for file, name in functions if name not in known[file]]
+    recorded = {file: definitions(REPOSITORY / file) for file, _ in functions}
+    gone = [f"{file}:{name}" for file, name in functions if name not in recorded[file]]
     assert gone == []
 
 

@@ -61,12 +61,12 @@ class Undisturbed:
     def __init__(self, ground: Ground) -> None:
         home = ground.home / "undisturbed"
         self.roots = {name: home / name for name in ("plain", "other", "poison", "list", "both")}
-        known = home / "operations.json"
-        if not known.exists() or not all(root.is_dir() for root in self.roots.values()):
+        path = home / "operations.json"
+        if not path.exists() or not all(root.is_dir() for root in self.roots.values()):
             shutil.rmtree(home, ignore_errors=True)
             operations = self._make(ground)
-            known.write_text(json.dumps(operations))
-        self.operations: dict[str, int] = json.loads(known.read_text())
+            path.write_text(json.dumps(operations))
+        self.operations: dict[str, int] = json.loads(path.read_text())
         files = [f for f in self.roots["plain"].rglob("*") if f.is_file()]
         self.bytes = sum(-(-f.stat().st_size // 4096) * 4096 for f in files)
 
@@ -128,14 +128,14 @@ def run_one(ground: Ground, undisturbed: Undisturbed, number: int, seed: int) ->
     draw = random.Random(f"{seed} {number}")
     name = f"run-{number:04d}"
     weather = weather_of(draw, draw.choice((0.02, 0.05, 0.1))) if kind.weather else Weather()
-    place = ground.home / "roots" / name
-    shutil.rmtree(place, ignore_errors=True)
+    path = ground.home / "roots" / name
+    shutil.rmtree(path, ignore_errors=True)
     if kind.place == "small":
         size = int(undisturbed.bytes * draw.uniform(0.1, 0.95))
-        place.mkdir(parents=True)
-        _mount(place, size)
+        path.mkdir(parents=True)
+        _mount(path, size)
     operations = undisturbed.operations[kind.place]
-    scene = _scene(ground, name, kind.place, place / "store", operations, weather)
+    scene = _scene(ground, name, kind.place, path / "store", operations, weather)
     scene.config, scene.draw, scene.share = kind.config, draw, draw.uniform(*kind.share)
     started = time.monotonic()
     try:
@@ -148,12 +148,12 @@ def run_one(ground: Ground, undisturbed: Undisturbed, number: int, seed: int) ->
     retries = _prefect_retries(scene)
     if kind.place == "small":
         shutil.rmtree(scene.root, ignore_errors=True)
-        subprocess.run(["umount", "--lazy", str(place)], check=False)
+        subprocess.run(["umount", "--lazy", str(path)], check=False)
     if not (verdict.lost or verdict.doubled or verdict.wrong):
         shutil.rmtree(scene.root, ignore_errors=True)
-        shutil.rmtree(place, ignore_errors=True)
-    found = (verdict.lost, verdict.doubled, verdict.wrong, verdict.left, scene.notes)
-    return Record(number, seed, kind.name, dict(injected), retries, reruns, seconds, *found)
+        shutil.rmtree(path, ignore_errors=True)
+    results = (verdict.lost, verdict.doubled, verdict.wrong, verdict.left, scene.notes)
+    return Record(number, seed, kind.name, dict(injected), retries, reruns, seconds, *results)
 
 
 def kind_of(number: int) -> Kind:
@@ -172,7 +172,7 @@ def _commands(scene: Scene, kind: Kind) -> int:
     """The command, struck while it runs, and again until it ends well; returns how often again."""
     ground = scene.ground
     for attempt in range(TRIES):
-        told = scene.log.stat().st_size
+        text = scene.log.stat().st_size
         full_cache = kind.full_cache and not attempt
         scene.runner = ground.take_full_cache() if full_cache else ground.take_runner()
         second = None
@@ -193,7 +193,7 @@ def _commands(scene: Scene, kind: Kind) -> int:
         for runner in (scene.runner, second):
             if runner is not None:
                 ground.give_back(runner)
-        message = scene.log.read_bytes()[told:].decode(errors="replace")
+        message = scene.log.read_bytes()[text:].decode(errors="replace")
         if any(statuses):
             said = [line for line in message.splitlines() if line.startswith("facenet:")]
             scene.notes += [f"exit {statuses}: {said[-1][:300] if said else 'nothing said'}"]
@@ -224,12 +224,12 @@ def _deployed(scene: Scene, kind: Kind) -> int:
                 site.forget(scene.worker)
                 scene.worker = site.start_worker("cpu")
             for pressed in range(TRIES):
-                found = site.wait(run, 400)
-                if found["state_type"] == "COMPLETED":
-                    scene.notes.append(f"run_count {found['run_count']}")
+                flow_run = site.wait(run, 400)
+                if flow_run["state_type"] == "COMPLETED":
+                    scene.notes.append(f"run_count {flow_run['run_count']}")
                     return pressed
-                message = (found["state"]["message"] or "")[:300]
-                scene.notes.append(f"{found['state_type']}: {message}")
+                message = (flow_run["state"]["message"] or "")[:300]
+                scene.notes.append(f"{flow_run['state_type']}: {message}")
                 time.sleep(15)  # a worker of Prefect 3.8 reports a crash twice
                 site.retry(run)
             raise RuntimeError(f"not done after {TRIES} retries: {scene.notes}")

@@ -33,10 +33,10 @@ def compare(root: Path, undisturbed: Path) -> Verdict:
     """Compare two storage roots, both as folders, every file of the artifacts read."""
     verdict = Verdict()
     expected = _artifacts(undisturbed)
-    for place in sorted(_artifacts(root) ^ expected):
-        verdict.wrong.append(f"{place}: an artifact that only one of them has")
-    for place in sorted(expected & _artifacts(root)):
-        _compare_artifact(root / place, undisturbed / place, verdict)
+    for path in sorted(_artifacts(root) ^ expected):
+        verdict.wrong.append(f"{path}: an artifact that only one of them has")
+    for path in sorted(expected & _artifacts(root)):
+        _compare_artifact(root / path, undisturbed / path, verdict)
     verdict.left += [str(f.relative_to(root)) for f in root.rglob("*") if f.name.endswith(".tmp")]
     verdict.left += [f.name for f in root.glob(".probe-*")]
     return verdict
@@ -45,8 +45,8 @@ def compare(root: Path, undisturbed: Path) -> Verdict:
 def damaged_files(root: Path) -> list[Path]:
     """Files of finished artifacts that are not what their manifests say."""
     wrong = []
-    for place in sorted(_artifacts(root)):
-        folder = root / place
+    for path in sorted(_artifacts(root)):
+        folder = root / path
         manifest = storage.read_manifest(str(folder))
         assert manifest is not None
         for part in manifest.parts:
@@ -93,7 +93,7 @@ def _artifacts(root: Path) -> set[Path]:
 
 def _compare_artifact(found: Path, expected: Path, verdict: Verdict) -> None:
     kind = found.parts[-3]
-    ours, theirs = (storage.read_manifest(str(place)) for place in (found, expected))
+    ours, theirs = (storage.read_manifest(str(path)) for path in (found, expected))
     assert ours is not None
     assert theirs is not None
     name = "/".join(found.parts[-3:])
@@ -143,12 +143,12 @@ def _weights(model: Path) -> dict[str, np.ndarray]:
     """Every array in a `.keras` file, by its path in there."""
     with zipfile.ZipFile(model / "model.keras") as file:
         content = io.BytesIO(file.read("model.weights.h5"))
-    found: dict[str, np.ndarray] = {}
+    results: dict[str, np.ndarray] = {}
 
     def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
+            results[name] = item[()]
 
     with h5py.File(content) as weights:
         weights.visititems(note)
-    return found
+    return results

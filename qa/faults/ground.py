@@ -73,8 +73,8 @@ class Ground:
         from facenet_core.config import ClusterConfig
         from tasks.dask import start
 
-        where = ClusterConfig(workers=WORKERS, memory_limit=MEMORY_LIMIT)
-        self.client: Any = start.start(where)
+        cluster = ClusterConfig(workers=WORKERS, memory_limit=MEMORY_LIMIT)
+        self.client: Any = start.start(cluster)
         self._ending.callback(self.client.cluster.close, timeout=20)
         self._ending.callback(self.client.close, timeout=10)
         self.address: str = self.client.scheduler.address

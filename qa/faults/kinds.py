@@ -86,8 +86,8 @@ class Scene:
         """Whether the command has come to its end before the moment did."""
         if self.flow_run is not None:
             time.sleep(0.2)
-            found = self.ground.site.call("GET", f"flow_runs/{self.flow_run}")
-            return found["state_type"] in ENDED
+            flow_run = self.ground.site.call("GET", f"flow_runs/{self.flow_run}")
+            return flow_run["state_type"] in ENDED
         return self.runner is not None and not self.runner.running
 
     def saw(self, what: str) -> None:
@@ -166,9 +166,9 @@ def fill_memory(scene: Scene) -> None:
 def _hold(size: int) -> None:
     import time
 
-    held = []
+    stock = []
     for _ in range(size // 2**26):
-        held.append(b"\1" * 2**26)
+        stock.append(b"\1" * 2**26)
         time.sleep(0.01)
     time.sleep(5)
 
@@ -209,8 +209,8 @@ def damage(scene: Scene) -> None:
     if file is None:
         return
     content = bytearray(file.read_bytes())
-    how = scene.draw.choice(("flipped", "cut"))
-    if how == "cut":
+    manner = scene.draw.choice(("flipped", "cut"))
+    if manner == "cut":
         content = content[: scene.draw.randrange(len(content))]
     else:
         for _ in range(scene.draw.choice((1, 8))):
@@ -219,8 +219,8 @@ def damage(scene: Scene) -> None:
     temporary.write_bytes(content)
     temporary.replace(file)
     scene.damaged = file
-    scene.notes.append(f"{how} {'/'.join(file.relative_to(scene.root).parts[:2])}/…/{file.name}")
-    scene.saw(f"file {how}")
+    scene.notes.append(f"{manner} {'/'.join(file.relative_to(scene.root).parts[:2])}/…/{file.name}")
+    scene.saw(f"file {manner}")
 
 
 def delete(scene: Scene) -> None:

@@ -180,13 +180,13 @@ async def _read(
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    found = b""
+    result = b""
     while True:
         line = await reader.readuntil(b"\r\n")
         data = await reader.readexactly(int(line.split(b";")[0], 16) + 2)
-        found += line + data
+        result += line + data
         if data == b"\r\n":
-            return found
+            return result
 
 
 def _error(kind: str, method: str) -> bytes:

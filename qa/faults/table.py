@@ -13,13 +13,16 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
     rows.append("|---|" + "--:|" * 7)
     kinds = sorted({record["kind"] for record in records})
     for kind in [*kinds, None]:
-        chosen = [record for record in records if kind in (None, record["kind"])]
+        selected = [record for record in records if kind in (None, record["kind"])]
         figures = [
-            len(chosen),
-            sum(sum(record["injected"].values()) for record in chosen),
-            sum(record["prefect_retries"] for record in chosen),
-            sum(record["reruns"] for record in chosen),
-            *(sum(len(record[name]) for record in chosen) for name in ("lost", "doubled", "wrong")),
+            len(selected),
+            sum(sum(record["injected"].values()) for record in selected),
+            sum(record["prefect_retries"] for record in selected),
+            sum(record["reruns"] for record in selected),
+            *(
+                sum(len(record[name]) for record in selected)
+                for name in ("lost", "doubled", "wrong")
+            ),
         ]
         cells = " | ".join(f"{figure:,}" for figure in figures)
         rows.append(f"| {kind or '**all**'} | {cells} |")

@@ -39,11 +39,12 @@ def main() -> int:
             print(targets[0].read(data, Path(folder)))
         return 0
     results, finds, seconds = campaign(targets, options.inputs, options.seed, options.processes)
-    for found in finds:
-        place = options.finds / f"{found.target} {options.seed} {found.number}".replace(" ", "-")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(find(found.target).make(options.seed, found.number))
-        print(f"{found.kind}: {found.detail}: {place}", file=sys.stderr)
+    for one in finds:
+        name = f"{one.target} {options.seed} {one.number}".replace(" ", "-")
+        path = options.finds / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(find(one.target).make(options.seed, one.number))
+        print(f"{one.kind}: {one.detail}: {path}", file=sys.stderr)
     print(table(results, seconds))
     return bool(finds)
 

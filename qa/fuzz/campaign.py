@@ -67,8 +67,8 @@ def run(
 ) -> Iterator[tuple[Job, Counter[str], list[Find]]]:
     """Carry out jobs; yields each with its counts and finds."""
     with ThreadPoolExecutor(processes) as pool:
-        found = pool.map(lambda job: run_job(job, start), work)
-        for job, (counts, finds) in zip(work, found, strict=True):
+        result = pool.map(lambda job: run_job(job, start), work)
+        for job, (counts, finds) in zip(work, result, strict=True):
             yield job, counts, finds
 
 
@@ -83,8 +83,8 @@ def run_job(job: Job, start: int) -> tuple[Counter[str], list[Find]]:
             before = _tree(home)
             status, output, errors = _child(job, start, first, home)
             lines = [json.loads(line) for line in output.splitlines() if line[:1] in "[{"]
-            told = [Find(job.target.name, *line) for line in lines if isinstance(line, list)]
-            finds += told
+            text = [Find(job.target.name, *line) for line in lines if isinstance(line, list)]
+            finds += text
             strangers = sorted(_tree(home) - before)
             if strangers:
                 finds.append(Find(job.target.name, first, "outside", f"left {strangers[:3]}"))
@@ -102,8 +102,8 @@ def run_job(job: Job, start: int) -> tuple[Counter[str], list[Find]]:
             finds.append(Find(job.target.name, number, kind, detail))
             counts[kind] += 1
             # What the process had counted before went with it, but for its finds.
-            counts.update(found.kind for found in told)
-            counts["accepted or refused"] += number - first - len(told)
+            counts.update(results.kind for results in text)
+            counts["accepted or refused"] += number - first - len(text)
             first = number + 1
     return counts, finds
 
@@ -185,16 +185,16 @@ def campaign(
     finds: list[Find] = []
     work = jobs(targets, inputs, size)
     done, total = 0, sum(job.stop - job.first for job in work)
-    for job, counts, found in run(work, start, processes):
+    for job, counts, new_finds in run(work, start, processes):
         results[job.target.name].update(counts)
-        finds += found
+        finds += new_finds
         done += job.stop - job.first
         rate = done / (time.monotonic() - began)
-        found_here = f", {len(found)} finds" if found else ""
+        counted = f", {len(new_finds)} finds" if new_finds else ""
         print(
-            f"{done:>9,} of {total:,}, {rate:,.0f}/s  {job.target.name}{found_here}",
+            f"{done:>9,} of {total:,}, {rate:,.0f}/s  {job.target.name}{counted}",
             file=sys.stderr,
         )
-        for find in found[:_SHOWN]:
+        for find in new_finds[:_SHOWN]:
             print(f"  {find.kind} {find.number}: {find.detail}", file=sys.stderr)
     return {t.name: results[t.name] for t in targets}, finds, time.monotonic() - began

@@ -90,11 +90,11 @@ class Watch:
             return
         self._armed = False  # what follows changes nothing, but may be audited itself
         above = "" if folder == -1 else os.readlink(f"/proc/self/fd/{folder}")
-        place = os.path.realpath(os.path.join(above, os.fsdecode(path)))
+        file_path = os.path.realpath(os.path.join(above, os.fsdecode(path)))
         self._armed = True
-        inside = any(place == f or place.startswith(f + os.sep) for f in self._allowed)
-        if not inside and place != os.devnull and not place.endswith(".pyc"):
-            self._breach(f"{event} {place}")
+        inside = any(file_path == f or file_path.startswith(f + os.sep) for f in self._allowed)
+        if not inside and file_path != os.devnull and not file_path.endswith(".pyc"):
+            self._breach(f"{event} {file_path}")
 
     def _breach(self, what: str) -> None:
         self.breaches.append(what)

@@ -24,9 +24,9 @@ def flip_bits(data: bytearray, random: Random) -> None:
 
 
 def replace_bytes(data: bytearray, random: Random) -> None:
-    place = random.randrange(len(data))
+    offset = random.randrange(len(data))
     length = random.choice((1, 2, 4, 16))
-    data[place : place + length] = random.randbytes(length)
+    data[offset : offset + length] = random.randbytes(length)
 
 
 def truncate(data: bytearray, random: Random) -> None:
@@ -34,15 +34,15 @@ def truncate(data: bytearray, random: Random) -> None:
 
 
 def cut_out(data: bytearray, random: Random) -> None:
-    place = random.randrange(len(data))
-    del data[place : place + random.choice((1, 3, 8, 64, 512))]
+    offset = random.randrange(len(data))
+    del data[offset : offset + random.choice((1, 3, 8, 64, 512))]
 
 
 def repeat(data: bytearray, random: Random) -> None:
-    place = random.randrange(len(data))
-    block = data[place : place + random.choice((1, 4, 16, 128, 512))]
+    offset = random.randrange(len(data))
+    block = data[offset : offset + random.choice((1, 4, 16, 128, 512))]
     times = min(random.choice((1, 2, 10, 1000)), max(1, _LONGEST // max(1, len(block))))
-    data[place:place] = block * times
+    data[offset:offset] = block * times
 
 
 def move(data: bytearray, random: Random) -> None:
@@ -57,25 +57,25 @@ def write_number(data: bytearray, random: Random) -> None:
     kind = random.choice(("<B", "<H", ">H", "<I", ">I", "<Q", ">Q"))
     size = struct.calcsize(kind)
     number = random.choice((*_NUMBERS, random.getrandbits(16))) & (1 << 8 * size) - 1
-    place = random.randrange(len(data))
-    data[place : place + size] = struct.pack(kind, number)
+    offset = random.randrange(len(data))
+    data[offset : offset + size] = struct.pack(kind, number)
 
 
 def insert_token(data: bytearray, random: Random) -> None:
-    place = random.randrange(len(data) + 1)
-    data[place:place] = random.choice(_TOKENS)
+    offset = random.randrange(len(data) + 1)
+    data[offset:offset] = random.choice(_TOKENS)
 
 
 def replace_digits(data: bytearray, random: Random) -> None:
     """Another number where one is written out."""
-    places = [place for place, byte in enumerate(data[:65536]) if 48 <= byte <= 57]
+    places = [path for path, byte in enumerate(data[:65536]) if 48 <= byte <= 57]
     if not places:
         return insert_token(data, random)
-    place = random.choice(places)
-    end = place
+    path = random.choice(places)
+    end = path
     while end < len(data) and 48 <= data[end] <= 57:
         end += 1
-    data[place:end] = str(random.choice((*_NUMBERS, -1, 10**30))).encode()
+    data[path:end] = str(random.choice((*_NUMBERS, -1, 10**30))).encode()
     return None
 
 

@@ -70,7 +70,7 @@ def _seeds(target: Target) -> tuple[bytes, ...]:
 @cache
 def _draw(target: Target, start: int, block: int) -> list[bytes]:
     assert target.drawn is not None
-    found: list[bytes] = []
+    results: list[bytes] = []
 
     @seed(int.from_bytes(hashlib.sha256(f"{start}/{target.name}/{block}".encode()).digest()[:8]))
     @settings(
@@ -82,7 +82,7 @@ def _draw(target: Target, start: int, block: int) -> list[bytes]:
     )
     @given(target.drawn())
     def collect(data: bytes) -> None:
-        found.append(data)
+        results.append(data)
 
     collect()
-    return found
+    return results

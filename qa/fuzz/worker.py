@@ -67,9 +67,9 @@ def _place(error: BaseException) -> str:
 
 
 def main() -> int:
-    name, *numbers, place = sys.argv[1:]
+    name, *numbers, path = sys.argv[1:]
     start, first, stop = map(int, numbers)
-    home = Path(place)
+    home = Path(path)
     target = find(name)
     target.make(start, first)  # imports and draws before anything is watched
     folder = home / "work" / "input"

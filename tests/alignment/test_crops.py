@@ -149,16 +149,16 @@ def test_it_is_umeyamas_estimate(source, target):
     assume(np.ptp(source, axis=0).max() > 1)
     p, q = ((x - x.mean(0)) @ (1, 1j) for x in (source, target))
     assume(abs(np.vdot(p, q)) > 1e-3 * np.linalg.norm(p))  # else any rotation is as good
-    found = estimate_similarity(source, target)
-    np.testing.assert_allclose(found, umeyama(source, target), rtol=1e-6, atol=1e-6)
+    similarity = estimate_similarity(source, target)
+    np.testing.assert_allclose(similarity, umeyama(source, target), rtol=1e-6, atol=1e-6)
 
 
 @given(st.floats(-3, 3), st.floats(0.05, 20), st.tuples(coordinates, coordinates))
 def test_a_similarity_is_recovered(angle, scale, shift):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = TEMPLATE @ turn.T + shift
-    found = estimate_similarity(TEMPLATE, moved)
-    np.testing.assert_allclose(found, np.column_stack([turn, shift]), atol=1e-6)
+    similarity = estimate_similarity(TEMPLATE, moved)
+    np.testing.assert_allclose(similarity, np.column_stack([turn, shift]), atol=1e-6)
 
 
 def dotted(landmarks: np.ndarray, side: int, radius: int) -> np.ndarray:
@@ -180,9 +180,9 @@ def test_the_landmarks_come_to_lie_on_the_template(image_size, scale, angle):
     assert crop.dtype == np.uint8
     count, _, _, centres = cv2.connectedComponentsWithStats(np.uint8(crop[:, :, 0] > 170))
     assert count == 6
-    found = centres[1:][np.lexsort((centres[1:, 0], centres[1:, 1].round(-1)))]
+    result = centres[1:][np.lexsort((centres[1:, 0], centres[1:, 1].round(-1)))]
     expected = TEMPLATE * image_size / 112
-    distances = np.linalg.norm(found[:, None] - expected[None], axis=2).min(axis=0)
+    distances = np.linalg.norm(result[:, None] - expected[None], axis=2).min(axis=0)
     assert distances.max() < image_size / 112
 
 

@@ -29,9 +29,9 @@ def test_crops_and_rejects_are_shown_and_are_part_of_the_artifact(root: str) -> 
         "crops.png": 0,
         "rejects.png": 0,
     }
-    shown = sheet(uri, "rejects.png")
-    blue = np.abs(shown - [0x20, 0xA0, 0xF0]).max(axis=2) < 8
-    grey = np.abs(shown - 0xD8).max(axis=2) < 8
+    picture = sheet(uri, "rejects.png")
+    blue = np.abs(picture - [0x20, 0xA0, 0xF0]).max(axis=2) < 8
+    grey = np.abs(picture - 0xD8).max(axis=2) < 8
     assert blue[:, :94].sum() > 4_000, "the photograph without a face"
     assert not blue[:, 94:].any()
     assert grey[:, 94:].sum() > 6_000, "a tile for the one that cannot be decoded"

@@ -107,9 +107,9 @@ def test_shards_row_groups_batches_and_order_make_no_difference(
         patch.setattr(parquet, "ROW_GROUP_ROWS", group)
         patch.setattr(faces, "_BATCH_PIXELS", held)
         uri, _ = aligned(root, raw_artifact(root, shards), AlignConfig(detect_multiple_faces=True))
-    found = by_image(uri)
-    assert found.keys() == undivided.keys()
-    for key, row in found.items():
+    result = by_image(uri)
+    assert result.keys() == undivided.keys()
+    for key, row in result.items():
         np.testing.assert_allclose(row["box"], undivided[key]["box"], rtol=0, atol=1e-3)
         np.testing.assert_allclose(row["landmarks"], undivided[key]["landmarks"], rtol=0, atol=1e-3)
         assert row["image"] == undivided[key]["image"], key

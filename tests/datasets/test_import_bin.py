@@ -48,8 +48,8 @@ def test_a_set_becomes_crops_that_bring_their_pairs(root, bin_file):
 def test_its_pairs_have_as_many_folds_as_are_wanted(root, bin_file):
     plan = plan_import(root, bin_file)
     import_set(plan, bin_file, {})
-    place = storage.join(plan.uri, "pairs.parquet")
-    read = files.read(place, nrof_folds=2)
+    uri = storage.join(plan.uri, "pairs.parquet")
+    read = files.read(uri, nrof_folds=2)
     assert read.fold.tolist() == [0, 0, 1, 1]
     assert read.folding == "position"
     # The third image is the first again.
@@ -70,7 +70,7 @@ def test_the_content_names_the_artifact_not_the_place(root, bin_file, tmp_path):
 def test_a_picture_that_another_program_would_read_is_a_reject(root, tmp_path):
     stream = io.BytesIO()
     Image.new("RGB", (16, 16)).save(stream, "EPS")  # which Pillow hands to Ghostscript
-    place = tmp_path / "set.bin"
-    place.write_bytes(pickle.dumps(([image(1), stream.getvalue()], [False])))
-    plan = plan_import(root, str(place))
-    assert import_set(plan, str(place), {}).counts["rejects"] == 1
+    path = tmp_path / "set.bin"
+    path.write_bytes(pickle.dumps(([image(1), stream.getvalue()], [False])))
+    plan = plan_import(root, str(path))
+    assert import_set(plan, str(path), {}).counts["rejects"] == 1

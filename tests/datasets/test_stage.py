@@ -313,15 +313,15 @@ def test_storage_that_fails_for_a_while_is_not_damage(
 
 
 def test_synthetic_shards_join_to_the_same_rows_in_any_number(tmp_path: Path) -> None:
-    found = []
+    results = []
     for shards in (1, 3):
         config = IngestConfig(identities=2, images_per_identity=3, shards=shards)
         plan = stage.plan_ingest(str(tmp_path / str(shards)), config)
         parts = [stage.draw_shard(plan, number) for number in range(shards)]
         manifest = stage.finish(plan, stage.join_shards(plan, parts), {})
         assert manifest.counts["images"] == 6
-        found.append(rows((plan, manifest)))
-    assert found[0] == found[1]
+        results.append(rows((plan, manifest)))
+    assert results[0] == results[1]
 
 
 def test_a_zip_whose_directory_lies_about_sizes_does_not_fill_memory(

@@ -47,8 +47,8 @@ def publish(root: str, rejects: dict[str, str]) -> tuple[str, str]:
         raw, storage.Outcome([parquet.describe_part(raw.uri, part)], {"images": 16}), {}
     )
     config = AlignConfig(image_size=SIZE, margin=0, image_format="png").determining()
-    given = [storage.Input(raw.uri, raw.fingerprint)]
-    crops = storage.plan_stage(root, "align", "people", config, given, 1)
+    inputs = [storage.Input(raw.uri, raw.fingerprint)]
+    crops = storage.plan_stage(root, "align", "people", config, inputs, 1)
     parts = []
     for folder, schema in (("crops", schemas.CROPS), ("rejects", schemas.REJECTS)):
         part = f"{folder}/{parquet.part_name(0)}"
@@ -94,12 +94,12 @@ def test_the_middle_of_a_photograph_is_cropped_as_a_face_would_be():
 def test_centre_crops_are_encoded_as_the_artifacts_crops_are(artifacts):
     crops_uri, _ = artifacts
     crops = storage.open_artifact(crops_uri, "align")
-    found = list(centre_crops(crops, {name("A", 1), name("B", 2)}))
-    assert [crop.image_id for crop in found] == [name("A", 1), name("B", 2)]
-    assert [crop.identity for crop in found] == ["A", "B"]
-    with Image.open(io.BytesIO(found[0].data)) as image:
+    crops_of_centres = list(centre_crops(crops, {name("A", 1), name("B", 2)}))
+    assert [crop.image_id for crop in crops_of_centres] == [name("A", 1), name("B", 2)]
+    assert [crop.identity for crop in crops_of_centres] == ["A", "B"]
+    with Image.open(io.BytesIO(crops_of_centres[0].data)) as image:
         assert (image.size, image.format) == ((SIZE, SIZE), "PNG")
-    assert np.isnan(found[0].score)
+    assert np.isnan(crops_of_centres[0].score)
 
 
 def test_pairs_without_a_face_are_decided_by_the_middle(root, artifacts, model_uri, pairs):

@@ -33,14 +33,14 @@ def test_two_reports_become_a_comparison(root, crops_uri, models):
     manifest = finish(plan, compared, {})
     assert {part.name for part in manifest.parts} == {"comparison.json", "report.html"}
     figures = json.loads(storage.read_bytes(storage.join(plan.uri, "comparison.json")))
-    found = figures["comparison"]
-    assert found["models"] == ["tiny", "other-2"]
+    results = figures["comparison"]
+    assert results["models"] == ["tiny", "other-2"]
     for uri, side in ((first, "first"), (second, "second")):
         metrics = json.loads(storage.read_bytes(storage.join(uri, "metrics.json")))
         for name in ("accuracy", "val_rate", "auc", "eer"):
-            assert found["figures"][name][side] == metrics[name]
+            assert results["figures"][name][side] == metrics[name]
     # Both models have the same weights.
-    assert found["mcnemar_p"] == 1
+    assert results["mcnemar_p"] == 1
     page = storage.read_bytes(storage.join(plan.uri, "report.html")).decode()
     assert "only by other-2" in page
     assert page.count("<svg ") == 1

@@ -29,18 +29,18 @@ def embed(uri, runtime, ids, *, batch_size=3, use_flipped_images=False, **option
 
 
 def test_each_image_is_embedded_once_in_the_order_of_the_ids(crops_uri, runtime):
-    found = embed(crops_uri, runtime, WANTED)
-    assert found.image_ids == (image_id(0, 1), image_id(3, 2), image_id(5, 6), image_id(9, 4))
-    assert found.identities == ("Person_0", "Person_3", "Person_5", "Person_9")
-    for name, row in zip(NUMBERS, found.vectors, strict=True):
+    embeddings = embed(crops_uri, runtime, WANTED)
+    assert embeddings.image_ids == (image_id(0, 1), image_id(3, 2), image_id(5, 6), image_id(9, 4))
+    assert embeddings.identities == ("Person_0", "Person_3", "Person_5", "Person_9")
+    for name, row in zip(NUMBERS, embeddings.vectors, strict=True):
         pixels = decode(Crop("", "", crop(*name)["image"]["bytes"]))
         np.testing.assert_allclose(row, runtime(pixels[None])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_embeddings_do_not_depend_on_the_batch(crops_uri, runtime, batch_size):
-    found = embed(crops_uri, runtime, WANTED, batch_size=batch_size).vectors
-    np.testing.assert_allclose(found, embed(crops_uri, runtime, WANTED).vectors, atol=1e-5)
+    embeddings = embed(crops_uri, runtime, WANTED, batch_size=batch_size).vectors
+    np.testing.assert_allclose(embeddings, embed(crops_uri, runtime, WANTED).vectors, atol=1e-5)
 
 
 def test_mirrored_images_are_joined(crops_uri, runtime):
@@ -57,12 +57,12 @@ def test_images_of_other_sizes_are_fitted_one_by_one(crops_uri, runtime):
     buffer = io.BytesIO()
     pixels.save(buffer, "PNG")
     others = [Crop("Z/other.png", "Z", buffer.getvalue())]
-    found = embed(crops_uri, runtime, WANTED, others=others, batch_size=10)
-    assert found.image_ids[-1] == "Z/other.png"
-    assert np.isnan(found.sizes[-1])
-    assert np.isfinite(found.vectors).all()
+    embeddings = embed(crops_uri, runtime, WANTED, others=others, batch_size=10)
+    assert embeddings.image_ids[-1] == "Z/other.png"
+    assert np.isnan(embeddings.sizes[-1])
+    assert np.isfinite(embeddings.vectors).all()
     plain = embed(crops_uri, runtime, WANTED)
-    np.testing.assert_allclose(found.vectors[:-1], plain.vectors, atol=1e-5)
+    np.testing.assert_allclose(embeddings.vectors[:-1], plain.vectors, atol=1e-5)
 
 
 def test_progress_counts_images(crops_uri, runtime):
@@ -73,15 +73,15 @@ def test_progress_counts_images(crops_uri, runtime):
 
 def test_only_the_first_face_counts(crops_uri):
     crops = storage.open_artifact(crops_uri, "align")
-    (found,) = read_crops(crops, {image_id(0, 1)})
-    assert found == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"], 1.0, SIZE)
+    (results,) = read_crops(crops, {image_id(0, 1)})
+    assert results == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"], 1.0, SIZE)
 
 
 def test_a_table_of_embeddings_has_the_shards_schema(crops_uri, runtime):
-    found = embed(crops_uri, runtime, WANTED)
-    table = found.table()
-    assert table["image_id"].to_pylist() == list(found.image_ids)
-    assert np.array_equal(np.array(table["embedding"].to_pylist(), np.float32), found.vectors)
+    embeddings = embed(crops_uri, runtime, WANTED)
+    table = embeddings.table()
+    assert table["image_id"].to_pylist() == list(embeddings.image_ids)
+    assert np.array_equal(np.array(table["embedding"].to_pylist(), np.float32), embeddings.vectors)
 
 
 def test_images_without_a_crop_are_named(crops_uri, runtime):

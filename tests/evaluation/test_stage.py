@@ -44,7 +44,7 @@ def test_the_report_is_an_artifact(report, crops_uri, model_uri):
     manifest = storage.open_artifact(uri, "validate")
     assert {part.name for part in manifest.parts} == FILES
     assert manifest.name == "tiny"
-    assert [given.uri for given in manifest.inputs] == [crops_uri, model_uri]
+    assert [arguments.uri for arguments in manifest.inputs] == [crops_uri, model_uri]
     # In each of 3 folds 4 + 4 pairs, one of each kind without a crop; 4 + 3 images remain.
     assert manifest.counts == {"pairs": 24, "pairs_skipped": 6, "images": 21}
     assert manifest.counts == validated.counts
@@ -98,9 +98,9 @@ def test_identification_embeds_all_crops(root, crops_uri, model_uri, pairs_file)
     config = ValidateConfig(pairs=pairs_file, identification=True)
     validated = validate(plan_validate(root, crops_uri, model_uri, config), config)
     assert validated.counts["images"] == 12 * 6
-    found = validated.details["metrics"]["identification"]
-    assert (found["gallery"], found["probes"]) == (12, 60)
-    assert found["rank_1"] == found["cmc"][0] <= found["rank_5"]
+    metrics = validated.details["metrics"]["identification"]
+    assert (metrics["gallery"], metrics["probes"]) == (12, 60)
+    assert metrics["rank_1"] == metrics["cmc"][0] <= metrics["rank_5"]
     assert "cmc.png" in {part.name for part in validated.parts}
 
 

@@ -18,13 +18,13 @@ HALF = "crops/faces/0123456789abcdef"
 
 def collect(root: str, later: float = 0, **rules: object) -> list[Decision]:
     """Judge a root as it will be `later` days from now, and carry it out."""
-    held = inventory.take(root)
-    named = frozenset(inventory.named(held, rules.pop("named", ())))  # type: ignore[arg-type]
+    stock = inventory.take(root)
+    named = frozenset(inventory.named(stock, rules.pop("named", ())))  # type: ignore[arg-type]
     for key in ("older_than", "unfinished_after"):
         if key in rules:
             rules[key] = timedelta(days=float(rules[key]))  # type: ignore[arg-type]
     now = datetime.now(UTC) + timedelta(days=later)
-    return carry_out(held, decide(held, Rules(named, **rules), now))  # type: ignore[arg-type]
+    return carry_out(stock, decide(stock, Rules(named, **rules), now))  # type: ignore[arg-type]
 
 
 def removed(decisions: list[Decision]) -> list[str]:
@@ -60,11 +60,11 @@ def test_one_new_object_keeps_an_unfinished_folder(root: str) -> None:
 def test_a_folder_that_is_written_to_between_looking_and_removing_stays(root: str) -> None:
     half = unfinished(root, HALF)
     age(half, days=30)
-    held = inventory.take(root)
-    decisions = decide(held, Rules(), datetime.now(UTC))
+    stock = inventory.take(root)
+    decisions = decide(stock, Rules(), datetime.now(UTC))
     assert removed(decisions) == [HALF]
     storage.write_bytes(f"{half}/rejects/part-00001.parquet", b"new")
-    assert removed(carry_out(held, decisions)) == []
+    assert removed(carry_out(stock, decisions)) == []
     assert storage.exists(f"{half}/crops/part-00000.parquet")
 
 
@@ -175,8 +175,8 @@ def test_links_are_neither_followed_nor_are_their_ends_removed(root: str, tmp_pa
     Path(root, "raw/faces").symlink_to(precious.parent)
     age(half, days=8)
     age(str(precious), days=8)
-    held = inventory.take(root)
-    assert set(held.links) == {f"{HALF}/linked", "raw/faces"}
+    stock = inventory.take(root)
+    assert set(stock.links) == {f"{HALF}/linked", "raw/faces"}
     collect(root, later=8)
     assert not Path(half).exists()
     assert (precious / "photo.jpg").exists()

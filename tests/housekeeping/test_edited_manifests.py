@@ -71,8 +71,8 @@ def crops(root: str) -> str:
 
 
 def change(uri: str, path: tuple[str | int, ...], value: object) -> None:
-    place = Path(uri) / storage.MANIFEST
-    place.write_text(json.dumps(edit(json.loads(place.read_text()), path, value)))
+    file_path = Path(uri) / storage.MANIFEST
+    file_path.write_text(json.dumps(edit(json.loads(file_path.read_text()), path, value)))
 
 
 @pytest.mark.parametrize("path", FIELDS, ids=lambda path: ".".join(map(str, path)))

@@ -36,8 +36,8 @@ def raw_artifact(root: str, people: dict[str, int], broken: int = 0) -> str:
 
 def artifact_of(root: str, stage: str, inputs: list[str]) -> str:
     """An artifact without parts, made from others."""
-    given = [storage.Input(uri, uri.rpartition("/")[2]) for uri in inputs]
-    plan = storage.plan_stage(root, stage, "people", {}, given, 1)
+    arguments = [storage.Input(uri, uri.rpartition("/")[2]) for uri in inputs]
+    plan = storage.plan_stage(root, stage, "people", {}, arguments, 1)
     storage.publish(
         plan, storage.Outcome([], {}, {"metrics": {"accuracy": 0.5, "metric": "cosine"}}), {}
     )

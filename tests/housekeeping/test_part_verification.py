@@ -30,8 +30,8 @@ PART = "crops/part-00001.parquet"
 
 
 def damaged(root: str) -> list[tuple[str, str]]:
-    found = verify(inventory.take(root).artifacts).damages
-    return [(damage.part, damage.what) for damage in found]
+    stock = verify(inventory.take(root).artifacts).damages
+    return [(damage.part, damage.what) for damage in stock]
 
 
 def rewrite(uri: str, change) -> None:
@@ -50,11 +50,11 @@ def flip(data: bytes) -> bytes:
 def test_a_damaged_part_is_found_and_made_again_alone(site: Site, change, what: str) -> None:
     assert damaged(site.root) == []
     before = tree(site.crops)
-    place = storage.join(site.crops, PART)
-    storage.remove(place) if change is None else rewrite(place, change)
-    [(part, found)] = damaged(site.root)
+    uri = storage.join(site.crops, PART)
+    storage.remove(uri) if change is None else rewrite(uri, change)
+    [(part, results)] = damaged(site.root)
     assert part == PART
-    assert what in found
+    assert what in results
     [changed] = set_aside(verify(inventory.take(site.root).artifacts).damages)
     assert changed.uri == site.crops
     assert storage.read_manifest(site.crops) is None
@@ -65,11 +65,11 @@ def test_a_damaged_part_is_found_and_made_again_alone(site: Site, change, what: 
 
 
 def test_a_manifest_that_does_not_fit_its_parts_is_found(site: Site) -> None:
-    place = storage.join(site.crops, storage.MANIFEST)
-    manifest = json.loads(storage.read_bytes(place))
+    uri = storage.join(site.crops, storage.MANIFEST)
+    manifest = json.loads(storage.read_bytes(uri))
     manifest["counts"]["crops"] += 1
     manifest["parts"][-1]["rows"] += 1
-    storage.write_bytes(place, json.dumps(manifest).encode())
+    storage.write_bytes(uri, json.dumps(manifest).encode())
     [(part, rows), (_, crops), (_, rejects)] = damaged(site.root)
     assert part.startswith("rejects/")
     assert "rows, expected" in rows
@@ -111,10 +111,10 @@ def test_verify_ends_with_1_and_names_part_and_command(site: Site, capsys) -> No
     rewrite(storage.join(site.crops, PART), flip)
     assert facenet(site.root, "verify", site.raw) == 0
     assert facenet(site.root, "verify", "--json") == 1
-    shown = capsys.readouterr()
-    assert PART in shown.err
-    assert "facenet align" in shown.err
-    assert json.loads(shown.out.splitlines()[-1])["damages"][0]["part"] == PART
+    output = capsys.readouterr()
+    assert PART in output.err
+    assert "facenet align" in output.err
+    assert json.loads(output.out.splitlines()[-1])["damages"][0]["part"] == PART
 
 
 def test_ls_shows_state_lineage_and_the_model_in_use(site: Site, capsys) -> None:
@@ -124,11 +124,11 @@ def test_ls_shows_state_lineage_and_the_model_in_use(site: Site, capsys) -> None
     storage.write_bytes(storage.join(site.raw, "images/part-00000.parquet"), b"cut")
     assert facenet(site.root, "ls", "--tree") == 0
     lines = capsys.readouterr().out.splitlines()
-    found = {line.split()[0]: line for line in lines if "/" in line.split()[0]}
-    assert "damaged" in found[site.raw.removeprefix(site.root + "/")]
+    results = {line.split()[0]: line for line in lines if "/" in line.split()[0]}
+    assert "damaged" in results[site.raw.removeprefix(site.root + "/")]
     assert "    models/m/" in "\n".join(lines)
-    assert "finished, in use" in found[model.removeprefix(site.root + "/")]
-    assert "unfinished" in found["crops/half/0123456789abcdef"]
+    assert "finished, in use" in results[model.removeprefix(site.root + "/")]
+    assert "unfinished" in results["crops/half/0123456789abcdef"]
     assert facenet(site.root, "ls", "--json") == 0
     artifacts = json.loads(capsys.readouterr().out)["artifacts"]
     crops = next(a for a in artifacts if a["uri"] == site.crops)

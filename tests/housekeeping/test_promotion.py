@@ -56,9 +56,9 @@ def test_a_model_below_the_gate_fails_and_leaves_the_promoted_one(root: str) -> 
 
 def test_without_a_gate_nothing_is_promoted(root: str) -> None:
     uri = model(root, 1, "2026-01-01")
-    place = report(root, uri, 0.99, None)
-    enforce(root, place)
-    assert storage.read_manifest(place).details["promoted"] is False
+    report_uri = report(root, uri, 0.99, None)
+    enforce(root, report_uri)
+    assert storage.read_manifest(report_uri).details["promoted"] is False
     with pytest.raises(ArtifactError, match="no model of this name was promoted"):
         resolve(root, "promoted:casia", "train")
 

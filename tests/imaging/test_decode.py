@@ -306,8 +306,8 @@ def attempt(data: bytes, **options) -> np.ndarray | UndecodableImage:
 )
 def test_damaged_files_give_an_image_or_an_undecodable_image(seed, changes, keep, tolerate):
     data = bytearray(seed)
-    for place, patch in changes:
-        at = int(place * len(data))
+    for path, patch in changes:
+        at = int(path * len(data))
         data[at : at + len(patch)] = patch
     data = bytes(data[: max(1, int(keep * len(data)))])
     outcome = attempt(data, max_pixels=1_000_000, tolerate_truncated=tolerate)

@@ -46,10 +46,10 @@ def without_heif(monkeypatch: pytest.MonkeyPatch):
 )
 def test_pictures_without_an_extension_are_known_by_their_content(format: str) -> None:
     data = HEIC if format == "HEIF" else saved(format)
-    known = formats.of_file("Ann/IMG_0001", data)
-    assert known is not None
-    assert known.name == format
-    assert known.read
+    recorded = formats.of_file("Ann/IMG_0001", data)
+    assert recorded is not None
+    assert recorded.name == format
+    assert recorded.read
 
 
 @pytest.mark.parametrize("brand", [b"isom", b"qt  ", b"mp42"])

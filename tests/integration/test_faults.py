@@ -113,10 +113,10 @@ def test_the_weather_is_a_function_of_seed_and_request_not_of_their_order() -> N
 
     def by_path(seed: int, requests: list[tuple[str, str]]) -> dict[str, list[str | None]]:
         weather = Weather(seed, rates)
-        found: dict[str, list[str | None]] = {}
+        results: dict[str, list[str | None]] = {}
         for method, path in requests:
-            found.setdefault(path, []).append(weather.of(method, path))
-        return found
+            results.setdefault(path, []).append(weather.of(method, path))
+        return results
 
     assert by_path(1, requests) == by_path(1, requests[::-1])
     assert by_path(1, requests) != by_path(2, requests)
@@ -189,7 +189,7 @@ def test_the_comparison_sees(
     shutil.copytree(undisturbed, root)
     harm(root)
     verdict = compare.compare(root, undisturbed)
-    assert {name for name, found in vars(verdict).items() if found} == seen
+    assert {name for name, results in vars(verdict).items() if results} == seen
 
 
 @pytest.mark.slow

@@ -193,9 +193,9 @@ class TestRetry:
         story = stories[kind]
         assert story.retried is not None
         assert story.retried["state_type"] == "COMPLETED", story.retried["state"]["message"]
-        known = {run["id"] for run in story.first_tries}
+        recorded = {run["id"] for run in story.first_tries}
         both = ended_task_runs(site, story.run, 2 * SHARDS)
-        second = {number(run): run for run in both if run["id"] not in known}
+        second = {number(run): run for run in both if run["id"] not in recorded}
         assert {n for n, run in second.items() if run["state_name"] != "Cached"} == set(BROKEN)
         assert second.keys() == set(range(SHARDS))
         after = written(story.crops)

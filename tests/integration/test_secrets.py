@@ -35,7 +35,7 @@ USER = f"the-key:half/{SECRET}"  # nearly half of all secret keys have a slash i
 def everything_in(uri: str) -> bytes:
     """All objects of a bucket, one after the other."""
     fs, path = fsspec.core.url_to_fs(uri)
-    return b"".join(fs.cat_file(found) for found in fs.find(path))
+    return b"".join(fs.cat_file(results) for results in fs.find(path))
 
 
 def everything_recorded(home: Path) -> str:
@@ -140,10 +140,10 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keep]:
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of this process without keys, restored afterwards whatever is put there."""
     monkeypatch.setattr(credentials, "_variables_in_use", {})
-    given = {name for name in os.environ if name.startswith("AWS_")}
+    aws_names = {name for name in os.environ if name.startswith("AWS_")}
     blocks = {"SESSION_TOKEN", "PROFILE", "REGION", "ENDPOINT_URL_S3"}
     blocks = {f"AWS_{name}" for name in blocks} | local_s3.environment("").keys()
-    for name in given | blocks | {credentials.NAME}:
+    for name in aws_names | blocks | {credentials.NAME}:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     for name, value in NO_KEYS.items():

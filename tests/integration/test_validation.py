@@ -17,14 +17,14 @@ from tests.support.tiny import facenet
 
 @pytest.fixture(scope="module")
 def crops(undisturbed: Path) -> str:
-    (found,) = (undisturbed / "crops" / "tiny-holdout").iterdir()
-    return str(found)
+    (results,) = (undisturbed / "crops" / "tiny-holdout").iterdir()
+    return str(results)
 
 
 @pytest.fixture(scope="module")
 def model(undisturbed: Path) -> str:
-    (found,) = (undisturbed / "models" / "tiny").iterdir()
-    return str(found)
+    (results,) = (undisturbed / "models" / "tiny").iterdir()
+    return str(results)
 
 
 def test_pairs_are_drawn_and_written_in_lfws_format(crops, tmp_path, capsys) -> None:

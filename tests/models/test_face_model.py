@@ -70,11 +70,11 @@ def test_smaller_crops_are_resized(shape):
 
 
 def test_smaller_crops_that_are_not_square_get_black_margins():
-    found = fit(np.full((2, 20, 30, 3), 7, np.uint8), SIZE)
+    fitted = fit(np.full((2, 20, 30, 3), 7, np.uint8), SIZE)
     square = np.zeros((2, 30, 30, 3), np.uint8)
     square[:, 5:25] = 7
-    assert np.array_equal(found, fit(square, SIZE))
-    assert found[:, 0].max() == 0
+    assert np.array_equal(fitted, fit(square, SIZE))
+    assert fitted[:, 0].max() == 0
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def test_a_person_is_taken_out_and_everybody_else_stays(anywhere: Site) -> None:
         EACH + 1,
     )
     assert storage.open_artifact(crops, "align").counts["redacted"] == EACH
-    held = inventory.take(anywhere.root)
-    assert [a.uri for a in held.artifacts] == [raw, crops]
-    assert verification.verify(held.artifacts).damages == ()
+    stock = inventory.take(anywhere.root)
+    assert [a.uri for a in stock.artifacts] == [raw, crops]
+    assert verification.verify(stock.artifacts).damages == ()
 
 
 def test_a_rerun_finds_what_was_written_and_does_nothing(anywhere: Site) -> None:
@@ -161,8 +161,8 @@ def test_forgetting_that_was_interrupted_goes_on(
     forget(site.root)
     raw = ingested(site.root, site.archive)
     crops = aligned(site.root, raw)
-    held = inventory.take(site.root)
-    assert [a.uri for a in held.artifacts if a.state == "finished"] == [raw, crops]
+    stock = inventory.take(site.root)
+    assert [a.uri for a in stock.artifacts if a.state == "finished"] == [raw, crops]
     for uri in storage.list_files(site.root):  # an interrupted removal may leave others' parts
         if uri.endswith(".parquet") and "/skipped/" not in uri:
             assert ANN not in parquet.read_table(uri, ["identity"])["identity"].to_pylist()
@@ -202,16 +202,16 @@ def test_models_and_reports_are_named_and_removed_on_request(site: Site) -> None
     theirs = published(site.root, "train", "theirs", [site.crops], details={"labels": [ANN, "Eve"]})
     child = published(site.root, "train", "child", [theirs], details={"labels": ["Eve"]})
     stranger = published(site.root, "train", "stranger", details={"labels": ["Eve"]})
-    shown = report_of(site.root, site.crops, stranger, [ANN, ANN, "Eve"])
+    report_uri = report_of(site.root, site.crops, stranger, [ANN, ANN, "Eve"])
     harmless = published(site.root, "validate", "harmless", [stranger])
     plan = plan_forgetting(site.root, ANN)
     reasons = {one.artifact.uri: one.why for one in plan.affected}
-    assert set(reasons) == {theirs, child, shown}
+    assert set(reasons) == {theirs, child, report_uri}
     assert "trained on the person" in reasons[theirs]
     assert "goes on from models/theirs/" in reasons[child]
-    assert "2 embeddings" in reasons[shown]
+    assert "2 embeddings" in reasons[report_uri]
     carry_out(plan)
-    assert all(storage.read_manifest(uri) for uri in (theirs, child, shown, harmless))
+    assert all(storage.read_manifest(uri) for uri in (theirs, child, report_uri, harmless))
     forget(site.root, delete_affected=True)
     left = {a.uri for a in inventory.take(site.root).artifacts if a.stage in ("train", "validate")}
     assert left == {stranger, harmless}
@@ -228,8 +228,8 @@ def test_copies_of_photographs_and_crops_go_too(site: Site) -> None:
     storage.write_bytes(f"{download}.json", b"{}")
     config = IngestConfig(source=download)
     plan = ingest.plan_ingest(site.root, config)
-    kept = ingest.Stored(download, "http://example.org/more.tar", 1, "")
-    ingest.finish(plan, ingest.stream(site.root, plan, config), {}, [kept])
+    remaining = ingest.Stored(download, "http://example.org/more.tar", 1, "")
+    ingest.finish(plan, ingest.stream(site.root, plan, config), {}, [remaining])
     forget(site.root)
     assert not copy.exists()
     for name in (remembered, "downloads/more/more.tar", "downloads/more/more.tar.json"):

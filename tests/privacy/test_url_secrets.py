@@ -45,10 +45,10 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_is_shown_without_secrets_and_opened_with_them(address: str) -> None:
-    shown = url_secrets.hide(address)
-    assert shown == ADDRESSES[address]
-    assert url_secrets.hide(shown) == shown
-    assert url_secrets.whole(shown) == address
+    hidden = url_secrets.hide(address)
+    assert hidden == ADDRESSES[address]
+    assert url_secrets.hide(hidden) == hidden
+    assert url_secrets.whole(hidden) == address
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -80,9 +80,9 @@ def test_an_address_without_secrets_stays_as_it_is(address: str) -> None:
 
 
 def test_long_parameters_of_harmless_names_keep_addresses_apart() -> None:
-    shown = {url_secrets.public(f"https://h/get?image={number:040d}") for number in range(100)}
-    assert len(shown) == 100
-    assert all(re.fullmatch(r"https://h/get\?image=sha256-[0-9a-f]{8}", one) for one in shown)
+    hidden = {url_secrets.public(f"https://h/get?image={number:040d}") for number in range(100)}
+    assert len(hidden) == 100
+    assert all(re.fullmatch(r"https://h/get\?image=sha256-[0-9a-f]{8}", one) for one in hidden)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_store_that_does_not_answer_is_named_without_the_users_of_its_endpoint
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://ann:{SECRET}@127.0.0.1:9")
-    told = r"the store \(http://127.0.0.1:9\)"
-    with pytest.raises(FacenetError, match=told) as caught, reported("s3://bucket/a", "read"):
+    text = r"the store \(http://127.0.0.1:9\)"
+    with pytest.raises(FacenetError, match=text) as caught, reported("s3://bucket/a", "read"):
         raise ConnectionError("refused")
     assert SECRET not in str(caught.value)
 

@@ -53,8 +53,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _publish_report(root: str, model: storage.Plan) -> None:
-    given = [storage.Input("crops", "c" * 16), storage.Input(model.uri, model.fingerprint)]
-    plan = storage.plan_stage(root, "validate", "small", {}, given, 1)
+    inputs = [storage.Input("crops", "c" * 16), storage.Input(model.uri, model.fingerprint)]
+    plan = storage.plan_stage(root, "validate", "small", {}, inputs, 1)
     storage.write_bytes(f"{plan.uri}/metrics.json", b"{}")
     metrics = {
         "threshold": THRESHOLD,

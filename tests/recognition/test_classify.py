@@ -32,8 +32,8 @@ def people(names, each=6, seed=0, spread=0.1):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_known_people_are_named_and_strangers_unknown(method):
-    known, settings = people("ABCD"), ClassifierSettings(method, max_distance=0.9)
-    classifier = FaceClassifier(known.vectors, known.identities, settings)
+    recorded, settings = people("ABCD"), ClassifierSettings(method, max_distance=0.9)
+    classifier = FaceClassifier(recorded.vectors, recorded.identities, settings)
     fresh = people("ABCD", seed=1)
     assert tuple(classifier.predict(fresh.vectors).limited(settings)) == fresh.identities
     strangers = classifier.predict(people("EF", seed=2).vectors)
@@ -43,8 +43,8 @@ def test_known_people_are_named_and_strangers_unknown(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_saved_classifier_gives_the_same_answers(method, tmp_path):
-    known, uri = people("ABC"), str(tmp_path / "c.parquet")
-    classifier = FaceClassifier(known.vectors, known.identities, ClassifierSettings(method))
+    recorded, uri = people("ABC"), str(tmp_path / "c.parquet")
+    classifier = FaceClassifier(recorded.vectors, recorded.identities, ClassifierSettings(method))
     classifier.save(uri)
     loaded = FaceClassifier.load(uri)
     assert loaded.settings == classifier.settings
@@ -68,10 +68,10 @@ def test_the_line_to_strangers_is_found_by_cross_validation():
 
 
 def test_improbable_answers_are_unknown():
-    known, settings = people("AB", spread=1.0), ClassifierSettings("knn", min_probability=0.9)
-    classifier = FaceClassifier(known.vectors, known.identities, settings)
-    found = classifier.predict(people("AB", seed=5, spread=1.0).vectors)
-    assert list(found.limited(settings) == UNKNOWN) == list(found.probabilities < 0.9)
+    recorded, settings = people("AB", spread=1.0), ClassifierSettings("knn", min_probability=0.9)
+    classifier = FaceClassifier(recorded.vectors, recorded.identities, settings)
+    result = classifier.predict(people("AB", seed=5, spread=1.0).vectors)
+    assert list(result.limited(settings) == UNKNOWN) == list(result.probabilities < 0.9)
 
 
 def test_people_with_few_faces_are_left_out():

@@ -87,7 +87,7 @@ def test_agreement_counts_pairs(rows):
     pairs = list(combinations(range(len(rows)), 2))
     together = {(a, b) for a, b in pairs if labels[a] == labels[b] != NOISE}
     one_person = {(a, b) for a, b in pairs if names[a] == names[b]}
-    found = agreement(labels, names)
+    agreement_of_labels = agreement(labels, names)
     both = len(together & one_person)
-    assert found["precision"] == (both / len(together) if together else None)
-    assert found["recall"] == (both / len(one_person) if one_person else None)
+    assert agreement_of_labels["precision"] == (both / len(together) if together else None)
+    assert agreement_of_labels["recall"] == (both / len(one_person) if one_person else None)

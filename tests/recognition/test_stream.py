@@ -38,8 +38,8 @@ def archive(photographs, tmp_path_factory):
 
 
 def test_every_photograph_is_in_one_of_two_tables(archive, embedder, root, tmp_path):
-    place = str(tmp_path / "out.parquet")
-    counts = tables.write(place, embed_rows(read_rows([str(archive)], root), embedder), "m" * 16)
+    path = str(tmp_path / "out.parquet")
+    counts = tables.write(path, embed_rows(read_rows([str(archive)], root), embedder), "m" * 16)
     assert counts == {
         "faces": 6,
         "aligned": 6,
@@ -47,18 +47,18 @@ def test_every_photograph_is_in_one_of_two_tables(archive, embedder, root, tmp_p
         "rejects.no_face": 1,
         "rejects.undecodable": 1,
     }
-    found = pandas.read_parquet(place)
-    assert list(found.columns) == tables.FACES.names
-    assert found.embedding[0].dtype == np.float32
-    assert found.identity.nunique() == 2
-    rejects = pandas.read_parquet(tables.rejects_of(place))
+    frame = pandas.read_parquet(path)
+    assert list(frame.columns) == tables.FACES.names
+    assert frame.embedding[0].dtype == np.float32
+    assert frame.identity.nunique() == 2
+    rejects = pandas.read_parquet(tables.rejects_of(path))
     assert set(rejects.reason) == {"no_face", "undecodable"}
 
 
 def test_the_rows_are_those_that_the_embedder_gives(photographs, files, embedder, root, tmp_path):
-    place = str(tmp_path / "out.parquet")
-    tables.write(place, embed_rows(read_rows([str(photographs)], root), embedder), "m" * 16)
-    faces = tables.read(place)
+    path = str(tmp_path / "out.parquet")
+    tables.write(path, embed_rows(read_rows([str(photographs)], root), embedder), "m" * 16)
+    faces = tables.read(path)
     by_file = dict(zip(files, embedder.embed(files), strict=True))
     for image_id, vector in zip(faces.image_ids, faces.vectors, strict=True):
         np.testing.assert_allclose(vector, by_file[str(photographs / image_id)], atol=1e-5)
@@ -91,38 +91,38 @@ def test_a_command_says_which_formats_were_not_read(embedder, root, tmp_path, ca
 
 
 def test_an_interrupted_run_leaves_no_table(embedder, files, root, tmp_path):
-    place = str(tmp_path / "out.parquet")
+    path = str(tmp_path / "out.parquet")
     with pytest.raises(SourceError):
-        tables.write(place, embed_rows(read_rows([files[0], "gone.jpg"], root), embedder), "")
-    assert not Path(place).exists()
+        tables.write(path, embed_rows(read_rows([files[0], "gone.jpg"], root), embedder), "")
+    assert not Path(path).exists()
 
 
 def test_the_command_writes_a_table(photographs, model, tmp_path, capsys):
-    place = str(tmp_path / "faces.parquet")
-    command = ["embed", str(photographs), "--model", model, "--output", place, "--engine", "keras"]
+    path = str(tmp_path / "faces.parquet")
+    command = ["embed", str(photographs), "--model", model, "--output", path, "--engine", "keras"]
     assert main(command) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == place
-    assert pq.read_metadata(place).num_rows == 6
+    assert capsys.readouterr().out.splitlines()[-1] == path
+    assert pq.read_metadata(path).num_rows == 6
 
 
 def test_the_commands_on_photographs_work_together(photographs, files, model, tmp_path, capsys):
-    given = ["--model", model, "--engine", "keras"]
+    arguments = ["--model", model, "--engine", "keras"]
     picture = str(tmp_path / "compare.png")
-    assert main(["compare", files[0], files[3], *given, "--picture", picture]) == 0
+    assert main(["compare", files[0], files[3], *arguments, "--picture", picture]) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == picture
     assert "Euclidean distances" in printed
     assert "The line is drawn at a Euclidean distance of 0.7071" in printed
     trained = str(tmp_path / "classifier.parquet")
-    learn = ["classify", "train", str(photographs), *given, "--classifier", trained]
+    learn = ["classify", "train", str(photographs), *arguments, "--classifier", trained]
     assert main(learn) == 0
     assert "Cross-validation, 3 folds" in capsys.readouterr().out
-    assert main(["classify", "predict", files[0], *given, "--classifier", trained]) == 0
+    assert main(["classify", "predict", files[0], *arguments, "--classifier", trained]) == 0
     printed = capsys.readouterr().out
     assert Path(files[0]).parent.name in printed
     assert "Euclidean distance" in printed
     folders, table = tmp_path / "people", str(tmp_path / "clusters.parquet")
-    gather = ["cluster", str(photographs), *given, "--max-distance", "1.9", "--output", table]
+    gather = ["cluster", str(photographs), *arguments, "--max-distance", "1.9", "--output", table]
     assert main([*gather, "--folders", str(folders)]) == 0
     assert len(list((folders / "0000").iterdir())) == 6
     assert pandas.read_parquet(table).cluster.tolist() == [0] * 6

@@ -53,14 +53,14 @@ def filled(s3_server: str) -> str:
 def proxy(s3_server: str) -> Iterator[FaultyProxy]:
     """In front of the server; the environment leads through it, to a client that tries once."""
     address = urlsplit(s3_server)
-    found = FaultyProxy((str(address.hostname), int(address.port or 0)))
+    results = FaultyProxy((str(address.hostname), int(address.port or 0)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", found.endpoint)
+        patch.setenv("AWS_ENDPOINT_URL", results.endpoint)
         patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", str(A_PAGE))
         patch.setattr(clients, "REQUEST_TRIES", 1)  # it would wait for seconds
         patch.setattr(retrying, "FIRST_WAIT", 0.0)
-        yield found
-    found.stop()
+        yield results
+    results.stop()
 
 
 @pytest.fixture

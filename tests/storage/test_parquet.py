@@ -100,7 +100,7 @@ def test_damaged_pages_are_an_error_that_names_the_part(part: str) -> None:
 
 def test_a_bit_flipped_in_a_page_never_gives_other_rows(part: str) -> None:
     file = Path(part)
-    whole, rows, found = file.read_bytes(), parquet.read_table(part), 0
+    whole, rows, results = file.read_bytes(), parquet.read_table(part), 0
     pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # behind them is the footer
     for position in range(4, pages, pages // 100):
         flipped = bytearray(whole)
@@ -109,8 +109,8 @@ def test_a_bit_flipped_in_a_page_never_gives_other_rows(part: str) -> None:
         try:
             assert parquet.read_table(part).equals(rows)  # an idle bit of a page's header
         except ArtifactError:
-            found += 1
-    assert found > 80
+            results += 1
+    assert results > 80
 
 
 def test_an_exception_while_writing_leaves_no_part(tmp_path: Path) -> None:
@@ -193,6 +193,6 @@ def test_every_column_has_a_hugging_face_feature(schema) -> None:
 
 
 def test_the_schema_of_a_part_is_the_documented_one(part: str) -> None:
-    found = pq.read_schema(part)
-    assert found.names == schemas.CROPS.names
-    assert found.types == schemas.CROPS.types
+    schema = pq.read_schema(part)
+    assert schema.names == schemas.CROPS.names
+    assert schema.types == schemas.CROPS.types

@@ -22,12 +22,12 @@ def jpeg(seed: int, size: int = 24) -> bytes:
 def files() -> dict[str, bytes]:
     """Paths within the data set and their content."""
     seed = 0
-    found = {}
+    results = {}
     for person, count in PEOPLE.items():
         for number in range(1, count + 1):
             seed += 1
-            found[f"{person}/{person}_{number:04d}.jpg"] = jpeg(seed)
-    return found
+            results[f"{person}/{person}_{number:04d}.jpg"] = jpeg(seed)
+    return results
 
 
 def write_folder(folder: Path, content: dict[str, bytes]) -> Path:

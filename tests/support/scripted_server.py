@@ -103,11 +103,11 @@ def _answer(handler: BaseHTTPRequestHandler, served: Served) -> None:
 
 
 def _range(header: Callable[[str], str | None], served: Served) -> tuple[int, int]:
-    found = re.fullmatch(r"bytes=(\d+)-", header("Range") or "")
-    if found is None or not served.ranges:
+    result = re.fullmatch(r"bytes=(\d+)-", header("Range") or "")
+    if result is None or not served.ranges:
         return 0, 200
     condition = header("If-Range")
     if served.heeds_if_range and condition not in (None, served.etag, served.last_modified):
         return 0, 200
-    start = int(found[1])
+    start = int(result[1])
     return (start, 206) if start < len(served.data) else (0, 416)

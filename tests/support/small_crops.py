@@ -45,11 +45,11 @@ def write_crops(
     """
     wrong = wrong or {}
     numbers = {name: number for number, name in enumerate(people)}
-    given = [storage.Input("raw", "0" * 16)]
+    inputs = [storage.Input("raw", "0" * 16)]
     config = {"image_size": size, "people": dict(people), "wrong": dict(wrong)}
     if crop is not None:
         config["crop"] = crop
-    plan = storage.plan_stage(root, "align", "faces", config, given, 1)
+    plan = storage.plan_stage(root, "align", "faces", config, inputs, 1)
     images = [
         (name, person, shot)
         for person, (name, count) in enumerate(people.items())

@@ -95,8 +95,8 @@ def published(
     days: float = 0,
 ) -> str:
     """A finished artifact of a few bytes, made `days` ago of others; returns its URI."""
-    given = [storage.Input(uri, uri.rsplit("/", 1)[-1]) for uri in inputs]
-    plan = storage.plan_stage(root, stage, name, {}, given, 1)
+    arguments = [storage.Input(uri, uri.rsplit("/", 1)[-1]) for uri in inputs]
+    plan = storage.plan_stage(root, stage, name, {}, arguments, 1)
     files = files or {"data.bin": name.encode()}
     for file, content in files.items():
         storage.write_bytes(storage.join(plan.uri, file), content)
@@ -116,8 +116,8 @@ def unfinished(root: str, label: str) -> str:
 def promote(root: str, model: str) -> None:
     finished = "2026-01-01T00:00:00+00:00"
     latest = {"fingerprint": model.rsplit("/", 1)[-1], "finished": finished}
-    place = storage.join(model.rsplit("/", 1)[0], "latest.json")
-    storage.write_bytes(place, json.dumps(latest).encode())
+    uri = storage.join(model.rsplit("/", 1)[0], "latest.json")
+    storage.write_bytes(uri, json.dumps(latest).encode())
 
 
 def age(folder: str, days: float) -> None:
@@ -129,8 +129,8 @@ def age(folder: str, days: float) -> None:
 
 def report_of(root: str, crops: str, model: str, people: Sequence[str]) -> str:
     """A finished report with embeddings of these people."""
-    given = [storage.Input(uri, uri.rsplit("/", 1)[-1]) for uri in (crops, model)]
-    plan = storage.plan_stage(root, "validate", "report", {}, given, 1)
+    inputs = [storage.Input(uri, uri.rsplit("/", 1)[-1]) for uri in (crops, model)]
+    plan = storage.plan_stage(root, "validate", "report", {}, inputs, 1)
     rows = {"image_id": [f"{p}/1.jpg" for p in people], "identity": list(people)}
     table = pa.table({**rows, "embedding": [[0.0, 1.0]] * len(people)}, schema=schemas.EMBEDDINGS)
     parquet.write_table(storage.join(plan.uri, "embeddings.parquet"), table, plan.fingerprint)
@@ -144,7 +144,7 @@ def table(uri: str, folder: str) -> list[dict]:
     manifest = storage.read_manifest(uri)
     assert manifest is not None
     places = storage.Artifact(uri, manifest).part_uris(folder)
-    return [row for place in places for row in parquet.read_table(place).to_pylist()]
+    return [row for path in places for row in parquet.read_table(path).to_pylist()]
 
 
 def tree(root: str) -> dict[str, str]:

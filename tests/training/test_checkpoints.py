@@ -17,11 +17,11 @@ def write(root, run_id, step, variables):
 
 def test_gives_back_what_was_saved(root, variables):
     write(root, "a", 12, variables)
-    found = newest(root, variables)
-    assert found.step == 12
-    assert found.record == {"rows": [12, None, 0.1]}
-    assert [array.dtype for array in found.arrays] == [np.float32, np.int32]
-    for array, variable in zip(found.arrays, variables, strict=True):
+    checkpoint = newest(root, variables)
+    assert checkpoint.step == 12
+    assert checkpoint.record == {"rows": [12, None, 0.1]}
+    assert [array.dtype for array in checkpoint.arrays] == [np.float32, np.int32]
+    for array, variable in zip(checkpoint.arrays, variables, strict=True):
         assert np.array_equal(array, np.asarray(variable))
 
 

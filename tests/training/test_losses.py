@@ -19,8 +19,8 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_label():
 
 def test_center_loss_is_the_mean_over_batch_and_dimensions():
     expected = np.mean((PRELOGITS - CENTERS[LABELS]) ** 2)
-    found = losses.center_loss(PRELOGITS, LABELS, CENTERS)
-    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    values = losses.center_loss(PRELOGITS, LABELS, CENTERS)
+    assert float(values) == pytest.approx(float(expected), rel=1e-6)
 
 
 @pytest.mark.parametrize("alfa", [0.0, 0.5, 0.95, 1.0])
@@ -28,13 +28,13 @@ def test_every_image_pulls_its_center_and_pulls_of_one_class_add_up(alfa):
     expected = CENTERS.copy()
     for feature, label in zip(PRELOGITS, LABELS, strict=True):
         expected[label] -= (1 - alfa) * (CENTERS[label] - feature)
-    found = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, alfa))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    values = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, alfa))
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_centers_of_absent_classes_stay():
-    found = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, 0.5))
-    assert np.array_equal(found[[2, 4]], CENTERS[[2, 4]])
+    values = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, 0.5))
+    assert np.array_equal(values[[2, 4]], CENTERS[[2, 4]])
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
@@ -58,8 +58,8 @@ def test_arcface_adds_the_margin_to_the_own_angle(margin):
         angle = np.arccos(row[label] / 64)
         turned, beyond = np.cos(angle + margin), np.cos(angle) - margin * np.sin(margin)
         row[label] = 64 * (turned if angle + margin < np.pi else beyond)
-    found = losses.arcface_logits(COSINES, LABELS, 64.0, margin)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    values = losses.arcface_logits(COSINES, LABELS, 64.0, margin)
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_cosface_takes_the_margin_from_the_own_cosine():
@@ -113,11 +113,11 @@ def test_gradients_agree_with_finite_differences(loss, at):
         tape.watch(x)
         value = loss(x)
     gradient = tape.gradient(value, x).numpy()
-    for place in np.ndindex(at.shape):
+    for path in np.ndindex(at.shape):
         step = np.zeros(at.shape, np.float32)
-        step[place] = 5e-3
+        step[path] = 5e-3
         slope = (float(loss(at + step)) - float(loss(at - step))) / 1e-2
-        assert gradient[place] == pytest.approx(slope, abs=2e-3, rel=2e-2)
+        assert gradient[path] == pytest.approx(slope, abs=2e-3, rel=2e-2)
 
 
 def test_centers_follow_the_rule_over_several_batches_with_repeated_labels():

@@ -35,26 +35,26 @@ def steps_of_tf1(name):
     with tf.Graph().as_default(), v1.Session() as session:
         rate = v1.placeholder(tf.float32)
         w = v1.get_variable("w", initializer=START)
-        given = v1.placeholder(tf.float32, START.shape)
-        step = tf1_optimizer(v1, name, rate).apply_gradients([(given, w)])
+        arguments = v1.placeholder(tf.float32, START.shape)
+        step = tf1_optimizer(v1, name, rate).apply_gradients([(arguments, w)])
         session.run(v1.global_variables_initializer())
-        found = []
+        results = []
         for now in RATES:
-            session.run(step, {rate: now, given: gradient(session.run(w))})
-            found.append(session.run(w))
-    return np.stack(found)
+            session.run(step, {rate: now, arguments: gradient(session.run(w))})
+            results.append(session.run(w))
+    return np.stack(results)
 
 
 @pytest.mark.parametrize("name", sorted(set(optimizers.OPTIMIZERS) - optimizers.DECOUPLED))
 def test_steps_as_tensorflow_1_does(name):
     variable = keras.Variable(START)
     optimizer = optimizers.build(name, RATES[0], 0.0)
-    found = []
+    results = []
     for rate in RATES:
         optimizer.learning_rate = rate
         optimizer.apply([keras.ops.convert_to_tensor(gradient(np.array(variable)))], [variable])
-        found.append(np.array(variable))
-    np.testing.assert_allclose(np.stack(found), steps_of_tf1(name), atol=1e-6, rtol=0)
+        results.append(np.array(variable))
+    np.testing.assert_allclose(np.stack(results), steps_of_tf1(name), atol=1e-6, rtol=0)
 
 
 def test_adamw_decays_kernels_apart_from_their_gradients():

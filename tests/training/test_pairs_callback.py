@@ -75,28 +75,28 @@ def test_averaged_and_raw_weights_are_saved_and_measured_beside_each_other(measu
 
 def logged(model_uri):
     """Tag and kind of every value in the TensorBoard files of a model."""
-    found = set()
+    results = set()
     for uri in storage.list_files(f"{model_uri}/logs"):
         data = storage.read_bytes(uri)
         while data:
             # A record is its length, a checksum of that, the event, and a checksum of it.
             (length,) = struct.unpack("<Q", data[:8])
             for value in Event.FromString(data[12 : 12 + length]).summary.value:
-                found.add((value.tag, value.WhichOneof("value")))
+                results.add((value.tag, value.WhichOneof("value")))
             data = data[12 + length + 4 :]
-    return found
+    return results
 
 
 def test_tensorboard_shows_losses_rate_images_and_histograms(measured):
-    found = logged(measured)
+    result = logged(measured)
     for tag in ("train/cross_entropy", "train/accuracy", "train/embedding_norm", "learning_rate"):
-        assert (tag, "simple_value") in found
-    assert ("lfw/accuracy", "simple_value") in found
-    assert ("gradients/norm", "simple_value") in found
-    assert any(tag.startswith("gradients/conv1") for tag, _ in found)
-    assert ("train/embeddings", "histo") in found
-    assert any(kind == "image" for _, kind in found)
-    assert any(tag.startswith("weights/") and kind == "histo" for tag, kind in found)
+        assert (tag, "simple_value") in result
+    assert ("lfw/accuracy", "simple_value") in result
+    assert ("gradients/norm", "simple_value") in result
+    assert any(tag.startswith("gradients/conv1") for tag, _ in result)
+    assert ("train/embeddings", "histo") in result
+    assert any(kind == "image" for _, kind in result)
+    assert any(tag.startswith("weights/") and kind == "histo" for tag, kind in result)
 
 
 def test_early_stop_ends_training_and_a_resumed_one_at_the_same_epoch(tmp_path, crops_uri, others):

@@ -97,36 +97,36 @@ def rates(text="1: 0.1", **options):
     ("epoch", "rate"), [(59, 0.05), (60, 0.005), (80, 0.0005), (90, 0.0005), (91, None)]
 )
 def test_the_first_and_last_step_of_an_epoch_have_its_rate(epoch, rate):
-    found = rates(CASIA, epochs=90)
+    schedule = rates(CASIA, epochs=90)
     for step in ((epoch - 1) * 10, epoch * 10 - 1):
         if rate is None:
             with pytest.raises(ValueError, match="after the end of the schedule"):
-                found.at(step)
+                schedule.at(step)
         else:
-            assert found.at(step) == rate
+            assert schedule.at(step) == rate
 
 
 def test_exponential_decay_is_a_staircase_of_epochs():
-    found = rates(decay_epochs=4, decay_factor=0.5)
-    assert [found.at(step) for step in (0, 39, 40, 79, 80)] == [0.1, 0.1, 0.05, 0.05, 0.025]
+    schedule = rates(decay_epochs=4, decay_factor=0.5)
+    assert [schedule.at(step) for step in (0, 39, 40, 79, 80)] == [0.1, 0.1, 0.05, 0.05, 0.025]
 
 
 def test_a_cosine_falls_from_the_rate_to_zero():
-    found = rates(cosine=True)
-    assert found.at(0) == 0.1
-    assert found.at(100) == pytest.approx(0.05)
-    assert 0 < found.at(199) < 1e-4
-    values = [found.at(step) for step in range(200)]
+    schedule = rates(cosine=True)
+    assert schedule.at(0) == 0.1
+    assert schedule.at(100) == pytest.approx(0.05)
+    assert 0 < schedule.at(199) < 1e-4
+    values = [schedule.at(step) for step in range(200)]
     assert values == sorted(values, reverse=True)
 
 
 @pytest.mark.parametrize("cosine", [False, True])
 def test_a_warm_up_rises_to_the_rate_step_by_step(cosine):
-    found = rates(cosine=cosine, warmup_epochs=2.5)
-    rising = [found.at(step) for step in range(25)]
+    schedule = rates(cosine=cosine, warmup_epochs=2.5)
+    rising = [schedule.at(step) for step in range(25)]
     np.testing.assert_allclose(np.diff(rising), 0.1 / 26)
     assert rising[0] > 0
-    assert found.at(25) == pytest.approx(0.1)
+    assert schedule.at(25) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

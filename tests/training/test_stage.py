@@ -151,9 +151,9 @@ loop.train(plan, config, run_id="killed", progress=lambda now: print(now.step, f
 def test_a_process_killed_in_a_random_step_costs_no_bit(root, crops_uri, everything_uri, seed):
     drawn = random.Random(seed)
     step, into_the_next = drawn.randrange(1, 15), drawn.uniform(0, 0.02)
-    given = [root, crops_uri, EVERYTHING.model_dump_json(exclude_unset=True)]
+    arguments = [root, crops_uri, EVERYTHING.model_dump_json(exclude_unset=True)]
     process = subprocess.Popen(
-        [sys.executable, "-c", TRAIN_IN_A_PROCESS, *given],
+        [sys.executable, "-c", TRAIN_IN_A_PROCESS, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -215,15 +215,15 @@ def test_an_interrupted_training_leaves_only_its_attempt(root, crops_uri):
         run(root, crops_uri, EVERYTHING, "first", kill_at(11))
     plan = stage.plan_train(root, crops_uri, EVERYTHING)
     assert [path.name for path in Path(plan.uri).iterdir()] == ["attempts"]
-    kept = [path.name for path in Path(plan.uri, "attempts/first/checkpoints").iterdir()]
-    assert sorted(kept) == ["step-000000009.npz", "step-000000010.npz"]
+    files = [path.name for path in Path(plan.uri, "attempts/first/checkpoints").iterdir()]
+    assert sorted(files) == ["step-000000009.npz", "step-000000010.npz"]
     with pytest.raises(ArtifactError, match="no finished artifact"):
         FaceModel.load(plan.uri)
 
 
 def test_finishing_keeps_the_last_checkpoint_only(everything_uri):
-    kept = [path for path in Path(everything_uri, "attempts").rglob("*") if path.is_file()]
-    assert [path.name for path in kept] == ["step-000000015.npz"]
+    files = [path for path in Path(everything_uri, "attempts").rglob("*") if path.is_file()]
+    assert [path.name for path in files] == ["step-000000015.npz"]
 
 
 def test_a_finished_training_is_not_trained_again(small_uri, crops_uri):

@@ -25,13 +25,13 @@ def squared(a, b):
 )
 def test_each_pair_gets_a_negative_within_the_margin_where_there_is_one(labels, seed, selection):
     x = unit(seed, labels)
-    chosen = select(x, np.array(labels), 0.2, selection, [seed])
-    found = {(a, p): n for a, p, n in chosen.tolist()}
-    assert len(found) == len(chosen)
+    triplets = select(x, np.array(labels), 0.2, selection, [seed])
+    results = {(a, p): n for a, p, n in triplets.tolist()}
+    assert len(results) == len(triplets)
     for a in range(len(labels)):
         for p in range(a + 1, len(labels)):
             if labels[a] != labels[p]:
-                assert (a, p) not in found
+                assert (a, p) not in results
                 continue
             positive = squared(x[a], x[p])
             fitting = [
@@ -41,7 +41,7 @@ def test_each_pair_gets_a_negative_within_the_margin_where_there_is_one(labels, 
                 and squared(x[a], x[n]) - positive < 0.2
                 and (selection == "violating" or squared(x[a], x[n]) > positive)
             ]
-            assert found.get((a, p)) in (fitting or [None])
+            assert results.get((a, p)) in (fitting or [None])
 
 
 def test_any_negative_that_fits_may_be_drawn():

@@ -200,14 +200,14 @@ def nests() -> list[bytes]:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as out:
         for name, data in inner.items():
             out.writestr(name, data)
-    found = [stream.getvalue()]
+    results = [stream.getvalue()]
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as out:
         for name, data in inner.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             out.addfile(entry, io.BytesIO(data))
-    return [*found, stream.getvalue()]
+    return [*results, stream.getvalue()]
 
 
 def record(data: bytes, flag: int = 0, label: float = 3.0, number: int = 1, *more: float) -> bytes:
@@ -242,8 +242,8 @@ def verification_sets() -> list[bytes]:
         (images, np.array([True, False])),
         ([np.frombuffer(image, np.uint8) for image in images], [True, False]),
     )
-    found = [pickle.dumps(content, protocol) for content in contents for protocol in (0, 2, 4, 5)]
-    return [*found, b"\x80\x02]q\x00(U\x02\xff\xd8q\x01U\x01\xe9q\x02e]q\x03\x88a\x86q\x04."]
+    results = [pickle.dumps(content, protocol) for content in contents for protocol in (0, 2, 4, 5)]
+    return [*results, b"\x80\x02]q\x00(U\x02\xff\xd8q\x01U\x01\xe9q\x02e]q\x03\x88a\x86q\x04."]
 
 
 def opcodes() -> st.SearchStrategy[bytes]:

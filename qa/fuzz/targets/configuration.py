@@ -64,10 +64,10 @@ def yaml_files() -> st.SearchStrategy[bytes]:
         lines = st.lists(st.tuples(fields, values), max_size=4)
         return lines.map(lambda ls: f"{name}:\n" + "".join(f"  {k}: {v}\n" for k, v in ls))
 
-    found = st.lists(
+    result = st.lists(
         st.sampled_from(sorted(sections.items(), key=str)).flatmap(section), max_size=3
     )
-    return found.map("".join).map(lambda text: text.encode("utf-8", "replace"))
+    return result.map("".join).map(lambda text: text.encode("utf-8", "replace"))
 
 
 def overrides() -> st.SearchStrategy[bytes]:
@@ -182,11 +182,11 @@ def read_address(data: bytes, folder: Path) -> None:
     address = data.decode("utf-8", "replace")
     for learnt in (url_secrets._whole, url_secrets._secrets, url_secrets._lengths):
         learnt.clear()
-    shown = url_secrets.hide(address)
-    assert url_secrets.whole(shown) == address
+    hidden = url_secrets.hide(address)
+    assert url_secrets.whole(hidden) == address
     user = urlsplit(address).netloc.rpartition("@")[0] if "://" in address else ""
-    assert ":" not in user or user not in shown, shown
-    assert url_secrets.public(shown) == shown
+    assert ":" not in user or user not in hidden, hidden
+    assert url_secrets.public(hidden) == hidden
     text = url_secrets.scrub(f"cannot fetch {address}: refused")
     assert ":" not in user or user not in text, text
 

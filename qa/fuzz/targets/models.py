@@ -29,9 +29,9 @@ def _network() -> object:
 @cache
 def keras_files() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "model.keras"
-        _network().save(place)  # type: ignore[attr-defined]
-        return [place.read_bytes()]
+        path = Path(folder) / "model.keras"
+        _network().save(path)  # type: ignore[attr-defined]
+        return [path.read_bytes()]
 
 
 def damaged_inside(data: bytes, random: Random) -> bytes:
@@ -42,12 +42,12 @@ def damaged_inside(data: bytes, random: Random) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(stream, "w") as out:
         names = source.namelist()
-        chosen = random.choice(names)
+        selected = random.choice(names)
         for name in names:
             content = source.read(name)
-            if name == chosen == "config.json" and random.random() < 0.6:
+            if name == selected == "config.json" and random.random() < 0.6:
                 content = random.choice((_calling, _oversized))(content, random)
-            elif name == chosen:
+            elif name == selected:
                 content = mutated([content], random, text=name.endswith(".json"))
             out.writestr(name, content)
     return stream.getvalue()
@@ -113,9 +113,9 @@ def read_checkpoint(data: bytes, folder: Path) -> None:
 
     from facenet_core.training.checkpoints import newest
 
-    place = folder / "attempts" / "run" / "checkpoints" / "step-000000001.npz"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(data)
+    path = folder / "attempts" / "run" / "checkpoints" / "step-000000001.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
     newest(str(folder), [keras.Variable(np.zeros((3, 4), np.float32))])
 
 
@@ -153,9 +153,9 @@ def _checkpoint() -> dict[str, bytes]:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
-        place = str(Path(folder) / "model.ckpt-1")
+        path = str(Path(folder) / "model.ckpt-1")
         tf.raw_ops.SaveV2(
-            prefix=place,
+            prefix=path,
             tensor_names=["a/weights", "b/weights"],
             shape_and_slices=["", ""],
             tensors=[np.ones((3, 2), np.float32), np.arange(4, dtype=np.float32)],

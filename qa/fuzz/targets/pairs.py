@@ -71,19 +71,19 @@ def pairs_tables() -> list[bytes]:
 
     from facenet_core.datasets.pairs import tables as tables
 
-    found = files.parse(_TABLE.decode(), "seed", 2)
+    pairs = files.parse(_TABLE.decode(), "seed", 2)
     whole, bare = io.BytesIO(), io.BytesIO()
-    pq.write_table(tables.to_table(found), whole)
-    pq.write_table(tables.to_table(found).drop_columns("fold"), bare, compression="zstd")
+    pq.write_table(tables.to_table(pairs), whole)
+    pq.write_table(tables.to_table(pairs).drop_columns("fold"), bare, compression="zstd")
     return [whole.getvalue(), bare.getvalue()]
 
 
 def read_cfp(data: bytes, folder: Path) -> None:
     """The input is four files, apart by a line of `--`."""
     places = ("Pair_list_F.txt", "Pair_list_P.txt", "Split/FP/01/same.txt", "Split/FP/01/diff.txt")
-    for place, part in zip(places, data.split(b"\n--\n"), strict=False):
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_bytes(part)
+    for path, part in zip(places, data.split(b"\n--\n"), strict=False):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(part)
     (folder / "Split/FP").mkdir(parents=True, exist_ok=True)
     pairs = files.read(str(folder / "Split/FP"), 2)
     for image_id in (*pairs.image_id_a, *pairs.image_id_b):
@@ -97,9 +97,9 @@ def _cfp() -> list[bytes]:
 
 def read_groups(data: bytes, folder: Path) -> None:
     (folder / "groups.csv").write_bytes(data)
-    found = read_attributes(str(folder / "groups.csv"))
-    for name in found.values:
-        assert len(found.of(name, ["a"], ["Ann"])) == 1
+    attributes = read_attributes(str(folder / "groups.csv"))
+    for name in attributes.values:
+        assert len(attributes.of(name, ["a"], ["Ann"])) == 1
 
 
 def read_list(suffix: str) -> Callable[[bytes, Path], None]:

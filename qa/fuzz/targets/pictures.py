@@ -31,11 +31,11 @@ def pictures() -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6
     formats["JPEG  "] = {"exif": exif.tobytes()}
-    found = []
+    results = []
     for name, options in formats.items():
         stream = io.BytesIO()
         picture.save(stream, name.strip(), **options)
-        found.append(stream.getvalue())
+        results.append(stream.getvalue())
     for mode, name in (
         ("CMYK", "JPEG"),
         ("L", "JPEG"),
@@ -46,19 +46,19 @@ def pictures() -> list[bytes]:
         stream = io.BytesIO()
         odd = Image.new(mode, (20, 24)) if mode == "I;16" else picture.convert(mode)
         odd.save(stream, name)
-        found.append(stream.getvalue())
+        results.append(stream.getvalue())
     for mode in ("F", "I", "I;16", "LA", "1", "CMYK"):
         stream = io.BytesIO()
         odd = Image.new(mode, (20, 24)) if mode == "I;16" else picture.convert("L").convert(mode)
         odd.save(stream, "TIFF")
-        found.append(stream.getvalue())
+        results.append(stream.getvalue())
     for orientation in (3, 6, 8):
         stream = io.BytesIO()
         picture.save(stream, "TIFF", tiffinfo={0x0112: orientation})
-        found.append(stream.getvalue())
+        results.append(stream.getvalue())
     stream = io.BytesIO()
     picture.save(stream, "EPS")  # Pillow would start another program to read it
-    return [*found, stream.getvalue()]
+    return [*results, stream.getvalue()]
 
 
 def read_header(data: bytes, folder: Path) -> None:
@@ -70,12 +70,12 @@ def read_picture(data: bytes, folder: Path) -> None:
     """As a worker of the alignment does."""
     limits = {"max_pixels": 4_000_000, "scale_above": 100_000}
     for tolerate in (False, True):
-        found = decode_photograph(data, tolerate_truncated=tolerate, **limits)
-        assert found.pixels.dtype == np.uint8
-        assert found.pixels.ndim == 3
-        assert found.pixels.shape[2] == 3
-        assert min(found.width, found.height) >= MIN_SIDE
-    assert full_size(data, "apply") == (found.width, found.height)
+        photograph = decode_photograph(data, tolerate_truncated=tolerate, **limits)
+        assert photograph.pixels.dtype == np.uint8
+        assert photograph.pixels.ndim == 3
+        assert photograph.pixels.shape[2] == 3
+        assert min(photograph.width, photograph.height) >= MIN_SIDE
+    assert full_size(data, "apply") == (photograph.width, photograph.height)
 
 
 def read_crop(data: bytes, folder: Path) -> None:

@@ -54,16 +54,16 @@ def manifests() -> list[bytes]:
 
 def read_manifest(data: bytes, folder: Path) -> None:
     """As inspect, validate, classify and the promotion do."""
-    place = folder / "reports" / "faces" / _FINGERPRINT
-    place.mkdir(parents=True)
-    (place / "metrics.json").write_bytes(b"{}")
-    (place / storage.MANIFEST).write_bytes(data)
-    found = storage.read_manifest(str(place))
-    assert found is not None
+    path = folder / "reports" / "faces" / _FINGERPRINT
+    path.mkdir(parents=True)
+    (path / "metrics.json").write_bytes(b"{}")
+    (path / storage.MANIFEST).write_bytes(data)
+    manifest = storage.read_manifest(str(path))
+    assert manifest is not None
     threshold.validated_threshold(threshold.find_reports(str(folder), _FINGERPRINT))
     with suppress(ArtifactError):
-        storage.open_artifact(str(place), "validate")
-    metrics(overview(str(place)).artifact)
+        storage.open_artifact(str(path), "validate")
+    metrics(overview(str(path)).artifact)
 
 
 def manifest_values() -> st.SearchStrategy[bytes]:
@@ -123,9 +123,9 @@ def _latest() -> list[bytes]:
 
 def read_forgotten(data: bytes, folder: Path) -> None:
     (folder / deny_list.FORGOTTEN).write_bytes(data)
-    found = deny_list.read(str(folder))
-    found.covers("Ann")
-    found.digest(_FINGERPRINT)
+    forgotten = deny_list.read(str(folder))
+    forgotten.covers("Ann")
+    forgotten.digest(_FINGERPRINT)
 
 
 def _forgotten() -> list[bytes]:
@@ -156,10 +156,10 @@ def _notes() -> list[bytes]:
 
 def read_memo(data: bytes, folder: Path) -> None:
     """A damaged memo costs time, and nothing else."""
-    place = cache_folder() / "sha256.sqlite"
-    for old in place.parent.glob("sha256.sqlite*"):
+    path = cache_folder() / "sha256.sqlite"
+    for old in path.parent.glob("sha256.sqlite*"):
         old.unlink()
-    place.write_bytes(data)
+    path.write_bytes(data)
     (folder / "a.jpg").write_bytes(b"a")
     with closing(Memo()) as memo:
         assert len(memo.sha256(folder / "a.jpg")) == 64
@@ -169,14 +169,14 @@ def _memos() -> list[bytes]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "memo.sqlite"
-        with closing(sqlite3.connect(place)) as database:
+        path = Path(folder) / "memo.sqlite"
+        with closing(sqlite3.connect(path)) as database:
             database.execute("CREATE TABLE memo (path TEXT PRIMARY KEY, state TEXT, sha256 TEXT)")
             database.executemany(
                 "INSERT INTO memo VALUES (?, 's', 'x')", [(str(n),) for n in range(50)]
             )
             database.commit()
-        return [place.read_bytes()]
+        return [path.read_bytes()]
 
 
 TARGETS = (

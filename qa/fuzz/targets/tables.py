@@ -45,26 +45,26 @@ def shards() -> list[bytes]:
     """As `PartWriter` writes them, and as other programs do."""
     import tempfile
 
-    found = []
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        place = str(Path(folder) / "part.parquet")
-        with parquet.PartWriter(place, schemas.CROPS, "0123456789abcdef") as writer:
+        path = str(Path(folder) / "part.parquet")
+        with parquet.PartWriter(path, schemas.CROPS, "0123456789abcdef") as writer:
             for row in _crops().to_pylist():
                 writer.write(row)
-        found.append(Path(place).read_bytes())
+        results.append(Path(path).read_bytes())
     for options in (
         {"compression": "snappy"},
         {"use_dictionary": True, "data_page_version": "2.0"},
     ):
         stream = io.BytesIO()
         pq.write_table(_crops(), stream, row_group_size=2, **options)
-        found.append(stream.getvalue())
+        results.append(stream.getvalue())
     labels = {b"huggingface": b'{"info": {"features": {"label": {"names": ["Ann", "Bob"]}}}}'}
     image = pa.array([{"bytes": jpeg(n), "path": "x.jpg"} for n in range(2)], schemas.IMAGE)
     table = pa.table({"image": image, "label": pa.array([0, 1])}).replace_schema_metadata(labels)
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="gzip")
-    return [*found, stream.getvalue()]
+    return [*results, stream.getvalue()]
 
 
 @cache
@@ -121,20 +121,20 @@ def embeddings() -> list[bytes]:
 def read_embeddings(data: bytes, folder: Path) -> None:
     file = _file(folder, data)
     if tables.is_table(file):
-        found = tables.read(file)
-        assert found.vectors.shape[0] == len(found.image_ids) == len(found.identities)
+        table = tables.read(file)
+        assert table.vectors.shape[0] == len(table.image_ids) == len(table.identities)
 
 
 def classifiers() -> list[bytes]:
     import tempfile
 
     vectors, names = np.eye(6, dtype=np.float32), ["Ann", "Ann", "Bob", "Bob", "Eve", "Eve"]
-    found = []
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "people.parquet"
-        FaceClassifier(vectors, names, ClassifierSettings("knn")).save(str(place))
-        found.append(place.read_bytes())
-    return found
+        path = Path(folder) / "people.parquet"
+        FaceClassifier(vectors, names, ClassifierSettings("knn")).save(str(path))
+        results.append(path.read_bytes())
+    return results
 
 
 def read_classifier(data: bytes, folder: Path) -> None:

@@ -46,9 +46,9 @@ def test_a_cell_is_found_where_it_was_read(sizes):
     layouts = canvases.arrange(sizes, SIDE)
     for number, tiles in enumerate(layouts):
         output = np.random.default_rng(number).uniform(size=(SIDE // 2, SIDE // 2, 1))
-        for level, cell, place in zip(*canvases.passing(tiles, output, 0.99), strict=True):
-            assert output[tuple(place)] >= 0.99
-            assert canvases.find(layouts, level, tuple(cell)) == (number, *place)
+        for level, cell, path in zip(*canvases.passing(tiles, output, 0.99), strict=True):
+            assert output[tuple(path)] >= 0.99
+            assert canvases.find(layouts, level, tuple(cell)) == (number, *path)
 
 
 @given(sizes)
@@ -59,9 +59,9 @@ def test_a_canvas_shows_the_levels_and_marks_the_rest(sizes):
     for tiles, canvas in zip(layouts, canvases.paint(layouts, levels, SIDE), strict=True):
         for tile in tiles:
             (y, x), (top, left), (height, width) = tile.target, tile.source, tile.size
-            shown = canvas[y : y + height, x : x + width, :3]
+            region = canvas[y : y + height, x : x + width, :3]
             expected = levels[tile.level][top : top + height, left : left + width]
-            np.testing.assert_array_equal(shown, expected)
+            np.testing.assert_array_equal(region, expected)
         np.testing.assert_array_equal(canvas[:, :, 3] == 255, canvas[:, :, 0] == 0)
 
 

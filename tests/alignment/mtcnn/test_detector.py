@@ -35,10 +35,10 @@ def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def assert_as_the_original(detector, photographs):
-    found = []
+    results = []
     for start in range(0, len(photographs), 16):
-        found += detector.detect([p.image for p in photographs[start : start + 16]])
-    for photograph, faces in zip(photographs, found, strict=True):
+        results += detector.detect([p.image for p in photographs[start : start + 16]])
+    for photograph, faces in zip(photographs, results, strict=True):
         assert len(faces) == len(photograph.boxes), photograph.name
         for box, score, landmarks in zip(
             photograph.boxes, photograph.scores, photograph.landmarks, strict=True

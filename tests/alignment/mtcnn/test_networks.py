@@ -89,8 +89,8 @@ def test_pnet_sees_each_image_on_a_canvas_as_if_it_were_alone(networks):
     maps = [np.full((canvases.cells(h), canvases.cells(w), 5), np.nan) for h, w in sizes]
     for tiles, canvas in zip(layouts, canvases.paint(layouts, levels, CANVAS), strict=True):
         output = networks.proposal(canvas)
-        for level, cell, place in zip(*canvases.passing(tiles, output, -np.inf), strict=True):
-            maps[level][tuple(cell)] = output[tuple(place)]
+        for level, cell, path in zip(*canvases.passing(tiles, output, -np.inf), strict=True):
+            maps[level][tuple(cell)] = output[tuple(path)]
     for level, judged in zip(levels, maps, strict=True):
         np.testing.assert_allclose(judged, pnet(level.astype(np.float64)), atol=1e-4)
 

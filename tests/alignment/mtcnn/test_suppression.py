@@ -16,10 +16,10 @@ def one_group(scores):
 
 def plain_suppression(boxes, scores, groups, threshold, overlap):
     """One box after the other, in Python."""
-    kept = []
+    remaining = []
     for i in rank(scores, groups).tolist():
         x1, y1, x2, y2 = boxes[i]
-        for j in kept:
+        for j in remaining:
             if groups[i] != groups[j]:
                 continue
             u1, v1, u2, v2 = boxes[j]
@@ -29,8 +29,8 @@ def plain_suppression(boxes, scores, groups, threshold, overlap):
             if shared / whole > threshold:
                 break
         else:
-            kept.append(i)
-    return kept
+            remaining.append(i)
+    return remaining
 
 
 @st.composite
@@ -45,8 +45,8 @@ def candidates(draw):
 
 @given(candidates(), st.sampled_from([0.3, 0.5, 0.7]), st.sampled_from(["union", "smaller"]))
 def test_agrees_with_a_plain_loop(candidates, threshold, overlap):
-    kept = suppress(*candidates, threshold, overlap)
-    assert kept.tolist() == plain_suppression(*candidates, threshold, overlap)
+    remaining = suppress(*candidates, threshold, overlap)
+    assert remaining.tolist() == plain_suppression(*candidates, threshold, overlap)
 
 
 def test_agrees_with_a_plain_loop_on_more_boxes_than_are_compared_at_a_time():
@@ -55,8 +55,8 @@ def test_agrees_with_a_plain_loop_on_more_boxes_than_are_compared_at_a_time():
     boxes = np.hstack([corners, corners + rng.integers(10, 60, corners.shape)])
     scores = rng.uniform(size=len(boxes)).astype(np.float32)
     candidates = boxes, scores, np.sort(rng.permutation(len(boxes)) // 700)
-    kept = suppress(*candidates, 0.5, "union")
-    assert kept.tolist() == plain_suppression(*candidates, 0.5, "union")
+    remaining = suppress(*candidates, 0.5, "union")
+    assert remaining.tolist() == plain_suppression(*candidates, 0.5, "union")
 
 
 def test_an_overlap_of_exactly_the_threshold_is_allowed():

@@ -126,11 +126,11 @@ def test_a_download_and_the_same_file_are_the_same_source(
     archive = write_tar(tmp_path / "faces.tgz", files())
     local = stage.plan_ingest(root, IngestConfig(source=str(archive)))
     with serving(Served(archive.read_bytes())) as server:
-        for place in (root, bucket):
+        for path in (root, bucket):
             source = IngestConfig(source=f"{server.url}faces.tgz?id=3")
-            notes = [fetch(file) for file in locate(place, source).files]
-            plan = stage.plan_ingest(place, source)
-            written = stage.stream(place, plan, source)
+            notes = [fetch(file) for file in locate(path, source).files]
+            plan = stage.plan_ingest(path, source)
+            written = stage.stream(path, plan, source)
             manifest = stage.finish(plan, written, {}, notes)
             assert plan.fingerprint == local.fingerprint
             assert contents((plan, manifest)) == files()

@@ -169,9 +169,9 @@ def test_a_mirror_stands_in(target: str, first: Served) -> None:
 
 
 def test_a_mirror_goes_on_with_a_part_only_where_the_digest_is_known(target: str) -> None:
-    for known, expected in (({"sha256": sha256(DATA)}, "bytes=700000-"), ({}, None)):
+    for recorded, expected in (({"sha256": sha256(DATA)}, "bytes=700000-"), ({}, None)):
         with serving(HALF, replace(GOOD, status=404)) as broken, serving(GOOD) as mirror:
-            get(wanted(f"{target}{len(known)}", broken.url, mirror.url, **known))
+            get(wanted(f"{target}{len(recorded)}", broken.url, mirror.url, **recorded))
         assert mirror.requests[0].headers.get("Range") == expected
 
 
@@ -204,11 +204,11 @@ def test_credentials_are_used_and_never_shown(
     with serving(GOOD, replace(GOOD, status=403)) as server:
         host = server.url.removeprefix("http://")
         secret = f"http://ann:pass-word@{host}faces.tgz?X-Amz-Signature=5ec4e7f00d&part=2"
-        shown = url_secrets.hide(secret)
-        assert shown == f"http://{host}faces.tgz?part=2"
-        get(wanted(target, shown))
+        hidden = url_secrets.hide(secret)
+        assert hidden == f"http://{host}faces.tgz?part=2"
+        get(wanted(target, hidden))
         with pytest.raises(DownloadError) as failure:
-            get(wanted(target + "2", shown))
+            get(wanted(target + "2", hidden))
     assert "X-Amz-Signature=5ec4e7f00d" in server.requests[0].path
     assert server.requests[0].headers["Authorization"].startswith("Basic ")
     written = "".join(path.read_text() for path in Path(target).parent.glob("*.json"))

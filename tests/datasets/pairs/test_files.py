@@ -25,20 +25,20 @@ def rows(pairs: Pairs) -> list[tuple[int, str, str, bool]]:
 
 @pytest.mark.parametrize("extension", ["csv", "parquet"])
 def test_tables_are_read_as_they_were_written(tmp_path, extension):
-    place = str(tmp_path / f"pairs.{extension}")
-    files.write(Pairs.of(ROWS, "drawn"), place)
-    read = files.read(place, nrof_folds=10)
+    path = str(tmp_path / f"pairs.{extension}")
+    files.write(Pairs.of(ROWS, "drawn"), path)
+    read = files.read(path, nrof_folds=10)
     assert rows(read) == ROWS
     assert read.folding == "file"
 
 
 def test_lfws_format_is_written_where_names_allow(tmp_path):
-    place = str(tmp_path / "pairs.txt")
+    path = str(tmp_path / "pairs.txt")
     some = [(0, "A/A_0001.jpg", "A/A_0002.jpg", True), (0, "A/A_0001.jpg", "B/B_0001.png", False)]
-    files.write(Pairs.of(some, "drawn"), place)
+    files.write(Pairs.of(some, "drawn"), path)
     assert (tmp_path / "pairs.txt").read_text() == "1\t1\nA\t1\t2\nA\t1\tB\t1\n"
     with pytest.raises(PairsError, match=r"Zoë/1.png is not; write .csv or .parquet"):
-        files.write(Pairs.of(ROWS[2:], "drawn"), place)
+        files.write(Pairs.of(ROWS[2:], "drawn"), path)
 
 
 def test_other_extensions_are_not_written(tmp_path):

@@ -80,8 +80,8 @@ def test_what_is_written_is_read(data, folds, half):
         lines.append(f"{first}\t{n}\t{m}" if is_same else f"{first}\t{n}\t{second}\t{m}")
         expected.append((fold, image(first, n), image(second, m), is_same))
     read = lfw.parse("\n".join(lines), "pairs.txt", nrof_folds=10)
-    found = zip(read.fold, read.image_id_a, read.image_id_b, read.same, strict=True)
-    assert list(found) == expected
+    results = zip(read.fold, read.image_id_a, read.image_id_b, read.same, strict=True)
+    assert list(results) == expected
 
 
 @given(st.text())

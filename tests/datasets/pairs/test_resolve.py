@@ -99,16 +99,16 @@ def listed(same: list[bool]) -> Pairs:
 @given(st.integers(2, 7), st.integers(0, 30))
 def test_mixed_lists_are_cut_by_position_as_kfold_cuts_them(nrof_folds, more):
     same = [True, False] * (nrof_folds + more)
-    found = with_folds(listed(same), nrof_folds, "pairs.txt")
-    assert found.folding == "position"
+    pairs = with_folds(listed(same), nrof_folds, "pairs.txt")
+    assert pairs.folding == "position"
     for fold, (_, test) in enumerate(KFold(nrof_folds, shuffle=False).split(same)):
-        assert np.flatnonzero(found.fold == fold).tolist() == test.tolist()
+        assert np.flatnonzero(pairs.fold == fold).tolist() == test.tolist()
 
 
 def test_lists_of_one_kind_after_the_other_are_cut_kind_by_kind():
-    found = with_folds(listed([True] * 4 + [False] * 6), 2, "pairs.txt")
-    assert found.folding == "stratified"
-    assert found.fold.tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1, 1]
+    pairs = with_folds(listed([True] * 4 + [False] * 6), 2, "pairs.txt")
+    assert pairs.folding == "stratified"
+    assert pairs.fold.tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1, 1]
 
 
 def test_too_few_pairs_of_a_kind_for_the_folds_are_refused():

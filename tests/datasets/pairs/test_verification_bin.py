@@ -33,9 +33,9 @@ def stored(tmp_path, content, protocol=4):
     ids=["lists", "tuples", "bytearrays", "array of labels", "NumPy labels", "arrays of bytes"],
 )
 def test_sets_as_they_are_found_are_read(tmp_path, content, protocol):
-    found = verification_bin.read(stored(tmp_path, content, protocol))
-    assert found.images == tuple(IMAGES)
-    assert found.same.tolist() == [True, False]
+    verification_set = verification_bin.read(stored(tmp_path, content, protocol))
+    assert verification_set.images == tuple(IMAGES)
+    assert verification_set.same.tolist() == [True, False]
 
 
 def test_a_pickle_of_python_2_is_read(tmp_path):
@@ -43,8 +43,8 @@ def test_a_pickle_of_python_2_is_read(tmp_path):
     (tmp_path / "old.bin").write_bytes(
         b"\x80\x02]q\x00(U\x02\xff\xd8q\x01U\x01\xe9q\x02e]q\x03\x88a\x86q\x04."
     )
-    found = verification_bin.read(str(tmp_path / "old.bin"))
-    assert found.images == (b"\xff\xd8", b"\xe9")
+    verification_set = verification_bin.read(str(tmp_path / "old.bin"))
+    assert verification_set.images == (b"\xff\xd8", b"\xe9")
 
 
 class Call:

@@ -146,8 +146,8 @@ def lying_zip(path: Path, field: str, value: int) -> Path:
         archive.writestr("faces/Ann/1.jpg", jpeg(1))
         archive.writestr("faces/Ann/2.jpg", jpeg(2))
     data = bytearray(path.read_bytes())
-    place = data.index(b"PK\x01\x02") + {"size": 24, "packed": 20, "offset": 42}[field]
-    data[place : place + 4] = struct.pack("<I", value)
+    offset = data.index(b"PK\x01\x02") + {"size": 24, "packed": 20, "offset": 42}[field]
+    data[offset : offset + 4] = struct.pack("<I", value)
     path.write_bytes(data)
     return path
 
@@ -282,8 +282,8 @@ def test_a_64_bit_field_that_is_cut_or_mad_is_an_error(
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(entry, jpeg(1))
     data = bytearray(path.read_bytes())
-    place = data.index(b"PK\x01\x02") + 42  # the offset of the member
-    data[place : place + 4] = b"\xff" * 4
+    offset = data.index(b"PK\x01\x02") + 42  # the offset of the member
+    data[offset : offset + 4] = b"\xff" * 4
     path.write_bytes(data)
     with pytest.raises(SourceError, match="damaged"):
         run(root, path)
@@ -299,9 +299,9 @@ def test_the_total_is_that_of_all_nested_archives(root: str, tmp_path: Path) -> 
 def test_duplicates_are_counted_and_dropped_on_demand(root: str, tmp_path: Path) -> None:
     members = {**files(), "Eve/again.jpg": files()["Ann/Ann_0001.jpg"]}
     path = write_tar(tmp_path / "faces.tgz", members)
-    kept, dropped = run(root, path), run(root, path, drop_duplicates=True)
-    assert (kept[1].counts["images"], kept[1].counts["duplicates"]) == (7, 1)
-    assert kept[1].counts["skipped"] == 0
+    remaining, dropped = run(root, path), run(root, path, drop_duplicates=True)
+    assert (remaining[1].counts["images"], remaining[1].counts["duplicates"]) == (7, 1)
+    assert remaining[1].counts["skipped"] == 0
     assert (dropped[1].counts["images"], dropped[1].counts["skipped.duplicate_content"]) == (6, 1)
     assert skipped(dropped) == {"faces/Eve/again.jpg": "duplicate_content"}
 

@@ -309,10 +309,10 @@ def record(number: int, label: float, picture: bytes, labels: tuple[float, ...] 
     data = header + struct.pack(f"<{len(labels)}f", *labels) + picture
     magic = struct.pack("<I", MAGIC)
     pieces, start = [], 0
-    for place in range(0, len(data) - 3, 4):
-        if data[place : place + 4] == magic:
-            pieces.append(data[start:place])
-            start = place + 4
+    for path in range(0, len(data) - 3, 4):
+        if data[path : path + 4] == magic:
+            pieces.append(data[start:path])
+            start = path + 4
     pieces.append(data[start:])
     written = b""
     for index, piece in enumerate(pieces):
@@ -335,10 +335,10 @@ def insightface(folder: Path, pictures: list[tuple[int, bytes]], two_labels: boo
         mine = [n for n, (who, _) in enumerate(pictures, 1) if who == label]
         records.append(record(number, label, b"", (mine[0], mine[-1] + 1)))
     records.insert(0, record(0, 0, b"", (end, end + len(people))))
-    place, index = 0, []
+    path, index = 0, []
     for number, written in enumerate(records):
-        index.append(f"{number}\t{place}")
-        place += len(written)
+        index.append(f"{number}\t{path}")
+        path += len(written)
     (folder / "train.rec").write_bytes(b"".join(records))
     (folder / "train.idx").write_text("\n".join(index) + "\n")
     (folder / "property").write_text(f"{len(people)},24,24\n")
@@ -553,5 +553,5 @@ def test_a_memo_that_another_process_holds_is_done_without(
         other.execute("BEGIN EXCLUSIVE")
         file.write_bytes(b"other faces")
         assert memo.file_sha256(file) == hashlib.sha256(b"other faces").hexdigest()
-        with closing(memo.Memo()) as held, pytest.raises(StorageError, match="holds it"):
-            held.forget("Ann_Lee")  # not silently
+        with closing(memo.Memo()) as stock, pytest.raises(StorageError, match="holds it"):
+            stock.forget("Ann_Lee")  # not silently

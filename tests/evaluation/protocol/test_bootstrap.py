@@ -34,10 +34,10 @@ def some_pairs(seed: int, *, people: int = 12, pairs: int = 40, folds: int = 2):
 )
 def test_weights_of_one_give_the_figures_themselves(seed, options):
     vectors, a, b, same, fold, *_ = some_pairs(seed)
-    found = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.2, **options)
-    again = bootstrap.replicate(found, np.ones((2, len(same))))
+    verification = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.2, **options)
+    again = bootstrap.replicate(verification, np.ones((2, len(same))))
     for name in bootstrap.METRICS:
-        assert again[name] == pytest.approx([getattr(found, name)] * 2)
+        assert again[name] == pytest.approx([getattr(verification, name)] * 2)
 
 
 @settings(max_examples=20, deadline=None)
@@ -49,8 +49,8 @@ def test_a_weight_is_as_good_as_copies(seed):
     copies = np.repeat(np.arange(len(same)), weights)
     repeated = IndexedPairs(a[copies], b[copies], same[copies], fold[copies])
     copied = verify(vectors, repeated, far_target=0.2)
-    found = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.2)
-    weighted = bootstrap.replicate(found, weights[None].astype(float))
+    verification = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.2)
+    weighted = bootstrap.replicate(verification, weights[None].astype(float))
     for name in bootstrap.METRICS:
         assert weighted[name][0] == pytest.approx(getattr(copied, name))
 
@@ -87,17 +87,17 @@ def test_pairs_are_drawn_where_people_are_not_known_or_contradict(spoil):
 
 def test_intervals_hold_the_figures_and_depend_on_the_seed_alone():
     vectors, a, b, same, fold, first, second = some_pairs(1, people=60, pairs=400)
-    found = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.1)
+    verification = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.1)
     sampling = Sampling.of(first, second, same)
-    drawn = bootstrap.replicates(found, sampling, count=300)
+    drawn = bootstrap.replicates(verification, sampling, count=300)
     intervals = bootstrap.intervals(drawn)
     for name in bootstrap.METRICS:
         low, high = intervals[name]
-        assert low < getattr(found, name) < high
+        assert low < getattr(verification, name) < high
     low, high = intervals["auc"]
     assert high - low < 0.2
-    again = bootstrap.replicates(found, sampling, count=300)
-    other = bootstrap.replicates(found, sampling, count=300, seed=1)
+    again = bootstrap.replicates(verification, sampling, count=300)
+    other = bootstrap.replicates(verification, sampling, count=300, seed=1)
     assert np.array_equal(drawn["auc"], again["auc"])
     assert not np.array_equal(drawn["auc"], other["auc"])
 
@@ -106,8 +106,8 @@ def test_more_people_narrow_the_interval():
     widths = []
     for people in (20, 200):
         vectors, a, b, same, fold, *who = some_pairs(2, people=people, pairs=20 * people // 4)
-        found = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.1)
-        drawn = bootstrap.replicates(found, Sampling.of(*who, same), count=200)
+        verification = verify(vectors, IndexedPairs(a, b, same, fold), far_target=0.1)
+        drawn = bootstrap.replicates(verification, Sampling.of(*who, same), count=200)
         low, high = bootstrap.interval(drawn["auc"])
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
@@ -126,9 +126,9 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
         places = np.append(np.sqrt(distances - distances.min()), 0.0)[:, None]
         fold = np.arange(200) // 100
         rows = IndexedPairs(np.arange(200), np.full(200, 200), same, fold)
-        found = verify(places, rows, far_target=0.1)
+        verification = verify(places, rows, far_target=0.1)
         pairs = Sampling("pair", np.arange(200), np.arange(200))
-        auc = bootstrap.replicates(found, pairs, count=100)["auc"]
+        auc = bootstrap.replicates(verification, pairs, count=100)["auc"]
         low, high = bootstrap.interval(auc)
         inside += low <= truth <= high
     assert 34 <= inside <= 40

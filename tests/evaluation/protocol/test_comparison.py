@@ -15,43 +15,43 @@ def compared(noise: float, count: int = 200, pairs: int = 400):
     first, second = (
         verify(each, IndexedPairs(a, b, same, fold), far_target=0.1) for each in (vectors, worse)
     )
-    found = compare(first, second, Sampling.of(*who, same), count=count)
-    return found, first, second, same
+    results = compare(first, second, Sampling.of(*who, same), count=count)
+    return results, first, second, same
 
 
 def test_a_worse_model_is_found_worse():
-    found, first, second, same = compared(noise=1.0)
-    auc = found.figures["auc"]
+    results, first, second, same = compared(noise=1.0)
+    auc = results.figures["auc"]
     assert (auc.first, auc.second) == (first.auc, second.auc)
     assert auc.difference == second.auc - first.auc < 0
     assert auc.low < auc.difference < auc.high < 0
     assert auc.p_value < 0.05
-    assert found.mcnemar_p < 0.05
+    assert results.mcnemar_p < 0.05
     right = [each.accepted() == same for each in (first, second)]
-    assert found.only_first == (right[0] & ~right[1]).sum() > found.only_second
-    assert found.both + found.neither + found.only_first + found.only_second == len(same)
+    assert results.only_first == (right[0] & ~right[1]).sum() > results.only_second
+    assert results.both + results.neither + results.only_first + results.only_second == len(same)
 
 
 def test_a_model_does_not_differ_from_itself():
-    found, *_ = compared(noise=0.0)
-    assert found.mcnemar_p == 1
-    for figure in found.figures.values():
+    results, *_ = compared(noise=0.0)
+    assert results.mcnemar_p == 1
+    for figure in results.figures.values():
         assert (figure.difference, figure.low, figure.high) == (0, 0, 0)
         assert figure.p_value == 1
 
 
 def test_pairing_narrows_the_interval():
     """Both models get the same replicates: what is hard for both does not count."""
-    found, *_ = compared(noise=0.05)
-    auc = found.figures["auc"]
+    results, *_ = compared(noise=0.05)
+    auc = results.figures["auc"]
     alone = compared(noise=1.0)[0].figures["auc"]
     assert auc.high - auc.low < (alone.high - alone.low) / 2
 
 
 def test_without_replicates_there_are_differences_but_no_intervals():
-    found, *_ = compared(noise=1.0, count=0)
-    assert found.figures["eer"].difference > 0
-    assert found.figures["eer"].low is found.figures["eer"].p_value is None
+    results, *_ = compared(noise=1.0, count=0)
+    assert results.figures["eer"].difference > 0
+    assert results.figures["eer"].low is results.figures["eer"].p_value is None
 
 
 @pytest.mark.parametrize(

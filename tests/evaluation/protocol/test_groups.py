@@ -12,22 +12,22 @@ def written(tmp_path, text):
 
 
 def test_attributes_of_people_hold_for_their_images(tmp_path):
-    found = read_attributes(written(tmp_path, "identity,sex,age\nAda,f,36\nBo,m,\n"))
-    assert found.key == "identity"
+    attributes = read_attributes(written(tmp_path, "identity,sex,age\nAda,f,36\nBo,m,\n"))
+    assert attributes.key == "identity"
     ids, who = ["Ada/1", "Bo/1", "Cy/1"], ["Ada", "Bo", "Cy"]
-    assert found.of("sex", ids, who).tolist() == ["f", "m", ""]
-    assert found.of("age", ids, who).tolist() == ["36", "", ""]
+    assert attributes.of("sex", ids, who).tolist() == ["f", "m", ""]
+    assert attributes.of("age", ids, who).tolist() == ["36", "", ""]
 
 
 def test_attributes_may_come_from_a_spreadsheet_on_windows(tmp_path):
-    found = read_attributes(written(tmp_path, "\ufeffimage_id;sex\r\nZoe\u0308\\1.jpg;f\r\n"))
-    assert found.values["sex"] == {"Zo\u00eb/1.jpg": "f"}
+    attributes = read_attributes(written(tmp_path, "\ufeffimage_id;sex\r\nZoe\u0308\\1.jpg;f\r\n"))
+    assert attributes.values["sex"] == {"Zo\u00eb/1.jpg": "f"}
 
 
 def test_attributes_of_images_come_before_those_of_people(tmp_path):
-    found = read_attributes(written(tmp_path, "identity,age, image_id\nAda,20,a\nAda,30,b\n"))
-    assert found.key == "image_id"
-    assert found.of("age", ["b", "a"], ["Ada", "Ada"]).tolist() == ["30", "20"]
+    attributes = read_attributes(written(tmp_path, "identity,age, image_id\nAda,20,a\nAda,30,b\n"))
+    assert attributes.key == "image_id"
+    assert attributes.of("age", ["b", "a"], ["Ada", "Ada"]).tolist() == ["30", "20"]
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,15 @@ def people(*images: int) -> np.ndarray:
 def test_equal_images_of_distinct_people_are_identified():
     identities = people(3, 2, 2, 1)
     vectors = np.eye(4)[np.unique(identities, return_inverse=True)[1]]
-    found = identify(vectors, identities)
-    assert (found.gallery, found.probes) == (4, 4)
-    assert found.cmc.tolist() == [1, 1, 1, 1]
-    assert found.rank(1) == found.rank(5) == 1
+    results = identify(vectors, identities)
+    assert (results.gallery, results.probes) == (4, 4)
+    assert results.cmc.tolist() == [1, 1, 1, 1]
+    assert results.rank(1) == results.rank(5) == 1
 
 
 def test_equal_embeddings_identify_nobody():
-    found = identify(np.ones((8, 3)), people(2, 2, 2, 2))
-    assert found.cmc.tolist() == [0, 0, 0, 1]
+    results = identify(np.ones((8, 3)), people(2, 2, 2, 2))
+    assert results.cmc.tolist() == [0, 0, 0, 1]
 
 
 def test_the_rank_counts_those_who_are_nearer():
@@ -44,7 +44,7 @@ def test_agrees_with_a_loop_over_probes(seed, counts, metric):
     identities = people(*counts)
     vectors = np.random.default_rng(seed).normal(size=(len(identities), 3))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = identify(vectors, identities, distance_metric=metric, seed=5)
+    results = identify(vectors, identities, distance_metric=metric, seed=5)
     rng = np.random.default_rng(5)
     gallery = {}
     for row in rng.permutation(len(identities)):
@@ -53,8 +53,8 @@ def test_agrees_with_a_loop_over_probes(seed, counts, metric):
     for row in set(range(len(identities))) - {*gallery.values()}:
         apart = {who: np.sum((vectors[row] - vectors[g]) ** 2) for who, g in gallery.items()}
         ranks.append(sum(d <= apart[identities[row]] + 1e-12 for d in apart.values()))
-    for k in range(1, len(found.cmc) + 1):
-        assert found.rank(k) == pytest.approx(np.mean(np.array(ranks) <= k))
+    for k in range(1, len(results.cmc) + 1):
+        assert results.rank(k) == pytest.approx(np.mean(np.array(ranks) <= k))
 
 
 def test_strangers_are_told_from_the_enrolled_at_a_false_accept_rate(monkeypatch):
@@ -83,5 +83,5 @@ def test_images_of_nobody_known_are_left_out():
     identities = people(2, 2)
     vectors = np.array([[0.0], [0.1], [5.0], [5.1]])
     more = np.append(identities, np.array(["", ""], object))
-    found = identify(np.append(vectors, [[0.05], [5.05]], axis=0), more)
-    assert (found.gallery, found.probes, found.rank(1)) == (2, 2, 1)
+    results = identify(np.append(vectors, [[0.05], [5.05]], axis=0), more)
+    assert (results.gallery, results.probes, results.rank(1)) == (2, 2, 1)

@@ -76,7 +76,7 @@ def test_the_figures_are_the_originals(seed, nrof_folds, metric, subtract_mean, 
     first, second = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (first, second))
     expected = evaluate(first, second, same, nrof_folds, metric, subtract_mean, far_target)
     accuracies, vals, fars, tpr, fpr = expected
-    found = verify(
+    verification = verify(
         np.concatenate([first, second]),
         IndexedPairs(
             np.arange(len(same)),
@@ -88,15 +88,15 @@ def test_the_figures_are_the_originals(seed, nrof_folds, metric, subtract_mean, 
         subtract_mean=subtract_mean,
         far_target=far_target,
     )
-    assert found.accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
-    assert found.accuracy_std == pytest.approx(np.std(accuracies), abs=1e-12)
-    assert found.val_rate == pytest.approx(np.mean(vals), abs=1e-12)
-    assert found.val_rate_std == pytest.approx(np.std(vals), abs=1e-12)
-    assert found.far == pytest.approx(np.mean(fars), abs=1e-12)
-    assert found.auc_grid == pytest.approx(np.trapezoid(tpr, fpr), abs=1e-12)
+    assert verification.accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
+    assert verification.accuracy_std == pytest.approx(np.std(accuracies), abs=1e-12)
+    assert verification.val_rate == pytest.approx(np.mean(vals), abs=1e-12)
+    assert verification.val_rate_std == pytest.approx(np.std(vals), abs=1e-12)
+    assert verification.far == pytest.approx(np.mean(fars), abs=1e-12)
+    assert verification.auc_grid == pytest.approx(np.trapezoid(tpr, fpr), abs=1e-12)
     # Where the curve goes straight up any rate in between would do; brentq finds where it jumps.
     eer = brentq(lambda x: 1 - x - np.interp(x, fpr, tpr), 0, 1)
-    assert found.eer_grid == pytest.approx(eer, abs=1e-9)
+    assert verification.eer_grid == pytest.approx(eer, abs=1e-9)
 
 
 @settings(max_examples=20, deadline=None)

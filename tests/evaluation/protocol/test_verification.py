@@ -101,8 +101,8 @@ def test_equal_embeddings_are_as_good_as_chance():
 def test_cosine_distance_is_the_angle_in_half_turns():
     a = np.array([[1.0, 0], [2, 0], [3, 0], [1, 0], [0, 0]])
     b = np.array([[5.0, 0], [0, 1], [-1, 0], [1, 1], [1, 0]])
-    found = distances.distance(a, b, "cosine")
-    np.testing.assert_allclose(found, [0, 0.5, 1, 0.25, 0.5])
+    distance = distances.distance(a, b, "cosine")
+    np.testing.assert_allclose(distance, [0, 0.5, 1, 0.25, 0.5])
 
 
 @pytest.mark.parametrize("far_target", [0.1, 0.9])
@@ -247,13 +247,13 @@ def test_agrees_with_the_definitions(seed, nrof_folds, per_fold, metric, subtrac
     a, b = rng.integers(0, len(embeddings), (2, len(same)))
     options = {"distance_metric": metric, "subtract_mean": subtract_mean}
     result = verify(embeddings, IndexedPairs(a, b, same, fold), far_target=far_target, **options)
-    for found in result.folds:
-        test = fold == found.fold
+    for results in result.folds:
+        test = fold == results.fold
         sides = np.concatenate([embeddings[a[~test]], embeddings[b[~test]]])
         mean = sides.mean(axis=0) if subtract_mean else 0.0
         apart = distances.distance(embeddings[a] - mean, embeddings[b] - mean, metric)
         expected = fold_by_definition(apart, same, test, far_target)
-        assert (found.accuracy, found.val_rate, found.far) == pytest.approx(expected)
+        assert (results.accuracy, results.val_rate, results.far) == pytest.approx(expected)
     assert result.accuracy == pytest.approx(np.mean([each.accuracy for each in result.folds]))
     assert result.auc == pytest.approx(auc_by_definition(result.distances, same))
 

@@ -31,13 +31,13 @@ class Document(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
+        results = dict(attrs)
         self.tags.append(tag)
         self.references += [value for name, value in attrs if name in REFERRING]
-        self.references += re.findall(r"url\(([^)]*)\)", found.get("style") or "")
+        self.references += re.findall(r"url\(([^)]*)\)", results.get("style") or "")
         if tag == "data":
-            self._figure = found["id"]
-            self.values[self._figure] = found["value"]
+            self._figure = results["id"]
+            self.values[self._figure] = results["value"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -94,13 +94,13 @@ def test_the_page_needs_nothing_outside_itself(html):
     assert document.tags.count("script") == 1
     assert "default-src 'none'" in html
     assert len(document.references) > 20
-    assert all(found.startswith(("data:image/", "#")) for found in document.references)
+    assert all(results.startswith(("data:image/", "#")) for results in document.references)
     outside = set(re.findall(r"\w+://[\w./]+", html))
     assert outside == {"http://www.w3.org/2000/svg"}  # the name of a vocabulary, not an address
 
 
 def test_local_references_exist(html):
-    local = {found[1:] for found in Document(html).references if found.startswith("#")}
+    local = {results[1:] for results in Document(html).references if results.startswith("#")}
     assert local <= set(re.findall(r' id="([^"]+)"', html))
 
 
@@ -136,16 +136,16 @@ def test_plots_take_their_colours_from_the_page(html):
 
 def test_plots_carry_the_places_that_can_be_pointed_at(html, metrics):
     charts = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', html)
-    found = [
+    results = [
         json.loads(text.replace("&quot;", '"'))
         for text in re.findall(r'data-points="([^"]*)"', html)
     ]
-    assert len(found) == len(charts) == 5
-    for points, (width, height) in zip(found, charts, strict=True):
+    assert len(results) == len(charts) == 5
+    for points, (width, height) in zip(results, charts, strict=True):
         assert len(points) > 1
         assert all(0 <= x <= float(width) and 0 <= y <= float(height) for x, y, _ in points)
         assert all(label for *_, label in points)
-    roc, *_ = found
+    roc, *_ = results
     assert roc[-1][2].startswith("FAR 1.0000   TAR 100.00%")
     heights = [y for _, y, _ in roc]
     assert heights == sorted(heights, reverse=True)  # the curve never falls

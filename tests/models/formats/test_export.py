@@ -56,10 +56,10 @@ def exported_as(embedder, tmp_path_factory):
 @pytest.mark.parametrize("format", export.FORMATS)
 def test_an_export_agrees_with_keras(format, embedder, crops, exported_as):
     exported = exported_as(format)
-    found = export.open_exported(Path(exported.uri), format)(crops)
-    assert found.shape == (100, 16)
-    assert export.least_cosine(found, embedder.embed(crops)) >= 0.9999
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    exported_embeddings = export.open_exported(Path(exported.uri), format)(crops)
+    assert exported_embeddings.shape == (100, 16)
+    assert export.least_cosine(exported_embeddings, embedder.embed(crops)) >= 0.9999
+    np.testing.assert_allclose(np.linalg.norm(exported_embeddings, axis=1), 1, rtol=1e-5)
 
 
 METADATA = {"image_size": SIZE, "color": "RGB", "embedding_size": 16, "threshold": 0.75}
@@ -89,16 +89,18 @@ def described(format: str, path: str) -> dict:
 @pytest.mark.filterwarnings("ignore")  # of TFLite's new home
 @pytest.mark.parametrize("format", ["onnx", "savedmodel", "tflite"])
 def test_an_export_names_its_tensors_and_says_what_it_is_used_with(format, exported_as):
-    found = described(format, exported_as(format).uri)
-    assert found.pop("names") == ["image", "embedding"]
-    assert "own mean and deviation" in found["standardization"]
-    assert {name: found[name] for name in METADATA} == {k: str(v) for k, v in METADATA.items()}
+    description = described(format, exported_as(format).uri)
+    assert description.pop("names") == ["image", "embedding"]
+    assert "own mean and deviation" in description["standardization"]
+    assert {name: description[name] for name in METADATA} == {
+        k: str(v) for k, v in METADATA.items()
+    }
 
 
 def test_float16_is_smaller_and_keeps_the_embeddings(embedder, crops, exported_as, tmp_path):
     half = export.export(embedder, "tflite", str(tmp_path), float16=True)
-    found = export.open_exported(Path(half.uri), "tflite")(crops)
-    assert export.least_cosine(found, embedder.embed(crops)) >= 0.999
+    exported_embeddings = export.open_exported(Path(half.uri), "tflite")(crops)
+    assert export.least_cosine(exported_embeddings, embedder.embed(crops)) >= 0.999
     assert half.bytes < exported_as("tflite").bytes
 
 
@@ -113,8 +115,8 @@ def test_an_export_of_a_whole_network_agrees_with_keras(model_def, format, tmp_p
     whole = FaceModel.from_network(network, PER_IMAGE, model_def, "0" * 16)
     exported = export.export(whole, format, str(tmp_path))
     crops = np.random.default_rng(3).integers(0, 256, (100, 96, 96, 3), np.uint8)
-    found = export.open_exported(Path(exported.uri), format)(crops)
-    assert export.least_cosine(found, whole.embed(crops)) >= 0.9999
+    exported_embeddings = export.open_exported(Path(exported.uri), format)(crops)
+    assert export.least_cosine(exported_embeddings, whole.embed(crops)) >= 0.9999
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -162,29 +164,31 @@ def test_a_configuration_that_asks_for_more_weights_than_the_file_holds_is_refus
     images = keras.Input((SIZE, SIZE, 3), dtype="uint8")
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
     keras.Model(images, keras.layers.Dense(54321)(pooled)).save(tmp_path / "dense.keras")
-    place = tmp_path / "huge.keras"
-    with zipfile.ZipFile(tmp_path / "dense.keras") as whole, zipfile.ZipFile(place, "w") as huge:
+    path = tmp_path / "huge.keras"
+    with zipfile.ZipFile(tmp_path / "dense.keras") as whole, zipfile.ZipFile(path, "w") as huge:
         for name in whole.namelist():
             huge.writestr(name, whole.read(name).replace(b"54321", b"1000000000"))
     with pytest.raises(ModelError, match="asks for 4,000,000,000 weights, its model"):
-        import_model.load(str(place))
+        import_model.load(str(path))
     import_model.load(str(tmp_path / "dense.keras"))
-    kept = keras.src.backend.common.global_state.get_global_attribute("uninitialized_variables")
-    assert not kept, "nothing that Keras would fill later"
+    remaining = keras.src.backend.common.global_state.get_global_attribute(
+        "uninitialized_variables"
+    )
+    assert not remaining, "nothing that Keras would fill later"
 
 
 def test_a_configuration_beyond_any_size_is_refused(embedder, tmp_path):
     uri = export.export(embedder, "keras", str(tmp_path)).uri
-    place = tmp_path / "huge.keras"
+    path = tmp_path / "huge.keras"
     with (
         zipfile.ZipFile(uri) as whole,
-        zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as huge,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as huge,
     ):
         for name in whole.namelist():
             spaces = b" " * 70_000_000 if name == "config.json" else b""
             huge.writestr(name, whole.read(name) + spaces)
     with pytest.raises(ModelError, match=r"its config\.json has 70,\d\d\d,\d\d\d bytes"):
-        import_model.load(str(place))
+        import_model.load(str(path))
 
 
 def test_a_lambda_layer_is_not_executed(tmp_path):

@@ -77,9 +77,9 @@ def test_moving_averages_stand_for_the_weights_unless_told_otherwise(average, sh
     name = "squeezenet/conv1/weights"
     averaged = f"{name}/ExponentialMovingAverage"
     write_checkpoint(tmp_path, {**shapes, averaged: shapes[name]})
-    found = kernel(load(tmp_path, Tf1Options(image_size=32, moving_average=average)))
+    kernel_values = kernel(load(tmp_path, Tf1Options(image_size=32, moving_average=average)))
     expected = simple_weight(averaged if average else name, (7, 7, 3, 96))
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(kernel_values, expected)
 
 
 def test_of_several_checkpoints_the_one_of_most_steps_is_taken(published):
@@ -91,8 +91,8 @@ def test_of_several_checkpoints_the_one_of_most_steps_is_taken(published):
 @pytest.mark.parametrize("name", ["", INDEX, DATA, INDEX[:-6], "model-20170512-110547.meta"])
 def test_a_checkpoint_is_named_by_its_folder_or_any_of_its_files(name, published):
     assert tf1_files.is_tf1(str(published / name))
-    found = tf1_files.find(str(published / name) if name else str(published))
-    assert [uri.rpartition("/")[2] for uri in found.uris] == [INDEX, DATA]
+    tf1_model = tf1_files.find(str(published / name) if name else str(published))
+    assert [uri.rpartition("/")[2] for uri in tf1_model.uris] == [INDEX, DATA]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_an_imported_model_is_an_artifact_like_a_trained_one(published, original
     embedder = FaceModel.load(plan.uri)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     np.testing.assert_array_equal(embedder.embed(crops), original.embed(crops))
-    with np.load(f"{plan.uri}/{tf1.CLASSIFIER_FILE}", allow_pickle=False) as kept:
-        assert (kept["weights"].shape, kept["biases"].shape) == ((8, 5), (5,))
+    with np.load(f"{plan.uri}/{tf1.CLASSIFIER_FILE}", allow_pickle=False) as remaining:
+        assert (remaining["weights"].shape, remaining["biases"].shape) == ((8, 5), (5,))
 
 
 def test_the_same_files_elsewhere_are_the_same_model(published, copy, root):

@@ -10,8 +10,8 @@ from tests.support.training_runs import SMALL, changed, run
 
 def test_distances_are_to_the_mean_of_the_persons_embeddings():
     embeddings = np.array([[0.0, 0], [2, 0], [1, 3], [5, 5]], np.float32)
-    found = distances_to_centre(embeddings, np.array([1, 1, 1, 0]))
-    np.testing.assert_allclose(found, [2**0.5, 2**0.5, 2, 0], rtol=1e-6)
+    distance = distances_to_centre(embeddings, np.array([1, 1, 1, 0]))
+    np.testing.assert_allclose(distance, [2**0.5, 2**0.5, 2, 0], rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def filtered(tmp_path_factory):
 def test_an_image_of_somebody_else_is_left_out(filtered):
     manifest = storage.open_artifact(filtered[0], "train")
     assert manifest.counts["training_images"] == 23
-    assert [given.uri for given in manifest.inputs] == [filtered[1], filtered[3]]
+    assert [arguments.uri for arguments in manifest.inputs] == [filtered[1], filtered[3]]
 
 
 def test_which_image_that_is(filtered):

@@ -53,16 +53,16 @@ def test_a_pass_shows_every_training_image_once_with_its_label(many_parts):
     opened = data.open_data(many_parts, config)
     steps = 160 // 8
     feed = batches.build(opened, config, None)
-    shown = Counter()
+    visible = Counter()
     for batch, labels in feed.batches(0, steps):
-        shown.update(
+        visible.update(
             (image.tobytes(), int(y)) for image, y in zip(batch["images"], labels, strict=True)
         )
-    chosen = opened.selection
-    assert len(chosen.training) == 160
-    expected = [(opened.crops.decode(row).tobytes(), int(chosen.labels[row]))
-                for row in chosen.training]  # fmt: skip
-    assert shown == Counter(expected)
+    selected = opened.selection
+    assert len(selected.training) == 160
+    expected = [(opened.crops.decode(row).tobytes(), int(selected.labels[row]))
+                for row in selected.training]  # fmt: skip
+    assert visible == Counter(expected)
 
 
 def test_no_more_is_kept_in_memory_than_asked_for(many_parts, monkeypatch):
