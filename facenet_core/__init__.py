@@ -17,6 +17,7 @@ tests/test_house.py says who imports whom:
     storage           artifacts: plan, manifest, parts, on disks and in buckets
     imaging           decoding, contact sheets
     text              texts for people and from them
+    extras            which packages an extra brings, and what to install
     errors            the errors whose messages people read
     progress          how work reports how far it is
     prefetch          reading ahead in threads

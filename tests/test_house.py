@@ -21,6 +21,7 @@ OURS = ("flows", "tasks", "facenet_core")
 FOUNDATION = {
     "facenet_core.privacy.url_secrets": {"errors"},  # whose messages have no secrets
     "facenet_core.errors": {"privacy.url_secrets"},
+    "facenet_core.extras": {"errors"},
     "facenet_core.text": {"errors"},
     "facenet_core.progress": set(),
     "facenet_core.prefetch": set(),

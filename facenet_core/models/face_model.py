@@ -13,10 +13,17 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError, FacenetError
+from facenet_core.extras import require_keras
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models.finite import require_finite
 from facenet_core.models.formats import keras_file
-from facenet_core.models.standardization import FIXED, PIXELS, Standardization, of_flag
+from facenet_core.models.standardization import (
+    FIXED,
+    PIXELS,
+    SMALLEST_SQUARED_NORM,
+    Standardization,
+    of_flag,
+)
 from facenet_core.runtime import quietly
 from facenet_core.storage import Artifact
 
@@ -28,8 +35,6 @@ INPUT, OUTPUT = "image", "embedding"  # the names in exported models
 # Batches are padded to a power of two up to this: backends compile once for each size.
 # Under JAX, which is there for GPUs, launching many small ones takes longer than computing them.
 _LARGEST_BATCH, _LARGEST_BATCH_UNDER_JAX = 32, 256
-# TensorFlow's `l2_normalize` in the original: the squared norm is at least this.
-_EPSILON = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +167,7 @@ class FaceModel:
         images = keras.Input((self.image_size, self.image_size, 3), dtype="uint8", name=INPUT)
         prelogits = self.network(standardize(images, self.standardization == FIXED))
         squared = ops.sum(ops.square(prelogits), axis=1, keepdims=True)
-        embeddings = prelogits * ops.rsqrt(ops.maximum(squared, _EPSILON))
+        embeddings = prelogits * ops.rsqrt(ops.maximum(squared, SMALLEST_SQUARED_NORM))
         return keras.Model(images, keras.layers.Identity(name=OUTPUT)(embeddings))
 
 
@@ -215,19 +220,16 @@ def load_network(uri: str) -> keras.Model:
         ArtifactError: it is missing or cannot be read.
         ModelError: it is not a `.keras` file, or its weights are not finite.
     """
+    require_keras(f"{uri}: this network")
     import keras
 
     try:
         with storage.temporary_folder() as folder:
-            local = folder / MODEL_FILE
-            storage.fetch_file(uri, local, keras_file.LARGEST)
-            keras_file.check(local, uri)
+            local = keras_file.fetch(uri, folder)
             keras_file.check_values(local, uri)
             network = keras.saving.load_model(local, compile=False, safe_mode=True)
             require_finite(network, uri)
             return network
-    except FileNotFoundError:
-        raise ArtifactError(f"{uri}: no such model; train it again") from None
     except FacenetError:
         raise
     except Exception as error:  # Keras, zipfile and h5py raise nearly anything on broken files

@@ -9,7 +9,7 @@ import numpy as np
 from facenet_core.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import keras
 
@@ -23,8 +23,13 @@ def not_finite(variables: Iterable[keras.Variable]) -> list[str]:
 
 def require_finite(network: keras.Model, origin: str) -> None:
     """Raises ModelError where a weight of the network from `origin` is not finite."""
-    if broken := not_finite(network.weights):
+    refuse(not_finite(network.weights), len(network.weights), origin)
+
+
+def refuse(broken: Sequence[str], count: int, origin: str) -> None:
+    """Raises ModelError where any of a network's `count` weights are `broken`: their names."""
+    if broken:
         raise ModelError(
-            f"{origin}: {len(broken)} of {len(network.weights)} weights are not finite "
+            f"{origin}: {len(broken)} of {count} weights are not finite "
             f"({broken[0]} …): its training diverged, or it is damaged; take another model"
         )

@@ -7,6 +7,9 @@ from typing import Literal
 
 Channels = tuple[float, float, float]
 
+# TensorFlow's `l2_normalize` in the original: the squared norm of prelogits is at least this.
+SMALLEST_SQUARED_NORM = 1e-10
+
 
 @dataclass(frozen=True)
 class Standardization:

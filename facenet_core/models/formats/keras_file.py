@@ -9,15 +9,32 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from facenet_core.errors import ModelError
+from facenet_core import storage
+from facenet_core.errors import ArtifactError, ModelError
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # What Keras writes. Anything else (a pickle, a script) does not belong in the archive.
-_MEMBERS = ("metadata.json", _CONFIG, _WEIGHTS)
+_MEMBERS = ("metadata.json", CONFIG, WEIGHTS)
 LARGEST = 4 * 2**30  # bytes, unpacked or not
 _LARGEST_CONFIG = 64 * 2**20  # bytes; that of a network of a thousand layers has one hundredth
 # Weights that nobody trained may be zeros, which pack well; those of a network don't.
 _MOST_PACKED = 100
+
+
+def fetch(uri: str, folder: Path) -> Path:
+    """A copy of the file at `uri` in a temporary folder, checked.
+
+    Raises:
+        ArtifactError: there is none.
+        ModelError: see `check`.
+    """
+    local = folder / "model.keras"
+    try:
+        storage.fetch_file(uri, local, LARGEST)
+    except FileNotFoundError:
+        raise ArtifactError(f"{uri}: no such model; train it again") from None
+    check(local, uri)
+    return local
 
 
 def check(path: Path, name: str) -> None:
@@ -48,7 +65,7 @@ def check(path: Path, name: str) -> None:
             f"{name}: unpacks to {unpacked:,} bytes, more than any model has ({LARGEST:,})"
         )
     for member in members:
-        if member.filename != _WEIGHTS and member.file_size > _LARGEST_CONFIG:
+        if member.filename != WEIGHTS and member.file_size > _LARGEST_CONFIG:
             raise ModelError(
                 f"{name}: its {member.filename} has {member.file_size:,} bytes, more than any "
                 f"model's ({_LARGEST_CONFIG:,})"
@@ -69,15 +86,25 @@ def check_values(path: Path, name: str) -> None:
         Exception: whatever Keras raises for a configuration that it cannot build.
     """
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read(_CONFIG))
-        most = archive.getinfo(_WEIGHTS).file_size  # a value takes a byte at least
-    most = min(most, _MOST_PACKED * path.stat().st_size)
+        config = json.loads(archive.read(CONFIG))
     # Keras remembers, for its thread, variables that have no values yet: this thread ends.
     with ThreadPoolExecutor(1) as thread:
         values = thread.submit(_count_values, config).result()
+    refuse_more(values, most_values(path), name)
+
+
+def most_values(path: Path) -> int:
+    """How many values of weights the file, which passed `check`, can hold."""
+    with zipfile.ZipFile(path) as archive:
+        most = archive.getinfo(WEIGHTS).file_size  # a value takes a byte at least
+    return min(most, _MOST_PACKED * path.stat().st_size)
+
+
+def refuse_more(values: int, most: int, name: str) -> None:
+    """Raises ModelError where a configuration asks for more values than its file can hold."""
     if values > most:
         raise ModelError(
-            f"{name}: its configuration asks for {values:,} weights, its {_WEIGHTS} can hold at "
+            f"{name}: its configuration asks for {values:,} weights, its {WEIGHTS} can hold at "
             f"most {most:,}; it is damaged, or made to fill the memory"
         )
 

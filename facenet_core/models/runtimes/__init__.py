@@ -6,13 +6,14 @@ embeddings = runtime(crops)  # uint8 [n, h, w, 3] -> float32 [n, d] of unit leng
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, get_args
 
 from facenet_core.config.validate import Engine, Precision
 from facenet_core.errors import ConfigError
+from facenet_core.extras import MissingPackage, has_keras, install, installed, require_keras
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,8 @@ def open_runtime(
     """The model on a runtime.
 
     Args:
-        engine: `auto`: OpenVINO where it is installed, else Keras.
+        engine: `auto`: OpenVINO where it is installed and takes the network, else Keras; Keras
+            first where KERAS_BACKEND is jax, which is there for GPUs.
         threads: to run on; None: the runtime's choice, all cores.
         precision: None: the one that the processor is fastest in. In bfloat16 embeddings differ
             from those in float32 by a cosine of at least 0.9999.
@@ -73,12 +75,14 @@ def open_runtime(
         ModelError, ArtifactError: the model cannot be loaded.
     """
     check_engine(engine, precision)
-    if engine == "openvino" or (engine == "auto" and _converts()):
-        if not _converts():
-            raise ConfigError("engine: openvino converts models with Keras on TensorFlow")
-        from facenet_core.models.runtimes import openvino
+    if engine == "openvino" or (engine == "auto" and _prefers_openvino()):
+        from facenet_core.models.runtimes import keras_graph, openvino
 
-        return openvino.open_model(model, threads, precision)
+        try:
+            return openvino.open_model(model, threads, precision)
+        except keras_graph.Unsupported:
+            if engine == "openvino" or precision == "bfloat16" or not has_keras():
+                raise
     return Runtime(model, "keras", "float32", model.embed)
 
 
@@ -94,15 +98,13 @@ def check_engine(engine: str, precision: Precision | None = None) -> None:
         )
     if precision == "bfloat16" and engine not in ("auto", "openvino"):
         raise ConfigError(f"precision: only openvino computes in bfloat16, not {engine}")
-    needed = engine == "openvino" or precision == "bfloat16"
-    if needed and not find_spec("openvino"):
-        raise ConfigError("engine: openvino is not installed; pip install openvino")
+    if (engine == "openvino" or precision == "bfloat16") and not installed("openvino"):
+        raise MissingPackage(f"engine: openvino is not installed: {install('use')}")
+    if engine == "keras":
+        require_keras("engine: keras")
+    if not installed("openvino") and not has_keras():
+        raise MissingPackage(f"Models run on OpenVINO or Keras; neither is here: {install('use')}")
 
 
-def _converts() -> bool:
-    """Whether OpenVINO is here, and what a model is converted with: Keras on TensorFlow."""
-    if not find_spec("openvino"):
-        return False
-    import keras
-
-    return keras.backend.backend() == "tensorflow"
+def _prefers_openvino() -> bool:
+    return installed("openvino") and not (os.environ.get("KERAS_BACKEND") == "jax" and has_keras())
