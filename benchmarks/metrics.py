@@ -19,7 +19,8 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.config import ValidateConfig
-from facenet_core.evaluation.embeddings import decode, embed_crops, read_crops
+from facenet_core.embedding.crops import decode
+from facenet_core.evaluation.embeddings import embed_crops, read_crops
 from facenet_core.evaluation.evaluated_pairs import faces
 from facenet_core.evaluation.protocol import bootstrap
 from facenet_core.evaluation.protocol.bootstrap import Sampling
@@ -79,7 +80,7 @@ def embedding(crops_uri: str, model_uri: str) -> None:
     ids = [image_id for image_id, _ in faces(crops)]
     runtime = open_runtime(FaceModel.load(model_uri), precision="float32")
     config = ValidateConfig(lfw_batch_size=96)
-    images = np.stack([decode(crop) for crop in read_crops(crops, {*ids})])
+    images = np.stack([decode(crop.image_id, crop.data) for crop in read_crops(crops, {*ids})])
     runtime(images[:64])  # compiled before the clock runs
     runtime(images[: len(images) % 32])
     bare, whole = [], []

@@ -30,7 +30,7 @@ def nothing(number: int) -> int:
 
 def run(root: str, shards: int, seed: int) -> tuple[str, float]:
     """One flow run; returns its id and the seconds from the first shard to the last."""
-    from prefect import flow, task
+    from prefect import flow
     from prefect.runtime import flow_run
     from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -38,17 +38,9 @@ def run(root: str, shards: int, seed: int) -> tuple[str, float]:
     from facenet_core.alignment.stage import ShardSummary
     from facenet_core.config import ClusterConfig
     from tasks.dask.cluster import DaskCluster, dask_cluster
-    from tasks.prefect.caching import REMEMBERED, shard_key
-    from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
-    from tasks.prefect.shards import run_shards, shard_name
+    from tasks.prefect.shards import run_shards, shard_task
 
-    @task(
-        task_run_name=shard_name("idle"),
-        cache_key_fn=shard_key,
-        retry_condition_fn=retry_can_help,
-        **REMEMBERED,
-        **SHARD_RETRIES,
-    )
+    @shard_task("idle")
     def idle_shard(
         plan: storage.Plan, number: int, count: int, workers: DaskCluster
     ) -> ShardSummary:

@@ -7,6 +7,7 @@ tests/test_house.py says who imports whom:
     synthetic_faces   drawn faces, a source that needs no data
     alignment         MTCNN, crops; the stage `align`
     models            networks, and models in and out of files of other programs
+    embedding         embeddings of crops; the stage `embed`
     training          losses, schedules, checkpoints; the stage `train`
     evaluation        the LFW protocol and its report; the stage `validate`
     recognition       a trained model on photographs: compare, classify, cluster, embed

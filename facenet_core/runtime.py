@@ -1,16 +1,20 @@
 """Everything that acts on a whole process: quiet starts of TensorFlow and OpenVINO, imports hidden
-from Keras, memory that malloc keeps, and child processes."""
+from Keras, memory that malloc keeps, child processes, and processes that hang."""
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+HUNG = 1  # exit status of a process that its watchdog ended
 
 # What TensorFlow writes at its import and first operation, before any log level applies. Users can
 # act on none of it.
@@ -98,3 +102,39 @@ def child_environment() -> dict[str, str]:
 def describe_exit(status: int) -> str:
     """How a child process ended: a signal such as SIGSEGV, or its exit status."""
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+class Watchdog:
+    """Ends the process if nothing happens for `seconds` inside a `with` block.
+
+    For processes that do nothing else and are restarted when they die: a Dask worker, a child. The
+    clock is a C thread of the interpreter, so a library that hangs while it holds Python's
+    lock is noticed as well. There is one clock a process.
+
+    Args:
+        seconds: None disables the watchdog.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> Self:
+        # The stacks of all threads, which it prints, would be the only thing in a terminal.
+        self._stacks = open(os.devnull, "w")
+        self.progress()
+        return self
+
+    def progress(self) -> None:
+        """Reset the clock: something was done."""
+        if self._seconds is not None:
+            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._stacks)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._seconds is not None:
+            faulthandler.cancel_dump_traceback_later()
+        self._stacks.close()

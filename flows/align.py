@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -15,13 +14,11 @@ from facenet_core.housekeeping.promotion import resolve
 from facenet_core.storage import Artifact, Plan
 from flows.ingest import ingest
 from tasks.align import align_shard, export_crops, show_outcome
-from tasks.dask.cluster import dask_cluster
+from tasks.dask.shards import run_on_workers
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
 from tasks.prefect.decorators import flow
-from tasks.prefect.progress import progress
-from tasks.prefect.shards import run_shards
 from tasks.prefect.summary import Run, StageSummary, already_made
 
 
@@ -69,23 +66,16 @@ def _align_shards(
     plan: Plan, raw: Artifact, root: str, config: AlignConfig, cluster: ClusterConfig, run: Run
 ) -> StageSummary:
     storage.check_writable(root)
-    raw_parts = raw.part_uris("images")
     done = Counter[str]()
-    with dask_cluster(cluster) as workers, progress("align", raw.counts["images"]) as report:
-        workers.start()
-        started = time.monotonic()
 
-        def advance(shard: core.ShardSummary) -> None:
-            done.update(images=shard.images, faces=shard.faces)
-            done.update(rejects=sum(shard.rejected.values()))
-            rate = done["images"] / max(time.monotonic() - started, 1e-6)
-            text = f"{rate:.0f}/s, {done['faces']} faces, {done['rejects']} rejects"
-            report(done["images"], text=text)
+    def count(shard: core.ShardSummary) -> tuple[int, str]:
+        done.update(images=shard.images, faces=shard.faces)
+        done.update(rejects=sum(shard.rejected.values()))
+        return done["images"], f", {done['faces']} faces, {done['rejects']} rejects"
 
-        shards = [
-            {"raw_part": raw_part, "config": config, "workers": workers} for raw_part in raw_parts
-        ]
-        summaries = run_shards(plan, root, align_shard, shards, advance)
+    shards = [{"raw_part": part, "config": config} for part in raw.part_uris("images")]
+    images = raw.counts["images"]
+    summaries = run_on_workers(plan, root, align_shard, shards, cluster, images, count)
     summary = StageSummary.of(plan, core.finish(plan, raw, summaries, run.record()), run)
     show_summary(summary, f"align {plan.name}")
     show_outcome(summary, plan.name)

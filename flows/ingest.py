@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -10,14 +11,13 @@ from facenet_core import storage
 from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig, Uri
 from facenet_core.datasets import stage as core
 from facenet_core.datasets.fetch.partial_file import Stored, remove
-from tasks.dask.cluster import dask_cluster
+from tasks.dask.shards import run_on_workers
 from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
 from tasks.prefect.decorators import flow
 from tasks.prefect.progress import progress
-from tasks.prefect.shards import run_shards
 from tasks.prefect.summary import Run, StageSummary, already_made
 
 
@@ -81,11 +81,11 @@ def _fetch(root: str, config: IngestConfig) -> list[Stored]:
 def _draw(plan: storage.Plan, root: str, cluster: ClusterConfig) -> storage.Outcome:
     total = plan.config["identities"] * plan.config["images_per_identity"]
     drawn = Counter[str]()
-    with dask_cluster(cluster) as workers, progress("ingest", total) as report:
 
-        def advance(part: storage.Part) -> None:
-            drawn.update(images=part.rows)
-            report(drawn["images"])
+    def count(part: storage.Part) -> tuple[int, str]:
+        drawn.update(images=part.rows)
+        return drawn["images"], ""
 
-        shards = [{"workers": workers} for _ in range(plan.config["shards"])]
-        return core.join_shards(plan, run_shards(plan, root, draw_shard, shards, advance))
+    shards: list[dict[str, Any]] = [{} for _ in range(plan.config["shards"])]
+    parts = run_on_workers(plan, root, draw_shard, shards, cluster, total, count)
+    return core.join_shards(plan, parts)

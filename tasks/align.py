@@ -15,21 +15,13 @@ from facenet_core.config import AlignConfig
 from facenet_core.storage import Plan
 from tasks.dask.cluster import DaskCluster, WorkerLost
 from tasks.prefect.artifacts import show_picture, show_table
-from tasks.prefect.caching import REMEMBERED, shard_key
 from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
-from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
-from tasks.prefect.shards import shard_name
+from tasks.prefect.shards import shard_task
 from tasks.prefect.summary import StageSummary
 
 
-@task(
-    task_run_name=shard_name("align"),
-    cache_key_fn=shard_key,
-    retry_condition_fn=retry_can_help,
-    **REMEMBERED,
-    **SHARD_RETRIES,
-)
+@shard_task("align")
 def align_shard(
     plan: Plan, raw_part: str, number: int, count: int, config: AlignConfig, workers: DaskCluster
 ) -> core.ShardSummary:

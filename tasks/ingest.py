@@ -16,23 +16,16 @@ from facenet_core.errors import FacenetError
 from facenet_core.progress import Progress
 from facenet_core.storage import Outcome, Part, Plan
 from tasks.dask.cluster import DaskCluster
-from tasks.prefect.caching import REMEMBERED, shard_key
 from tasks.prefect.decorators import task
 from tasks.prefect.progress import Report, progress
-from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
-from tasks.prefect.shards import shard_name
+from tasks.prefect.retries import retry_can_help
+from tasks.prefect.shards import shard_task
 
 _MB = 10**6
 _SECONDS_BETWEEN = 0.2  # two reports; more only cost time
 
 
-@task(
-    task_run_name=shard_name("draw"),
-    cache_key_fn=shard_key,
-    retry_condition_fn=retry_can_help,
-    **REMEMBERED,
-    **SHARD_RETRIES,
-)
+@shard_task("draw")
 def draw_shard(plan: Plan, number: int, count: int, workers: DaskCluster) -> Part:
     """Draw one shard of synthetic faces on a Dask worker."""
     return workers.call(core.draw_shard, plan, number)

@@ -39,9 +39,12 @@ ROOMS = {
     "facenet_core.datasets": {"synthetic_faces"},
     "facenet_core.alignment": set(),
     "facenet_core.models": set(),
-    "facenet_core.evaluation": {"models", "datasets", "alignment", "housekeeping.promotion"},
+    "facenet_core.embedding": {"models"},
+    "facenet_core.evaluation": {
+        *("alignment", "datasets", "embedding", "housekeeping.promotion", "models")
+    },
     "facenet_core.training": {"models", "evaluation"},
-    "facenet_core.recognition": {"datasets", "alignment", "models", "evaluation"},
+    "facenet_core.recognition": {"datasets", "alignment", "embedding", "models", "evaluation"},
     "facenet_core.housekeeping.promotion": set(),
     "facenet_core.housekeeping": {"alignment", "housekeeping.promotion", "training"},
     "facenet_core.privacy": {"alignment", "datasets", "housekeeping"},

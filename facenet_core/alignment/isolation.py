@@ -1,6 +1,6 @@
 """Finding the images that crash or hang the process that works on them.
 
-A process that hangs is ended by its `Watchdog`, even where no Python code can run any more.
+A process that hangs is ended by its watchdog (`facenet_core/runtime.py:Watchdog`).
 
 A child process goes through a shard and prints the id of each image before it touches it. When the
 child dies, the last image printed is a suspect; when the next child dies at the same image, that
@@ -10,25 +10,23 @@ nearly every crash happens in a decoder, and the detector takes seconds to load.
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from facenet_core import runtime
 from facenet_core.alignment import faces
 from facenet_core.config import AlignConfig
 from facenet_core.errors import FacenetError
 from facenet_core.imaging.decode import UndecodableImage
+from facenet_core.runtime import HUNG, Watchdog
 from facenet_core.storage import parquet
 
 Step = Literal["decode", "align"]
-HUNG = 1  # exit status of a process that its watchdog ended
 _FAILED = 3  # exit status of a child that met a Python error
 
 
@@ -36,42 +34,6 @@ class IsolationFailed(FacenetError):
     """The child that looks for images that crash could not do its work."""
 
     retryable = True
-
-
-class Watchdog:
-    """Ends the process if nothing happens for `seconds` inside a `with` block.
-
-    For processes that do nothing else and are restarted when they die: a Dask worker, a child. The
-    clock is a C thread of the interpreter, so a library that hangs while it holds Python's
-    lock is noticed as well. There is one clock a process.
-
-    Args:
-        seconds: None disables the watchdog.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> Self:
-        # The stacks of all threads, which it prints, would be the only thing in a terminal.
-        self._stacks = open(os.devnull, "w")
-        self.progress()
-        return self
-
-    def progress(self) -> None:
-        """Reset the clock: something was done."""
-        if self._seconds is not None:
-            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._stacks)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._seconds is not None:
-            faulthandler.cancel_dump_traceback_later()
-        self._stacks.close()
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.alignment import faces, isolation, samples
-from facenet_core.alignment.isolation import Watchdog
 from facenet_core.config import AlignConfig
 from facenet_core.errors import AccountingError, FacenetError, ShardError
 from facenet_core.imaging import formats
 from facenet_core.prefetch import one_ahead
 from facenet_core.privacy import deny_list
-from facenet_core.privacy.deny_list import CONFIG_KEY, REDACTED
+from facenet_core.privacy.deny_list import REDACTED
+from facenet_core.runtime import Watchdog
 from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet, schemas
 
 _log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _summarise(plan: Plan, raw_part: str, number: int) -> ShardSummary:
     cropped = parquet.read_table(storage.join(plan.uri, crops_name), ["image_id"])["image_id"]
     reasons = parquet.read_table(storage.join(plan.uri, rejects_name), ["reason"])["reason"]
     rejected = Counter(reasons.to_pylist())
-    redacted = _redacted(plan, raw_part)
+    redacted = deny_list.count_left_out(plan, raw_part)
     count = parquet.count_rows(raw_part) - redacted
     _close(raw_part, count, len(cropped.unique()), sum(rejected.values()))
     parts = (
@@ -177,18 +177,6 @@ def _summarise(plan: Plan, raw_part: str, number: int) -> ShardSummary:
     )
     reasons_counted = dict(sorted(rejected.items()))
     return ShardSummary(number, count, len(cropped), reasons_counted, parts, redacted)
-
-
-def _redacted(plan: Plan, raw_part: str) -> int:
-    """How many photographs of a raw shard are of people who were forgotten."""
-    if CONFIG_KEY not in plan.config:
-        return 0
-    left_out = deny_list.of_plan(plan).covers
-    return sum(
-        row["counts"]
-        for row in parquet.read_table(raw_part, ["identity"])["identity"].value_counts().to_pylist()
-        if left_out(row["values"])
-    )
 
 
 def _close(uri: str, images_in: int, aligned: int, rejected: int) -> None:

@@ -16,6 +16,7 @@ from facenet_core.config.base import (
     build,
     field_model,
 )
+from facenet_core.config.embed import EmbedConfig
 from facenet_core.config.files import load
 from facenet_core.config.ingest import IngestConfig
 from facenet_core.config.pipeline import ClusterConfig, HoldoutConfig, PipelineConfig, holdout_of
@@ -30,6 +31,7 @@ __all__ = [
     "AlignConfig",
     "ClusterConfig",
     "Config",
+    "EmbedConfig",
     "HoldoutConfig",
     "IngestConfig",
     "PipelineConfig",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from facenet_core.config.align import AlignConfig
 from facenet_core.config.base import LONGEST_WAIT, PATH, Address, Config
+from facenet_core.config.embed import EmbedConfig
 from facenet_core.config.ingest import IngestConfig
 from facenet_core.config.train import TrainConfig
 from facenet_core.config.validate import ValidateConfig
@@ -117,6 +118,10 @@ class PipelineConfig(Config):
     )
     train: TrainConfig = Field(
         default_factory=TrainConfig, description="Settings of the train stage."
+    )
+    embed: EmbedConfig = Field(
+        default_factory=EmbedConfig,
+        description="Settings of the embed stage, which identification uses.",
     )
     validation: ValidateConfig = Field(
         default_factory=ValidateConfig,

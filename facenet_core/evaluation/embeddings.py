@@ -6,22 +6,19 @@ memory holds those and the embeddings, however large the data set is.
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
 
 from facenet_core.config import ValidateConfig
+from facenet_core.embedding.crops import decode, require_finite, stack
 from facenet_core.errors import ArtifactError
-from facenet_core.imaging.formats import openable
-from facenet_core.models.face_model import fit
 from facenet_core.models.runtimes import Embed, Runtime
 from facenet_core.storage import Artifact, parquet, schemas
 from facenet_core.text.plural import plural
@@ -147,7 +144,7 @@ def embed_crops(
         side = runtime.model.image_size
         for batch, images in _decoded(encoded, config.lfw_batch_size, side, pool):
             vectors.append(embed(images))
-            _require_finite(vectors[-1], batch)
+            require_finite(vectors[-1], [crop.image_id for crop in batch])
             embedded += [replace(crop, data=b"") for crop in batch]
             if progress is not None:
                 progress(len(embedded), max(len(requested), len(embedded)))
@@ -171,40 +168,9 @@ def _decoded(
     """Batches of crops with their pixels uint8 [n, h, w, 3], the next one being decoded."""
     waiting: tuple[list[Crop], list[Future[np.ndarray]]] | None = None
     while batch := list(itertools.islice(crops, size)):
-        started = (batch, [pool.submit(decode, crop) for crop in batch])
+        started = (batch, [pool.submit(decode, crop.image_id, crop.data) for crop in batch])
         if waiting is not None:
-            yield waiting[0], _stacked([each.result() for each in waiting[1]], side)
+            yield waiting[0], stack([each.result() for each in waiting[1]], side)
         waiting = started
     if waiting is not None:
-        yield waiting[0], _stacked([each.result() for each in waiting[1]], side)
-
-
-def _stacked(images: Sequence[np.ndarray], side: int) -> np.ndarray:
-    if len({image.shape for image in images}) > 1:
-        images = [fit(image[None], side)[0] for image in images]
-    return np.stack(images)
-
-
-def decode(crop: Crop) -> np.ndarray:
-    """Pixels uint8 [h, w, 3] RGB of a crop.
-
-    Raises:
-        ArtifactError: they cannot be decoded.
-    """
-    try:
-        with Image.open(io.BytesIO(crop.data), formats=openable()) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ArtifactError(
-            f"{crop.image_id}: its crop cannot be decoded ({error}); run the align stage again"
-        ) from error
-
-
-def _require_finite(vectors: np.ndarray, batch: Sequence[Crop]) -> None:
-    for vector, crop in zip(vectors, batch, strict=True):
-        # Zeros are what is left of prelogits whose length is infinite.
-        if not (np.isfinite(vector).all() and vector.any()):
-            raise ArtifactError(
-                f"the model gives no finite embedding for {crop.image_id}: its training diverged; "
-                "train again with a lower learning rate"
-            )
+        yield waiting[0], stack([each.result() for each in waiting[1]], side)

@@ -25,8 +25,15 @@ from facenet_core.training import checkpoints
 UNFINISHED_AFTER = timedelta(days=7)  # whoever is to go on with a training may be on holiday
 
 # What a run of each stage reads while it writes an unfinished folder.
-_READS = {"ingest": (), "align": ("ingest",), "train": ("align", "train"),
-          "validate": ("align", "train")}  # fmt: skip
+_READS = {
+    "ingest": (),
+    "align": ("ingest",),
+    "train": ("align", "train"),
+    "embed": ("align", "train"),
+    "validate": ("align", "train", "embed"),
+}
+# Whose name an artifact has, by its stage.
+_NAMED_AFTER = {"align": "ingest", "embed": "align"}
 
 
 @dataclass(frozen=True)
@@ -138,15 +145,17 @@ def _at_work(inventory: Inventory, rules: Rules, now: datetime) -> dict[StoredAr
     """What runs that still write their output may be reading.
 
     An unfinished folder does not say what it is made from. Crops have the name of their raw
-    artifact; a model or report may be made from any crops and models.
+    artifact, embeddings that of their crops; a model or report may be made from any of what it
+    reads.
     """
     reading: dict[StoredArtifact, str] = {}
     for writer in inventory.artifacts:
         if writer.state != "unfinished" or now - writer.newest > rules.unfinished_after:
             continue
         for artifact in inventory.artifacts:
-            same = writer.stage != "align" or artifact.name == writer.name
-            if artifact.stage in _READS[writer.stage] and same and artifact.state != "unfinished":
+            same = artifact.stage != _NAMED_AFTER.get(writer.stage) or artifact.name == writer.name
+            read = artifact.stage in _READS.get(writer.stage, ()) and same
+            if read and artifact.state != "unfinished":
                 reading[artifact] = f"{writer.label} is being made, perhaps from it"
     return reading
 

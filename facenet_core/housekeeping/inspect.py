@@ -13,7 +13,8 @@ from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.storage import Artifact, Input, parquet
 
-TABLES = {"ingest": "images", "align": "crops"}  # folders of parts with pictures, by stage
+PICTURES = {"ingest": "images", "align": "crops"}  # folders of parts with pictures, by stage
+TABLES = {**PICTURES, "embed": "embeddings"}  # folders of parts with identities
 _EDGES = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001)
 
 
@@ -121,13 +122,13 @@ def _artifact(uri: str) -> Artifact | None:
 
 
 def _people(artifact: Artifact) -> People:
-    """Count images, of crops only the first face of each."""
+    """Count images, of crops and embeddings only the first face of each."""
     folder = TABLES[artifact.stage]
     columns = ["identity"] if folder == "images" else ["identity", "face_index"]
     counts: Counter[str] = Counter()
     for part in artifact.part_uris(folder):
         for group in parquet.read_row_groups(part, columns):
-            if folder == "crops":
+            if folder != "images":
                 group = group.filter(pc.equal(group["face_index"], 0))
             for entry in pc.value_counts(group["identity"].combine_chunks()).to_pylist():
                 counts[entry["values"]] += entry["counts"]

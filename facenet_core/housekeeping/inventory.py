@@ -38,7 +38,7 @@ class StoredArtifact:
     """A folder `{root}/{stage folder}/{name}/{fingerprint}`.
 
     Attributes:
-        stage: `ingest`, `align`, `train` or `validate`.
+        stage: a key of `storage.STAGE_FOLDERS`.
         state: `finished`; `unfinished` without a manifest; `damaged` where the manifest cannot be
             understood or a part is not there in full size.
         why: what is damaged.

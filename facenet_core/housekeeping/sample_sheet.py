@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from facenet_core import storage
 from facenet_core.alignment.samples import SAMPLES, spread
-from facenet_core.housekeeping.inspect import TABLES
+from facenet_core.housekeeping.inspect import PICTURES
 from facenet_core.imaging import contact_sheet
 from facenet_core.imaging.contact_sheet import Tile
 from facenet_core.storage import Artifact, parquet
@@ -25,7 +25,7 @@ def picture_sheet(artifact: Artifact, samples: int = SAMPLES) -> bytes | None:
     Raises:
         ArtifactError: a part is damaged.
     """
-    if artifact.stage not in TABLES:
+    if artifact.stage not in PICTURES:
         plot = next(filter(artifact.has_file, _PLOTS), None)
         return storage.read_bytes(artifact.file_uri(plot)) if plot else None
     tiles = [
@@ -41,6 +41,6 @@ def picture_sheet(artifact: Artifact, samples: int = SAMPLES) -> bytes | None:
 def _samples(artifact: Artifact, samples: int) -> Iterator[tuple[bytes, str]]:
     """Encoded pictures and identities of evenly spread rows; only their row groups are read."""
     columns = ["image", "identity"]
-    for part, numbers in spread(artifact.parts_in(TABLES[artifact.stage]), samples):
+    for part, numbers in spread(artifact.parts_in(PICTURES[artifact.stage]), samples):
         for row in parquet.read_rows(artifact.file_uri(part.name), numbers, columns):
             yield row["image"]["bytes"], row["identity"]

@@ -17,6 +17,7 @@ from facenet_core import storage
 from facenet_core.config import (
     AlignConfig,
     Config,
+    EmbedConfig,
     IngestConfig,
     TrainConfig,
     ValidateConfig,
@@ -29,12 +30,13 @@ from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.storage import Artifact, Part, parquet
 
 _THREADS = 8
-_TABLES = ("images", "skipped", "crops", "rejects")
+_TABLES = ("images", "skipped", "crops", "rejects", "embeddings")
 _BLOCK = 2**20
 _MODELS: Mapping[str, type[Config]] = {
     "ingest": IngestConfig,
     "align": AlignConfig,
     "train": TrainConfig,
+    "embed": EmbedConfig,
     "validate": ValidateConfig,
 }
 
@@ -113,6 +115,8 @@ def remake(stored: StoredArtifact) -> str:
         return f"facenet {stored.stage} …, as it was made before"
     inputs = [parent.uri for parent in artifact.inputs]
     words = ["facenet", artifact.stage, *inputs[:2]]
+    if artifact.stage == "embed":
+        words.insert(3, "--model")
     model = _MODELS[artifact.stage]
     if artifact.stage in ("ingest", "train"):
         words = [*words[:3], "--name", artifact.name]
@@ -168,6 +172,8 @@ def _unbalanced(stored: StoredArtifact, artifact: Artifact) -> list[str]:
     if stored.stage == "align":
         sums += [("images", counts["images"], counts["aligned"] + counts["rejects"])]
         sums += [(name, counts[name], rows[name]) for name in ("crops", "rejects")]
+    if stored.stage == "embed":
+        sums += [(name, counts[name], rows["embeddings"]) for name in ("crops", "embeddings")]
     return [f"counts {name} {n:,}, its parts add up to {m:,}" for name, n, m in sums if n != m]
 
 

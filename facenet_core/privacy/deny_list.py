@@ -24,7 +24,7 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
-from facenet_core.storage import Input, Manifest, Plan
+from facenet_core.storage import Input, Manifest, Plan, parquet
 
 FORGOTTEN = "forgotten.json"
 CONFIG_KEY = "forgotten"  # of a plan's configuration
@@ -152,6 +152,16 @@ def of_plan(plan: Plan) -> Forgotten:
             "may be among its photographs; run it again"
         )
     return forgotten
+
+
+def count_left_out(plan: Plan, part_uri: str) -> int:
+    """How many rows of a part that this plan reads are of people who were forgotten."""
+    if CONFIG_KEY not in plan.config:
+        return 0
+    left_out = of_plan(plan).covers
+    identities = parquet.read_table(part_uri, ["identity"])["identity"]
+    counted = identities.value_counts().to_pylist()
+    return sum(entry["counts"] for entry in counted if left_out(entry["values"]))
 
 
 def base_fingerprint(made: Plan | Manifest) -> str:

@@ -29,8 +29,12 @@ from facenet_core.storage.manifests import (
 )
 
 # What other modules rely on: how many inputs and which counts an artifact of a stage has.
-_INPUTS = {"align": 1, "validate": 2}
-_COUNTS = {"ingest": {"images"}, "align": {"images", "aligned", "crops", "rejects"}}
+_INPUTS = {"align": 1, "embed": 2, "validate": 2}
+_COUNTS = {
+    "ingest": {"images"},
+    "align": {"images", "aligned", "crops", "rejects"},
+    "embed": {"crops", "embeddings"},
+}
 
 
 @dataclass(frozen=True)

@@ -70,17 +70,22 @@ EMBEDDINGS = _schema(
 )
 
 
-def crop_embeddings(dimensions: int) -> pa.Schema:
-    """Of the embed stage: a row for each crop, its embedding of unit length."""
-    return _schema(
-        {
-            "image_id": pa.string(),
-            "identity": pa.string(),
-            "face_index": pa.int32(),
-            "score": pa.float32(),
-            "embedding": pa.list_(pa.float32(), dimensions),
-        }
-    )
+def crop_embeddings(dimensions: int, flipped: bool = False) -> pa.Schema:
+    """Of the embed stage: a row for each crop, its embedding of unit length.
+
+    Args:
+        flipped: with a second column, the embedding of the mirrored crop.
+    """
+    columns: dict[str, pa.DataType] = {
+        "image_id": pa.string(),
+        "identity": pa.string(),
+        "face_index": pa.int32(),
+        "score": pa.float32(),
+        "embedding": pa.list_(pa.float32(), dimensions),
+    }
+    if flipped:
+        columns["embedding_flipped"] = columns["embedding"]
+    return _schema(columns)
 
 
 def leaf_names(schema: pa.Schema) -> list[str]:

@@ -30,6 +30,7 @@ _NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
         "skipped": ("skipped", "skipped"),
     },
     "align": {"crops": ("crop",), "rejects": ("reject",)},
+    "embed": {"embeddings": ("embedding",)},
     "train": {"identities": ("person", "people"), "epochs": ("epoch",)},
     "validate": {"pairs": ("pair",), "pairs_skipped": ("skipped", "skipped")},
 }
@@ -222,7 +223,7 @@ def _row(artifact: StoredArtifact, label: str, lineage: Lineage) -> tuple[str, .
 
 def _holds(artifact: StoredArtifact) -> str:
     counts = artifact.counts
-    nouns = _NOUNS[artifact.stage].items()
+    nouns = _NOUNS.get(artifact.stage, {}).items()
     texts = [plural(counts[name], *noun) for name, noun in nouns if counts.get(name)]
     if redacted := counts.get("redacted"):
         texts.append(f"{redacted:,} redacted")

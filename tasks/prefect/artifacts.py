@@ -17,6 +17,7 @@ _COUNTS = {
     "aligned": "photographs with a face",
     "bytes": "bytes",
     "crops": "crops",
+    "embeddings": "embeddings",
     "identities": "people",
     "images": "photographs",
     "pairs": "pairs",

@@ -1,6 +1,6 @@
 """What runs are called in the Prefect UI: `align lfw 160px`, `train casia squeezenet 90 epochs`.
 
-Each function is the `flow_run_name` of the flow of its name; `shards.shard_name` names shards.
+Each function is the `flow_run_name` of the flow of its name; `shards.shard_task` names shards.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def align() -> str:
     parameters = flow_run.parameters
     config: AlignConfig = parameters["config"]
     return f"align {artifact(parameters['raw'])} {config.image_size}px"
+
+
+def embed() -> str:
+    parameters = flow_run.parameters
+    return f"embed {artifact(parameters['source'])} by {artifact(parameters['model'])}"
 
 
 def train() -> str:

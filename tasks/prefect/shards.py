@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from prefect import Task, get_run_logger
 from prefect.client.orchestration import get_client
@@ -13,7 +13,9 @@ from prefect.runtime import flow_run
 from facenet_core import storage
 from facenet_core.errors import FacenetError
 from facenet_core.storage import Part, Plan
-from tasks.prefect.caching import result_storage
+from tasks.prefect.caching import REMEMBERED, result_storage, shard_key
+from tasks.prefect.decorators import task
+from tasks.prefect.retries import SHARD_RETRIES, retry_can_help
 
 _NAMED = 20  # failed shards that the message of a run spells out
 _REASON = 400  # characters of one reason in it; the shard's own state and log have all
@@ -27,25 +29,38 @@ class HasParts(Protocol):
 
 
 Result = TypeVar("Result", bound=Part | HasParts)
+Parameters = ParamSpec("Parameters")
 
 
 class ShardsFailed(FacenetError):
     """Some shards of a stage failed; the others are done and stay done."""
 
 
-def shard_name(verb: str) -> Callable[[Mapping[str, Any]], str]:
-    """Prefect's `task_run_name` of a shard's task, such as `align shard 17/120`."""
+def shard_task(
+    verb: str,
+) -> Callable[[Callable[Parameters, Result]], Task[Parameters, Result]]:
+    """The decorator of a task that works on one shard: named, retried and remembered.
+
+    Args:
+        verb: of its runs' names, such as `align shard 17/120`.
+    """
 
     def name(parameters: Mapping[str, Any]) -> str:
         return f"{verb} shard {parameters['number'] + 1}/{parameters['count']}"
 
-    return name
+    return task(
+        task_run_name=name,
+        cache_key_fn=shard_key,
+        retry_condition_fn=retry_can_help,
+        **REMEMBERED,
+        **SHARD_RETRIES,
+    )
 
 
 def run_shards(
     plan: Plan,
     root: str,
-    task: Task[..., Result],
+    shard: Task[..., Result],
     shards: Sequence[Mapping[str, Any]],
     finished: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
@@ -54,21 +69,22 @@ def run_shards(
     Args:
         plan: what the stage makes.
         root: storage root, where Prefect remembers the shards.
-        task: with the parameters `plan`, `number` (from 0), `count` and those of its shard.
+        shard: the task, with the parameters `plan`, `number` (from 0), `count` and those of its
+            shard.
         shards: what else the task is called with, for each shard.
         finished: called with each result as it comes, for progress.
 
     Raises:
         ShardsFailed: naming each shard that did not complete, and why.
     """
-    task = task.with_options(result_storage=result_storage(root))
+    shard = shard.with_options(result_storage=result_storage(root))
 
     def submit(numbers: Iterable[int], task: Task[..., Result]) -> dict[int, PrefectFuture[Result]]:
         return {
             n: task.submit(plan=plan, number=n, count=len(shards), **shards[n]) for n in numbers
         }
 
-    futures = submit(range(len(shards)), task)
+    futures = submit(range(len(shards)), shard)
     results = _gather(plan.stage, futures, finished)
     cached = [n for n, future in futures.items() if future.state.name == "Cached"]
     lost = _lost(plan, {n: _parts(results[n]) for n in cached})
@@ -78,7 +94,7 @@ def run_shards(
             len(lost),
             ", ".join(str(number + 1) for number in lost),
         )
-        again = submit(lost, task.with_options(refresh_cache=True))
+        again = submit(lost, shard.with_options(refresh_cache=True))
         results |= _gather(plan.stage, again, lambda result: None)
     return [results[number] for number in range(len(shards))]
 

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from facenet_core import storage
 from facenet_core.alignment import isolation
-from facenet_core.alignment.isolation import HUNG, IsolationFailed, find_crashing
+from facenet_core.alignment.isolation import IsolationFailed, find_crashing
 from facenet_core.config import AlignConfig
 from tests.support.poison import CRASH, HANG, install
 from tests.support.raw_shards import aligned, face, raw_artifact, rows
@@ -74,29 +73,3 @@ def test_a_process_that_was_killed_once_does_not_make_its_image_a_reject(
 def test_a_child_that_cannot_read_the_shard_says_why(root: str) -> None:
     with pytest.raises(IsolationFailed, match=r"part-7.parquet: .*no such part"):
         find_crashing(f"{root}/part-7.parquet", AlignConfig())
-
-
-HEAD = "import ctypes, time\nfrom facenet_core.alignment.isolation import Watchdog\n"
-
-
-def ends_with(script: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + script], stderr=subprocess.DEVNULL, timeout=60, check=False
-    )
-    return done.returncode
-
-
-@pytest.mark.parametrize("hang", ["time.sleep(99)", "ctypes.PyDLL(None).sleep(99)"])
-def test_a_process_that_hangs_ends_itself(hang: str) -> None:
-    assert ends_with(f"with Watchdog(0.3): {hang}") == HUNG
-
-
-def test_progress_starts_the_time_anew() -> None:
-    script = "with Watchdog(1) as watchdog:\n for _ in range(4): time.sleep(.4); {}"
-    assert ends_with(script.format("watchdog.progress()")) == 0
-    assert ends_with(script.format("pass")) == HUNG
-
-
-def test_after_the_work_and_without_a_limit_nothing_ends() -> None:
-    assert ends_with("with Watchdog(0.3): pass\ntime.sleep(0.8)") == 0
-    assert ends_with("with Watchdog(None): time.sleep(0.2)") == 0

@@ -6,8 +6,9 @@ from PIL import Image
 
 from facenet_core import storage
 from facenet_core.config import ValidateConfig
+from facenet_core.embedding.crops import decode
 from facenet_core.errors import ArtifactError
-from facenet_core.evaluation.embeddings import Crop, decode, embed_crops, read_crops
+from facenet_core.evaluation.embeddings import Crop, embed_crops, read_crops
 from facenet_core.models.face_model import FaceModel
 from facenet_core.models.runtimes import open_runtime
 from tests.support.small_artifacts import SIZE, crop, image_id, publish_crops
@@ -33,7 +34,7 @@ def test_each_image_is_embedded_once_in_the_order_of_the_ids(crops_uri, runtime)
     assert embeddings.image_ids == (image_id(0, 1), image_id(3, 2), image_id(5, 6), image_id(9, 4))
     assert embeddings.identities == ("Person_0", "Person_3", "Person_5", "Person_9")
     for name, row in zip(NUMBERS, embeddings.vectors, strict=True):
-        pixels = decode(Crop("", "", crop(*name)["image"]["bytes"]))
+        pixels = decode("", crop(*name)["image"]["bytes"])
         np.testing.assert_allclose(row, runtime(pixels[None])[0], atol=1e-5)
 
 
@@ -46,7 +47,7 @@ def test_embeddings_do_not_depend_on_the_batch(crops_uri, runtime, batch_size):
 def test_mirrored_images_are_joined(crops_uri, runtime):
     plain = embed(crops_uri, runtime, WANTED).vectors
     joined = embed(crops_uri, runtime, WANTED, use_flipped_images=True).vectors
-    pixels = [decode(Crop("", "", crop(*name)["image"]["bytes"])) for name in NUMBERS]
+    pixels = [decode("", crop(*name)["image"]["bytes"]) for name in NUMBERS]
     mirrored = runtime(np.stack(pixels)[:, :, ::-1])
     np.testing.assert_allclose(joined, np.concatenate([plain, mirrored], axis=1), atol=1e-5)
     assert not np.allclose(mirrored, plain)

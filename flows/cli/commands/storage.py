@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from facenet_core.storage import STAGE_FOLDERS
 from flows.cli import options as common
 from flows.cli.context import Context
 
@@ -42,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "uris", nargs="*", metavar="URI", help="artifacts of this root; default: all (gc: none)"
     )
-    stages = ("ingest", "align", "train", "validate")
-    parser.add_argument("--stage", choices=stages, help="ls, du, verify: of one stage alone")
+    parser.add_argument(
+        "--stage", choices=[*STAGE_FOLDERS], help="ls, du, verify: of one stage alone"
+    )
     parser.add_argument("--tree", action="store_true", help="ls: each below what it was made from")
     parser.add_argument(
         "--set-aside",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.align import align_shard
 from tasks.prefect import names
-from tasks.prefect.shards import shard_name
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_an_artifact_goes_by_its_name(uri: str, name: str) -> None:
 
 
 def test_shards_count_from_one() -> None:
-    name = shard_name("align")
+    name = align_shard.task_run_name
+    assert callable(name)
     assert name({"number": 0, "count": 120}) == "align shard 1/120"
     assert name({"number": 119, "count": 120}) == "align shard 120/120"
