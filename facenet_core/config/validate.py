@@ -18,7 +18,7 @@ from facenet_core.config.base import (
     Seed,
 )
 
-Engine = Literal["auto", "openvino", "keras"]
+Engine = Literal["auto", "openvino", "keras", "onnxruntime"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -101,7 +101,8 @@ class ValidateConfig(Config):
     )
     engine: Engine = Field(
         "auto",
-        description="What runs the model. `auto` is OpenVINO where it is installed, else Keras.",
+        description="What runs the model. `auto` is OpenVINO where it is installed, else Keras, or "
+        "onnxruntime for ONNX models.",
         json_schema_extra=WHERE,
     )
     precision: Precision = Field(

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import cv2
 import numpy as np
 
 from facenet_core import storage
-from facenet_core.errors import ArtifactError, FacenetError
+from facenet_core.errors import ArtifactError, FacenetError, ModelError
 from facenet_core.extras import require_keras
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models.finite import require_finite
@@ -22,6 +22,7 @@ from facenet_core.models.standardization import (
     PIXELS,
     SMALLEST_SQUARED_NORM,
     Standardization,
+    from_json,
     of_flag,
 )
 from facenet_core.runtime import quietly
@@ -30,7 +31,7 @@ from facenet_core.storage import Artifact
 if TYPE_CHECKING:
     import keras
 
-MODEL_FILE = "model.keras"
+MODEL_FILE, ONNX_FILE = "model.keras", "model.onnx"
 INPUT, OUTPUT = "image", "embedding"  # the names in exported models
 # Batches are padded to a power of two up to this: backends compile once for each size.
 # Under JAX, which is there for GPUs, launching many small ones takes longer than computing them.
@@ -77,8 +78,17 @@ class FaceModel:
             ArtifactError: its manifest does not say what it takes.
         """
         details = artifact.details
-        file = artifact.file_uri(MODEL_FILE)
         try:
+            if artifact.has_file(ONNX_FILE):
+                return cls.from_onnx(
+                    artifact.file_uri(ONNX_FILE),
+                    artifact.name,
+                    artifact.fingerprint,
+                    details["image_size"],
+                    details["embedding_size"],
+                    from_json(details["standardization"]),
+                )
+            file = artifact.file_uri(MODEL_FILE)
             standardization = of_flag(details["use_fixed_image_standardization"])
             if details.get("imported_from", {}).get("kind") == "keras":  # of `facenet export`
                 standardization = PIXELS
@@ -97,6 +107,26 @@ class FaceModel:
             ) from None
 
     @classmethod
+    def from_onnx(
+        cls,
+        file: str,
+        name: str,
+        fingerprint: str,
+        image_size: int,
+        embedding_size: int,
+        standardization: Standardization,
+    ) -> Self:
+        """A model in an ONNX file, which OpenVINO or onnxruntime runs."""
+
+        def refuse() -> NoReturn:
+            raise ModelError(
+                f"{file}: an ONNX network, which cannot be trained or exported; expected a model "
+                "of `facenet train`, or another one that Keras runs"
+            )
+
+        return cls(name, fingerprint, image_size, embedding_size, standardization, refuse, file)
+
+    @classmethod
     def from_network(
         cls,
         network: keras.Model,
@@ -107,6 +137,11 @@ class FaceModel:
         """A network in memory: standardised images [n, s, s, 3] -> prelogits [n, d] float32."""
         size, dimensions = network.input_shape[1], network.output_shape[1]
         return cls(name, fingerprint, size, dimensions, standardization, lambda: network)
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether its network is ONNX, not Keras."""
+        return self.file is not None and self.file.endswith(".onnx")
 
     @cached_property
     def network(self) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Models from elsewhere than the train stage: `.keras` files and models of TensorFlow 1.
+"""Models from elsewhere than the train stage: `.keras` and `.onnx` files, models of TensorFlow 1.
 
 Every command that takes a model takes each of these. `load` makes any of them ready to embed;
 `bring_in` makes an artifact of it under the storage root, where reports need its fingerprint.
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
-from facenet_core.models.face_model import MODEL_FILE, FaceModel, load_network, name_from
-from facenet_core.models.formats import keras_file, tf1, tf1_files
+from facenet_core.models.face_model import MODEL_FILE, ONNX_FILE, FaceModel, load_network, name_from
+from facenet_core.models.formats import keras_file, onnx, tf1, tf1_files
 from facenet_core.models.standardization import PIXELS
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Plan
@@ -25,7 +25,8 @@ STAGE_FORMAT = 1
 
 
 def load(uri: str) -> FaceModel:
-    """A model ready to embed: an artifact, a `.keras` file, or one from TensorFlow 1.
+    """A model ready to embed: an artifact, a `.keras` or `.onnx` file of `facenet export`, or one
+    from TensorFlow 1.
 
     Raises:
         ModelError: a file is missing, damaged, or of an unknown kind.
@@ -34,6 +35,8 @@ def load(uri: str) -> FaceModel:
     uri = artifact_of(uri)
     if storage.exists(storage.join(uri, storage.MANIFEST)):
         return FaceModel.load(uri)
+    if uri.endswith(".onnx"):
+        return onnx.load(uri)
     if uri.endswith(".keras"):
         network = _load_exported(uri)
         plan = _plan_keras("", uri)
@@ -52,6 +55,8 @@ def fingerprint_of(uri: str) -> str:
     manifest = storage.read_manifest(uri)
     if manifest is not None:
         return manifest.fingerprint
+    if uri.endswith(".onnx"):
+        return onnx.plan_import("", uri, onnx.OnnxOptions()).fingerprint
     if uri.endswith(".keras"):
         _require_file(uri)
         return _plan_keras("", uri).fingerprint
@@ -67,20 +72,26 @@ def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
     uri = artifact_of(uri)
     if storage.exists(storage.join(uri, storage.MANIFEST)):
         return uri
+    if uri.endswith(".onnx"):
+        options = onnx.OnnxOptions()
+        plan = onnx.plan_import(root, uri, options)
+        if storage.finished(plan) is None:
+            onnx.import_model(plan, uri, options, run)
+        return plan.uri
     if uri.endswith(".keras"):
         return _bring_in_keras(root, uri, run)
-    options = tf1.Tf1Options()
-    plan = tf1.plan_import(root, _require_tf1(uri), options)
+    tf1_options = tf1.Tf1Options()
+    plan = tf1.plan_import(root, _require_tf1(uri), tf1_options)
     if storage.finished(plan) is None:
-        tf1.import_model(plan, uri, options, run)
+        tf1.import_model(plan, uri, tf1_options, run)
     return plan.uri
 
 
 def artifact_of(uri: str) -> str:
-    """The absolute URI; of an artifact's own `model.keras` that of the artifact."""
+    """The absolute URI; of an artifact's own network that of the artifact."""
     uri = storage.absolute(uri)
     folder, name = posixpath.split(uri)
-    if name == MODEL_FILE and storage.exists(storage.join(folder, storage.MANIFEST)):
+    if name in (MODEL_FILE, ONNX_FILE) and storage.exists(storage.join(folder, storage.MANIFEST)):
         return folder
     return uri
 
@@ -89,8 +100,9 @@ def _require_tf1(uri: str) -> str:
     if not tf1_files.is_tf1(uri):
         there = "no such file or folder" if not storage.exists(uri) else "no model"
         raise ModelError(
-            f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras file, or "
-            "a TensorFlow 1 model: a folder with model-….ckpt-N.index, or a frozen graph (.pb)"
+            f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras or .onnx "
+            "file, or a TensorFlow 1 model: a folder with model-….ckpt-N.index, or a frozen graph "
+            "(.pb)"
         )
     return uri
 

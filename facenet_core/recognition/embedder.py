@@ -293,8 +293,8 @@ def _opened(model: FaceModel, engine: str) -> Runtime:
 def _alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) -> AlignConfig:
     """How photographs are cropped for a model: as those of its last validation were.
 
-    Where it was not validated, as those that it was trained on; where that is not known either, as
-    for models from elsewhere, by the original's rules for LFW.
+    Where it was not validated, as those that it was trained on. A model from elsewhere may say how
+    its crops are made (`alignment`); where it does not, by the original's rules for LFW.
 
     Args:
         reports: of its validations, the last one first.
@@ -307,7 +307,8 @@ def _alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) 
         if crops is not None and crops.stage == "align" and "image_size" in crops.config:
             settings = {name: crops.config[name] for name in _CROPPING & set(crops.config)}
             return AlignConfig(**settings)
-    return AlignConfig(image_size=image_size)
+    stated = model.details.get("alignment", {}) if model is not None else {}
+    return AlignConfig(**{"image_size": image_size, **stated})
 
 
 def _several(images: Sequence[Photo]) -> Sequence[Photo]:

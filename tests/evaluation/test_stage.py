@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from onnx import TensorProto
 from PIL import Image
 
 from facenet_core import storage
@@ -13,8 +14,10 @@ from facenet_core.errors import ArtifactError, ModelError, PairsError
 from facenet_core.evaluation.evaluated_pairs import choose_pairs
 from facenet_core.evaluation.protocol.verification import IndexedPairs, verify
 from facenet_core.evaluation.stage import check_pairs, finish, plan_validate, validate
+from facenet_core.models import import_model
 from facenet_core.models.networks import registry
 from facenet_core.storage import schemas
+from tests.support.onnx_models import linear, save
 from tests.support.small_artifacts import SIZE, image_id, publish_model
 
 FILES = {
@@ -172,6 +175,18 @@ def test_a_squeezenet_measures_the_same_on_openvino_as_on_keras(root, crops_uri)
         metrics[engine] = manifest.details["metrics"]
     assert 0 < metrics["keras"]["auc"] < 1
     assert_close(metrics["openvino"], metrics["keras"])
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_an_onnx_network_is_validated(root, tmp_path, crops_uri, engine):
+    pytest.importorskip(engine)
+    file = save(linear("NHWC", side=SIZE, dtype=TensorProto.UINT8), tmp_path / "linear.onnx")
+    model_uri = import_model.bring_in(root, file, {})
+    config = ValidateConfig(**GENERATED, engine=engine)
+    plan = plan_validate(root, crops_uri, model_uri, config)
+    manifest = finish(plan, validate(plan, config), {})
+    assert manifest.details["runtime"] == {"engine": engine, "precision": "float32"}
+    assert 0.5 < manifest.details["metrics"]["auc"] <= 1
 
 
 def assert_close(value, expected):

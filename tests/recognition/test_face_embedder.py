@@ -19,12 +19,14 @@ from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError, StorageError
 from facenet_core.imaging.decode import UndecodableImage, decode
 from facenet_core.models.face_model import FaceModel
-from facenet_core.models.formats import export
+from facenet_core.models.formats import export, onnx
+from facenet_core.models.formats.onnx import OnnxOptions
 from facenet_core.models.runtimes import open_runtime
 from facenet_core.models.standardization import FIXED
 from facenet_core.recognition.embedder import NoFace
 from facenet_core.recognition.threshold import as_euclidean
 from facenet_core.storage import retrying
+from tests.support.onnx_models import arcface, save
 from tests.support.small_network import small_network
 
 
@@ -198,6 +200,17 @@ def test_without_a_validation_says_only_how_far(model, files, root):
 def test_crops_as_it_is_told(model, files):
     embedder = FaceEmbedder(model, align=AlignConfig(image_size=48, margin=0), engine="keras")
     assert embedder.detect(files[0])[0].pixels.shape == (48, 48, 3)
+
+
+def test_an_arcface_network_gets_the_crops_of_its_preset(tmp_path, root, files):
+    file = save(arcface(), tmp_path / "arcface.onnx")
+    options = OnnxOptions("arcface")
+    plan = onnx.plan_import(root, file, options)
+    onnx.import_model(plan, file, options, {})
+    embedder = FaceEmbedder(plan.uri, root=root)
+    assert (embedder.alignment.crop, embedder.alignment.image_size) == ("similarity", 112)
+    assert embedder.embed(files[:2]).shape == (2, 512)
+    assert 0 < embedder.compare(files[0], files[3]).distance < 2
 
 
 def test_openvino_gives_the_embeddings_of_keras(embedder):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from facenet_core.models.face_model import FaceModel
 
 ENGINES: tuple[str, ...] = get_args(Engine)
+_OF_ONNX = ("openvino", "onnxruntime")  # what runs ONNX networks, the faster first
 Embed = Callable[["np.ndarray"], "np.ndarray"]
 
 
@@ -64,8 +65,9 @@ def open_runtime(
     """The model on a runtime.
 
     Args:
-        engine: `auto`: OpenVINO where it is installed and takes the network, else Keras; Keras
-            first where KERAS_BACKEND is jax, which is there for GPUs.
+        engine: `auto`: OpenVINO where it is installed and takes the network, else Keras, or
+            onnxruntime for an ONNX network; Keras first where KERAS_BACKEND is jax, which is there
+            for GPUs.
         threads: to run on; None: the runtime's choice, all cores.
         precision: None: the one that the processor is fastest in. In bfloat16 embeddings differ
             from those in float32 by a cosine of at least 0.9999.
@@ -75,6 +77,10 @@ def open_runtime(
         ModelError, ArtifactError: the model cannot be loaded.
     """
     check_engine(engine, precision)
+    if model.is_onnx:
+        return _open_onnx(model, engine, threads, precision)
+    if engine == "onnxruntime":
+        raise ConfigError(f"engine: onnxruntime runs ONNX networks; {model.name} is one of Keras")
     if engine == "openvino" or (engine == "auto" and _prefers_openvino()):
         from facenet_core.models.runtimes import keras_graph, openvino
 
@@ -84,6 +90,22 @@ def open_runtime(
             if engine == "openvino" or precision == "bfloat16" or not has_keras():
                 raise
     return Runtime(model, "keras", "float32", model.embed)
+
+
+def _open_onnx(
+    model: FaceModel, engine: str, threads: int | None, precision: Precision | None
+) -> Runtime:
+    if engine == "keras":
+        raise ConfigError(f"engine: keras runs no ONNX networks, of which {model.name} is one")
+    if engine == "auto":
+        engine = next((name for name in _OF_ONNX if installed(name)), "")
+        if not engine:
+            raise MissingPackage(
+                f"{model.name}: nothing that runs ONNX networks is installed: {install('use')}"
+            )
+    from facenet_core.models.runtimes import onnx
+
+    return onnx.open_model(model, engine, threads, precision)
 
 
 def check_engine(engine: str, precision: Precision | None = None) -> None:
@@ -98,11 +120,13 @@ def check_engine(engine: str, precision: Precision | None = None) -> None:
         )
     if precision == "bfloat16" and engine not in ("auto", "openvino"):
         raise ConfigError(f"precision: only openvino computes in bfloat16, not {engine}")
-    if (engine == "openvino" or precision == "bfloat16") and not installed("openvino"):
-        raise MissingPackage(f"engine: openvino is not installed: {install('use')}")
+    needed = "openvino" if precision == "bfloat16" else engine
+    extra = {"openvino": "use", "onnxruntime": "export"}.get(needed)
+    if extra is not None and not installed(needed):
+        raise MissingPackage(f"engine: {needed} is not installed: {install(extra)}")
     if engine == "keras":
         require_keras("engine: keras")
-    if not installed("openvino") and not has_keras():
+    if not has_keras() and not any(installed(name) for name in _OF_ONNX):
         raise MissingPackage(f"Models run on OpenVINO or Keras; neither is here: {install('use')}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import openvino as ov
 
 from facenet_core.models.face_model import FaceModel, fit
 from facenet_core.models.runtimes import Precision, Runtime
@@ -19,16 +20,9 @@ def open_model(model: FaceModel, threads: int | None, precision: Precision | Non
         Unsupported: it has layers that only Keras runs.
     """
     with quietly():
-        import openvino as ov
-
         from facenet_core.models.runtimes import keras_graph
 
-        settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        if precision is not None:
-            settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[precision]
-        compiled = ov.Core().compile_model(keras_graph.build(model), "CPU", settings)
+        compiled = compile_network(keras_graph.build(model), threads, precision)
 
     size = model.image_size
 
@@ -41,6 +35,22 @@ def open_model(model: FaceModel, threads: int | None, precision: Precision | Non
             result[start : start + len(batch)] = request.infer(batch)[0]
         return result
 
+    return Runtime(model, "openvino", precision_of(compiled), embed)
+
+
+def compile_network(
+    network: ov.Model, threads: int | None, precision: Precision | None
+) -> ov.CompiledModel:
+    """A network ready to run on the CPU; see `open_runtime`."""
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    if precision is not None:
+        settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[precision]
+    return ov.Core().compile_model(network, "CPU", settings)
+
+
+def precision_of(compiled: ov.CompiledModel) -> str:
+    """What it computes in."""
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    computed_in = next((name for name, type_ in _PRECISIONS.items() if type_ == hint), hint)
-    return Runtime(model, "openvino", computed_in, embed)
+    return next((name for name, type_ in _PRECISIONS.items() if type_ == hint), hint)

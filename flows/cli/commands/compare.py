@@ -67,9 +67,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.recognition.threshold import METRIC
 
     photographs = options.photographs
-    # Compiling for OpenVINO takes longer than a few photographs do.
-    runtime = "keras" if options.engine == "auto" else options.engine
-    embedder = embedding.load_embedder(context, options.model, runtime)
+    embedder = embedding.load_embedder(context, options.model, options.engine)
     embedder.set_params(threshold=options.threshold)
     crops = [face.pixels for face in embedder.first_faces(photographs)]
     distances = embedder.distances_of(np.stack(crops))
