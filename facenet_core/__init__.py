@@ -16,6 +16,7 @@ tests/test_house.py says who imports whom:
 
     config            configuration: one model a stage
     storage           artifacts: plan, manifest, parts, on disks and in buckets
+    fetch             files from addresses, and catalogues of them
     imaging           decoding, contact sheets
     text              texts for people and from them
     extras            which packages an extra brings, and what to install

@@ -10,7 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from facenet_core import storage
 from facenet_core.config import SYNTHETIC, ClusterConfig, IngestConfig, Uri
 from facenet_core.datasets import stage as core
-from facenet_core.datasets.fetch.partial_file import Stored, remove
+from facenet_core.fetch.partial_file import Stored, remove
 from tasks.dask.shards import run_on_workers
 from tasks.ingest import Transfers, draw_shard, fetch_file, stream_source
 from tasks.prefect import names

@@ -5,8 +5,8 @@ from __future__ import annotations
 from facenet_core import storage
 from facenet_core.config import TrainConfig, Uri
 from facenet_core.housekeeping.promotion import resolve
-from facenet_core.models.import_model import bring_in
 from facenet_core.training import stage as core
+from tasks.models import bring_model
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
@@ -56,5 +56,5 @@ def _resolved(config: TrainConfig, root: str, run: Run) -> TrainConfig:
             uris[field] = storage.absolute(resolve(root, reference, stage))
     for field in ("pretrained_model", "filter_model"):
         if (reference := getattr(config, field)) is not None:
-            uris[field] = bring_in(root, resolve(root, reference, "train"), run.record())
+            uris[field] = bring_model(root, reference, run.record())
     return config.model_copy(update=uris)

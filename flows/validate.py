@@ -8,8 +8,8 @@ from facenet_core.datasets import import_bin
 from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import stage as core
 from facenet_core.housekeeping.promotion import enforce, resolve
-from facenet_core.models.import_model import bring_in
 from facenet_core.storage import Plan
+from tasks.models import bring_model
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_folds, show_picture, show_summary
 from tasks.prefect.credentials import open_root
@@ -31,8 +31,9 @@ def validate(
     Args:
         crops: URI of a crops artifact with the pairs' images, `newest:NAME`, or an InsightFace
             verification set (`lfw.bin`), which brings images and pairs.
-        model: URI of a model artifact, `newest:NAME`, `promoted:NAME`, a `.keras` file or a model
-            from TensorFlow 1, which is imported first.
+        model: URI of a model artifact, `newest:NAME`, `promoted:NAME`, a name of the catalogue
+            of models, which is fetched first, or a model from elsewhere (`.keras`, TensorFlow 1,
+            `.h5`, `.pt`, `.safetensors`), which is imported first.
         config: pairs, folds, metric.
         root: storage root, a folder or URI.
         storage_credentials: a Prefect block with the root's credentials.
@@ -40,7 +41,7 @@ def validate(
     run = Run()
     root = open_root(root, storage_credentials)
     crops = _crops_of(root, crops, run)
-    model = bring_in(root, resolve(root, model, "train"), run.record())
+    model = bring_model(root, model, run.record())
     plan = core.plan_validate(root, crops, model, config)
     summary = already_made(plan, run) or _measure(plan, root, config, run)
     enforce(root, plan.uri)

@@ -9,10 +9,10 @@ from prefect.cache_policies import NO_CACHE
 
 from facenet_core.config import IngestConfig
 from facenet_core.datasets import stage as core
-from facenet_core.datasets.fetch.download import fetch
-from facenet_core.datasets.fetch.locate import Wanted
-from facenet_core.datasets.fetch.partial_file import Stored
 from facenet_core.errors import FacenetError
+from facenet_core.fetch.download import fetch
+from facenet_core.fetch.partial_file import Stored
+from facenet_core.fetch.wanted import Wanted
 from facenet_core.progress import Progress
 from facenet_core.storage import Outcome, Part, Plan
 from tasks.dask.cluster import DaskCluster

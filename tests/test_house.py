@@ -30,6 +30,14 @@ FOUNDATION = {
     "facenet_core.config": {"errors", "privacy.url_secrets", "text"},
     "facenet_core.storage": {"errors", "privacy.url_secrets", "text"},
     "facenet_core.imaging": {"errors", "storage", "text"},
+    "facenet_core.fetch": {
+        "config",
+        "errors",
+        "privacy.url_secrets",
+        "progress",
+        "storage",
+        "text",
+    },
     "facenet_core.privacy.deny_list": {"cache", "errors", "storage", "text"},
 }
 # All other rooms of the library may use the foundation, and of one another what is said here.
@@ -44,8 +52,10 @@ ROOMS = {
         *("alignment", "datasets", "embedding", "housekeeping.promotion", "models")
     },
     "facenet_core.training": {"models", "evaluation"},
-    "facenet_core.recognition": {"datasets", "alignment", "embedding", "models", "evaluation"},
-    "facenet_core.housekeeping.promotion": set(),
+    "facenet_core.recognition": {
+        *("alignment", "datasets", "embedding", "evaluation", "housekeeping.promotion", "models")
+    },
+    "facenet_core.housekeeping.promotion": {"models"},
     "facenet_core.housekeeping": {"alignment", "housekeeping.promotion", "training"},
     "facenet_core.privacy": {"alignment", "datasets", "housekeeping"},
 }
@@ -188,7 +198,7 @@ WRONG = [
     ("embed x --model y --engine fast", "invalid choice"),
     ("pairs x --folds 1", "greater than or equal to 2"),
     ("export x --float16", "--format tflite"),
-    ("import-tf1 nowhere", "nowhere: no such file"),
+    ("import nowhere", "nowhere: no such file"),
     ("credentials A_B", "invalid block name"),
     ("storage gc --older-than long", "long"),
     ("storage forget", "whom?"),

@@ -21,7 +21,6 @@ from typing import Any
 from facenet_core import storage
 from facenet_core.config import SYNTHETIC, IngestConfig
 from facenet_core.datasets.fetch.locate import Origin, locate
-from facenet_core.datasets.fetch.partial_file import Stored, stored
 from facenet_core.datasets.members import Fingerprint, Limits, Member, Source
 from facenet_core.datasets.rows import (
     DUPLICATE_CONTENT,
@@ -37,6 +36,7 @@ from facenet_core.datasets.sources.archive import Archive
 from facenet_core.datasets.sources.parquet import ParquetFiles
 from facenet_core.datasets.sources.recognise import recognise
 from facenet_core.errors import AccountingError, SourceError
+from facenet_core.fetch.partial_file import Stored, stored
 from facenet_core.imaging.formats import EXTENSIONS
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import REDACTED

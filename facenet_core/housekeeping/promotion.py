@@ -16,6 +16,8 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.errors import ArtifactError, FacenetError
+from facenet_core.models import catalogue
+from facenet_core.progress import Progress, silent
 from facenet_core.storage import STAGE_FOLDERS, Artifact
 
 LATEST = "latest.json"
@@ -64,19 +66,24 @@ def enforce(root: str, report_uri: str) -> str | None:
     return None
 
 
-def resolve(root: str, reference: str, stage: str) -> str:
+def resolve(root: str, reference: str, stage: str, progress: Progress = silent) -> str:
     """The URI of the artifact of `stage` that `newest:…` or `promoted:…` stands for now.
 
-    Anything else is returned as it is.
+    A model by its name in the catalogue is fetched and imported, unless it was before. Anything
+    else is returned as it is.
+
+    Args:
+        progress: called with the number of bytes of a model that is fetched.
 
     Raises:
         ArtifactError: nothing of this name is finished, or no model of it was promoted.
+        ModelError: see `models.catalogue.locate`.
     """
     if reference.startswith(NEWEST):
         return _newest(root, reference.removeprefix(NEWEST), stage)
     if reference.startswith(PROMOTED) and stage == "train":
         return _promoted(root, reference.removeprefix(PROMOTED))
-    return reference
+    return catalogue.locate(root, reference, progress) if stage == "train" else reference
 
 
 def _newest(root: str, name: str, stage: str) -> str:

@@ -1,4 +1,4 @@
-"""Models from elsewhere than the train stage: `.keras` and `.onnx` files, models of TensorFlow 1.
+"""Models from elsewhere than the train stage: `.keras` and `.onnx` files, weights of our networks.
 
 Every command that takes a model takes each of these. `load` makes any of them ready to embed;
 `bring_in` makes an artifact of it under the storage root, where reports need its fingerprint.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from facenet_core import storage
 from facenet_core.errors import ModelError
 from facenet_core.models.face_model import MODEL_FILE, ONNX_FILE, FaceModel, load_network, name_from
-from facenet_core.models.formats import keras_file, onnx, tf1, tf1_files
+from facenet_core.models.formats import files, keras_file, onnx, weights
 from facenet_core.models.standardization import PIXELS
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Plan
@@ -25,8 +25,8 @@ STAGE_FORMAT = 1
 
 
 def load(uri: str) -> FaceModel:
-    """A model ready to embed: an artifact, a `.keras` or `.onnx` file of `facenet export`, or one
-    from TensorFlow 1.
+    """A model ready to embed: an artifact, a `.keras` or `.onnx` file of `facenet export`, or
+    weights in a form of others.
 
     Raises:
         ModelError: a file is missing, damaged, or of an unknown kind.
@@ -41,7 +41,7 @@ def load(uri: str) -> FaceModel:
         network = _load_exported(uri)
         plan = _plan_keras("", uri)
         return FaceModel.from_network(network, PIXELS, plan.name, plan.fingerprint)
-    return tf1.load_embedder(_require_tf1(uri))
+    return weights.load_model(_require_weights(uri))
 
 
 def fingerprint_of(uri: str) -> str:
@@ -60,7 +60,7 @@ def fingerprint_of(uri: str) -> str:
     if uri.endswith(".keras"):
         _require_file(uri)
         return _plan_keras("", uri).fingerprint
-    return tf1.plan_import("", _require_tf1(uri), tf1.Tf1Options()).fingerprint
+    return weights.plan_import("", _require_weights(uri), weights.ImportOptions()).fingerprint
 
 
 def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
@@ -80,10 +80,10 @@ def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
         return plan.uri
     if uri.endswith(".keras"):
         return _bring_in_keras(root, uri, run)
-    tf1_options = tf1.Tf1Options()
-    plan = tf1.plan_import(root, _require_tf1(uri), tf1_options)
+    import_options = weights.ImportOptions()
+    plan = weights.plan_import(root, _require_weights(uri), import_options)
     if storage.finished(plan) is None:
-        tf1.import_model(plan, uri, tf1_options, run)
+        weights.import_model(plan, uri, import_options, run)
     return plan.uri
 
 
@@ -96,13 +96,13 @@ def artifact_of(uri: str) -> str:
     return uri
 
 
-def _require_tf1(uri: str) -> str:
-    if not tf1_files.is_tf1(uri):
+def _require_weights(uri: str) -> str:
+    if not files.is_model(uri):
         there = "no such file or folder" if not storage.exists(uri) else "no model"
         raise ModelError(
             f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras or .onnx "
-            "file, or a TensorFlow 1 model: a folder with model-….ckpt-N.index, or a frozen graph "
-            "(.pb)"
+            "file, a TensorFlow 1 model (a folder with model-….ckpt-N.index, its zip archive, or a "
+            "frozen graph, .pb), weights as .h5, .pt or .safetensors, or a name of `facenet models`"
         )
     return uri
 

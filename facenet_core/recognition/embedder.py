@@ -18,6 +18,7 @@ from facenet_core.alignment.faces import Face, decode_configured, find_faces
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.evaluation.protocol.distances import distance
+from facenet_core.housekeeping.promotion import resolve
 from facenet_core.imaging import formats
 from facenet_core.imaging.decode import Photograph, UndecodableImage, to_rgb
 from facenet_core.imaging.pixels import require_rgb
@@ -66,14 +67,16 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
     [h, w, 3]. Of each the face is taken that it is of: large and near the centre.
 
     Args:
-        model: an artifact of the train stage, a `.keras` file of `facenet export`, or a model from
-            TensorFlow 1: its folder or its `.pb`.
+        model: an artifact of the train stage, `newest:NAME`, `promoted:NAME`, a name of the
+            catalogue (`facenet models`), a `.keras` file of `facenet export`, or a model from
+            elsewhere: a TensorFlow 1 folder or `.pb`, an `.h5`, `.pt` or `.safetensors`.
         align: how faces are found and cropped; default: as those the model was trained on.
         engine: what runs the model; auto: OpenVINO where it is installed, else Keras.
         missing: a photograph without a face: an error, or a row of NaN.
         threshold: Euclidean distances below it, of embeddings of unit length, are one person's;
             default: that of the model's last validation, where there is one.
-        root: the storage root whose validations are looked at; default: that of the model.
+        root: the storage root whose validations are looked at, and where a model by name is
+            brought; default: that of the model, or $FACENET_STORAGE.
 
     Example:
         >>> embedder = FaceEmbedder("facenet-store/models/celeba/5e329dbe08f4a27b")
@@ -182,9 +185,14 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         return first
 
     @cached_property
+    def uri(self) -> str:
+        """The model's URI; one of the catalogue is fetched and imported where it was not before."""
+        return resolve(storage.absolute(self.root or storage.default_root()), self.model, "train")
+
+    @cached_property
     def face_model(self) -> FaceModel:
         """The model, loaded when it is first needed, once in a process for all embedders."""
-        return load_once(self.model)
+        return load_once(self.uri)
 
     @cached_property
     def alignment(self) -> AlignConfig:
@@ -192,7 +200,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         if self.align is not None:
             return self.align
         reports = [report for _, report in self.reports]
-        return _alignment_of(self.model, reports, self.face_model.image_size)
+        return _alignment_of(self.uri, reports, self.face_model.image_size)
 
     @cached_property
     def decision(self) -> Threshold:
@@ -205,7 +213,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
     @property
     def artifact(self) -> str:
         """The absolute URI of the model."""
-        return import_model.artifact_of(self.model)
+        return import_model.artifact_of(self.uri)
 
     @cached_property
     def reports(self) -> list[tuple[str, Manifest]]:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artifacts"
 SOURCES_OR_TABLE = f"{SOURCES}, or a table of `facenet embed`"
 MODEL = (
-    "URI of a model artifact, newest:NAME, promoted:NAME, a .keras file, or a TensorFlow 1 model "
-    "(folder or .pb)"
+    "name of a published model (`facenet models`), URI of a model artifact, newest:NAME, "
+    "promoted:NAME, or a model from elsewhere: .keras, TensorFlow 1 (folder, .zip or .pb), .h5, "
+    ".pt, .safetensors"
 )
 
 
@@ -89,8 +90,10 @@ def load_embedder(context: Context, model: str, engine: str) -> FaceEmbedder:
     """The model of this URI, reference or file, with what validation says of it."""
     from facenet_core.housekeeping.promotion import resolve
     from facenet_core.recognition.embedder import FaceEmbedder
+    from tasks.prefect.progress import bar, transfer
 
-    uri = resolve(context.root, model, "train")
+    with transfer(bar) as report:
+        uri = resolve(context.root, model, "train", report)
     return FaceEmbedder(uri, engine=engine, root=context.settings.storage)
 
 

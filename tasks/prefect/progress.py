@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -17,8 +17,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from facenet_core.progress import Progress as ByteProgress
+
 Report = Callable[..., None]
 _ARTIFACT_SECONDS = 5.0
+_TRANSFER_SECONDS = 0.2
+_MB = 10**6
 _COLUMNS = 58  # of a terminal, taken by what stands before the text
 
 
@@ -57,6 +61,32 @@ def progress(title: str, total: int | None, unit: str = "images") -> Iterator[Re
 
         yield report
         artifact.finish()
+
+
+@contextmanager
+def transfer(opened: Callable[..., AbstractContextManager[Report]]) -> Iterator[ByteProgress]:
+    """The bytes of a download and their rate, from its first byte on.
+
+    Args:
+        opened: `bar`, or `progress` in a task or flow.
+    """
+    with ExitStack() as stack:
+        report: Report | None = None
+        started = reported = 0.0
+        first = 0
+
+        def advance(done: int, total: int | None, /) -> None:
+            nonlocal report, started, reported, first
+            now = time.monotonic()
+            if report is None:
+                report = stack.enter_context(opened("fetch", None, "MB"))
+                started, first = now, done
+            if now - reported >= _TRANSFER_SECONDS or done == total:
+                reported = now
+                rate = (done - first) / max(now - started, 1e-3) / _MB
+                report(done // _MB, -(-(total or done) // _MB), f"{rate:.1f} MB/s")
+
+        yield advance
 
 
 class _Artifact:

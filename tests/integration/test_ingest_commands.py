@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 
 from facenet_core import storage
-from facenet_core.datasets.fetch.download import fetch
-from facenet_core.datasets.fetch.locate import Wanted
+from facenet_core.fetch.download import fetch
+from facenet_core.fetch.wanted import Wanted
 from flows.cli.main import main
 from tasks.ingest import Stopped, Transfers
 from tests.support.photographs import files, write_folder, write_tar

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from facenet_core import storage
-from facenet_core.datasets.fetch import http
-from facenet_core.datasets.fetch.download import DownloadError, fetch
-from facenet_core.datasets.fetch.locate import Wanted
 from facenet_core.datasets.members import Limits, Member
 from facenet_core.datasets.sources.listing import Listed
 from facenet_core.errors import NotAFile, SourceError, StorageError, TooLarge
+from facenet_core.fetch import http
+from facenet_core.fetch.download import DownloadError, fetch
+from facenet_core.fetch.wanted import Wanted
 from facenet_core.recognition.photographs import read_rows
 
 LIMITS = Limits(image_bytes=2**20, total_bytes=2**30, ratio=200.0)

@@ -45,7 +45,7 @@ def simple_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def squeezenet_shapes(embedding_size: int = 8) -> dict[str, list[int]]:
     """The variables of SqueezeNet's graph."""
-    from facenet_core.models.formats.tf1 import variable_name
+    from facenet_core.models.formats.weights import variable_name
     from facenet_core.models.networks import registry
 
     network = registry.build("squeezenet", image_size=32, embedding_size=embedding_size)

@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from importlib.resources import files
-from typing import Annotated
 
-import yaml
 from pydantic import Field, model_validator
 
-from facenet_core import config, storage
-from facenet_core.config import NOT_YAML, Config
+from facenet_core.config import Config
 from facenet_core.config.base import LARGEST_BYTES
-from facenet_core.errors import ConfigError
-from facenet_core.text import files as text_files
-
-_FILE = "catalogue.yaml"
-
-Digits = Annotated[str, Field(pattern=r"^[0-9a-f]+$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
-
-class CatalogueFile(Config):
-    """A file of a data set: its addresses, size and digests."""
-
-    name: FileName = Field(description="Its name under `downloads/` of the storage root.")
-    urls: tuple[str, ...] = Field(min_length=1, description="Its addresses, in the order to try.")
-    bytes: int | None = Field(None, ge=1, le=LARGEST_BYTES, description="Its size.")
-    sha256: Digits | None = Field(None, min_length=64, max_length=64, description="Its SHA-256.")
-    md5: Digits | None = Field(None, min_length=32, max_length=32, description="Its MD5.")
+from facenet_core.fetch.catalogue import CatalogueFile, read_entries
 
 
 class CatalogueEntry(Config):
@@ -63,31 +42,4 @@ def read_catalogue(own: str | None = None) -> dict[str, CatalogueEntry]:
     Raises:
         ConfigError: a file is missing or an entry is malformed; the message names the field.
     """
-    entries = dict(_built_in())
-    uri = own or os.environ.get("FACENET_CATALOGUE")
-    if uri:
-        try:
-            data = storage.read_bytes(uri)
-        except FileNotFoundError:
-            raise ConfigError(f"{uri}: no such catalogue file") from None
-        entries |= _parse(text_files.decode(data, uri, ConfigError), uri)
-    return entries
-
-
-@cache
-def _built_in() -> dict[str, CatalogueEntry]:
-    return _parse(files(__package__).joinpath(_FILE).read_text(encoding="utf-8"), _FILE)
-
-
-def _parse(text: str, origin: str) -> dict[str, CatalogueEntry]:
-    try:
-        values = yaml.safe_load(text) or {}
-    except NOT_YAML as error:
-        raise ConfigError(f"{origin}: not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{origin}: expected names of data sets, found {values!r:.60}")
-    return {
-        str(name): config.build(CatalogueEntry, value or {}, f"{origin}, {name}")
-        for name, value in values.items()
-        if not str(name).startswith(".")
-    }
+    return read_entries(CatalogueEntry, __package__, own or os.environ.get("FACENET_CATALOGUE"))

@@ -14,28 +14,11 @@ from facenet_core.config import IngestConfig
 from facenet_core.datasets.fetch.catalogue import CatalogueEntry, read_catalogue
 from facenet_core.datasets.sources.archive import EXTENSIONS
 from facenet_core.errors import SourceError
+from facenet_core.fetch.wanted import DOWNLOADS, Wanted
 from facenet_core.privacy import url_secrets
 
-DOWNLOADS = "downloads"
 _FETCHED = ("http", "https", "ftp", "ftps")
 _DATA_EXTENSIONS = (".parquet", ".rec", ".csv", ".tsv")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A file to fetch into storage.
-
-    Attributes:
-        uri: its URI in storage.
-        urls: its address, then its mirrors; without credentials.
-        sha256, md5, bytes: its digests and size, as far as they are known.
-    """
-
-    uri: str
-    urls: tuple[str, ...]
-    sha256: str | None = None
-    md5: str | None = None
-    bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,16 +64,7 @@ def _catalogued(root: str, config: IngestConfig, name: str, entry: CatalogueEntr
     if entry.archive is None:
         raise SourceError(f"{name}: {entry.title} has no open download. {entry.obtain}".rstrip())
     folder = storage.join(root, DOWNLOADS, name)
-    files = tuple(
-        Wanted(
-            storage.join(folder, file.name),
-            tuple(url_secrets.hide(url) for url in file.urls),
-            file.sha256,
-            file.md5,
-            file.bytes,
-        )
-        for file in (entry.archive, *entry.files)
-    )
+    files = tuple(file.wanted(folder) for file in (entry.archive, *entry.files))
     pattern = config.identity_pattern or entry.identity_pattern
     return Origin(files[0].uri, files[0].urls[0], config.name or name, files, pattern)
 

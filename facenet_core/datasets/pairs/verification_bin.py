@@ -7,16 +7,15 @@ numbers and inert stand-ins for the NumPy arrays that some of the files hold.
 from __future__ import annotations
 
 import io
-import pickle
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import PairsError
+from facenet_core.storage.inert_pickle import InertUnpickler, NotAllowed
 from facenet_core.text.plural import plural
 
 _EXPECTED = "a pickle of (encoded images, whether each two of them are of one person)"
@@ -41,10 +40,10 @@ def read(uri: str) -> VerificationSet:
     except FileNotFoundError:
         raise PairsError(f"{uri}: no such file; expected an InsightFace verification set") from None
     try:
-        images, labels = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+        images, labels = InertUnpickler(io.BytesIO(content), _KNOWN, encoding="bytes").load()
         images = tuple(_bytes(image) for image in _items(images))
         same = np.array([_truth(label) for label in _items(labels)], bool)
-    except _NotAllowed as error:
+    except NotAllowed as error:
         raise PairsError(f"{uri}: {error}; expected {_EXPECTED}") from None
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
         raise PairsError(f"{uri}: cannot be read ({error}); expected {_EXPECTED}") from None
@@ -54,10 +53,6 @@ def read(uri: str) -> VerificationSet:
             f"expected {_EXPECTED}"
         )
     return VerificationSet(images, same)
-
-
-class _NotAllowed(Exception):
-    """The pickle asks for something that no verification set needs."""
 
 
 class _Dtype:
@@ -82,7 +77,7 @@ class _Array:
             self.items = data
             return
         if len(shape) != 1 or dtype.code not in ("b1", "u1", "i1", "i4", "i8"):
-            raise _NotAllowed(f"holds an array of {dtype.code} with shape {shape}")
+            raise NotAllowed(f"holds an array of {dtype.code} with shape {shape}")
         data = data.encode("latin-1") if isinstance(data, str) else data
         self.items = np.frombuffer(data, dtype.code, count=shape[0]).tolist()
 
@@ -95,7 +90,7 @@ def _from_buffer(data: Any, dtype: _Dtype, shape: Any, *_: Any) -> _Array:
 
 def _scalar(dtype: _Dtype, data: Any) -> int:
     if dtype.code not in ("b1", "u1", "i1", "i4", "i8"):
-        raise _NotAllowed(f"holds a number of {dtype.code}")
+        raise NotAllowed(f"holds a number of {dtype.code}")
     data = data.encode("latin-1") if isinstance(data, str) else data
     return int(np.frombuffer(data, dtype.code, count=1)[0])
 
@@ -104,7 +99,7 @@ def _from_latin(text: Any, encoding: Any = "latin1") -> bytes:
     """What Python 3 calls to keep bytes in pickles that Python 2 can read."""
     if isinstance(text, str) and encoding in ("latin1", b"latin1"):
         return text.encode("latin-1")
-    raise _NotAllowed("calls _codecs.encode with another encoding")
+    raise NotAllowed("calls _codecs.encode with another encoding")
 
 
 def _plain_bytes(content: Any = b"", encoding: Any = "latin-1") -> bytes:
@@ -113,7 +108,7 @@ def _plain_bytes(content: Any = b"", encoding: Any = "latin-1") -> bytes:
         return _from_latin(content, "latin1" if encoding == "latin-1" else encoding)
     if isinstance(content, bytes):
         return content
-    raise _NotAllowed("calls bytes with something else than bytes")
+    raise NotAllowed("calls bytes with something else than bytes")
 
 
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
@@ -137,37 +132,10 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):
-    """Resolves no name but those of `_KNOWN`, and each to code of this module.
-
-    It derives from the unpickler written in Python: the one in C allocates a table as long as a
-    number in the file says. For a bytearray the one in Python does so, too.
-    """
-
-    read: Callable[[int], bytes]  # set by `load`
-    append: Callable[[Any], None]
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
-
-    def load_bytearray8(self) -> None:
-        (size,) = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(size)))
-
-    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
-
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        try:
-            return _KNOWN[module, name]
-        except KeyError:
-            raise _NotAllowed(f"wants to call {module}.{name}, which is not done") from None
-
-    def persistent_load(self, key: Any) -> Any:
-        raise _NotAllowed("refers to objects outside the file")
-
-
 def _items(value: Any) -> Sequence[Any]:
     items = value.items if isinstance(value, _Array) else value
     if not isinstance(items, list | tuple):
-        raise _NotAllowed(f"holds a {type(value).__name__} in place of a list")
+        raise NotAllowed(f"holds a {type(value).__name__} in place of a list")
     return items
 
 
@@ -176,10 +144,10 @@ def _bytes(image: Any) -> bytes:
         return bytes(image.items)
     if isinstance(image, bytes | bytearray):
         return bytes(image)
-    raise _NotAllowed(f"holds a {type(image).__name__} in place of an encoded image")
+    raise NotAllowed(f"holds a {type(image).__name__} in place of an encoded image")
 
 
 def _truth(label: Any) -> bool:
     if isinstance(label, bool | int) and label in (0, 1):
         return bool(label)
-    raise _NotAllowed(f"has the label {label!r:.40} in place of true or false")
+    raise NotAllowed(f"has the label {label!r:.40} in place of true or false")

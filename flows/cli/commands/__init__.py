@@ -22,7 +22,7 @@ _FIRST = ("run", "ingest", "align", "train", "validate")
 
 
 def find() -> dict[str, ModuleType]:
-    """The command modules by command name: `import_tf1` is `import-tf1`."""
+    """The command modules by command name: `my_command` is `my-command`."""
     modules = {module.name for module in iter_modules(__path__)}
     commands = {}
     for name in (*_FIRST, *sorted(modules.difference(_FIRST))):

@@ -7,6 +7,7 @@ import argparse
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, PipelineConfig, ValidateConfig
 from facenet_core.errors import ConfigError
 from facenet_core.models.runtimes import check_engine
+from flows.cli import embedding
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.output import print_summary
@@ -18,7 +19,7 @@ COMMON = common.STAGE
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "URI of a crops artifact, or an InsightFace verification set (.bin)"
     parser.add_argument("crops", metavar="CROPS", help=text)
-    text = "a model: an artifact, a .keras file, TensorFlow 1; two are compared"
+    text = f"{embedding.MODEL}; two are compared"
     parser.add_argument("model", metavar="MODEL", nargs="+", help=text)
     common.add_fields(parser, "validation", ValidateConfig)
 

@@ -132,10 +132,10 @@ def frozen_graphs() -> list[bytes]:
 
 def _read_tf1(place: Path) -> None:
     from facenet_core.errors import ModelError
-    from facenet_core.models.formats import tf1_files
-    from facenet_core.models.formats.tf1_variables import open_variables
+    from facenet_core.models.formats import files
+    from facenet_core.models.formats.weights import open_variables
 
-    with open_variables(tf1_files.find(str(place))) as variables:
+    with open_variables(files.find(str(place))) as variables:
         for name in variables.shapes:
             try:
                 variables.read(name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from facenet_core.datasets.fetch.download import Patience, fetch
-from facenet_core.datasets.fetch.locate import Wanted
+from facenet_core.fetch.download import Patience, fetch
+from facenet_core.fetch.wanted import Wanted
 
 from ..target import Target
 

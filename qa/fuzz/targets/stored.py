@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from facenet_core import storage
 from facenet_core.cache import cache_folder
-from facenet_core.datasets.fetch import partial_file
-from facenet_core.datasets.fetch.locate import Wanted
 from facenet_core.datasets.memo import Memo
 from facenet_core.errors import ArtifactError
+from facenet_core.fetch import partial_file
+from facenet_core.fetch.wanted import Wanted
 from facenet_core.housekeeping import promotion
 from facenet_core.housekeeping.inspect import metrics, overview
 from facenet_core.privacy import deny_list

@@ -12,9 +12,9 @@ from facenet_core import config, storage
 from facenet_core.config import IngestConfig
 from facenet_core.datasets import stage
 from facenet_core.datasets.fetch.catalogue import read_catalogue
-from facenet_core.datasets.fetch.download import fetch
 from facenet_core.datasets.fetch.locate import locate, name_of
 from facenet_core.errors import ConfigError, SourceError
+from facenet_core.fetch.download import fetch
 from tests.support.ingesting import contents
 from tests.support.photographs import files, write_folder, write_tar
 from tests.support.scripted_server import Served, serving
@@ -74,7 +74,7 @@ def test_a_site_adds_its_own(root: str, own: Path, monkeypatch: pytest.MonkeyPat
         ("badges: {title: x, archiv: {}}", "did you mean `archive`"),
         ("badges: {title: x, archive: {name: ../x, urls: [u]}}", "archive.name"),
         ("badges: {title: x, archive: {name: x, urls: [u], sha256: abc}}", "archive.sha256"),
-        ("[1]", "names of data sets"),
+        ("[1]", "entries by name"),
         ("a: [", "not valid YAML"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facenet_core.models.formats import tf1
+from facenet_core.models.formats import weights
 from tests.support import tf1_models
 
 MODELS = [
@@ -22,7 +22,7 @@ def test_an_imported_model_gives_the_original_numbers(model, kind, shared, tmp_p
     else:
         path = tf1_models.write_frozen(tmp_path / "20170512-110547.pb", shapes, weight)
 
-    embedder = tf1.load_embedder(str(path))
+    embedder = weights.load_model(str(path))
 
     prelogits = np.asarray(embedder.network(expected["images"]))
     embeddings = prelogits / np.linalg.norm(prelogits, axis=1, keepdims=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from facenet_core import storage
-from facenet_core.datasets.fetch.locate import Wanted
+from facenet_core.fetch.wanted import Wanted
 
 _UPLOAD_BLOCK = 16 * 2**20
 

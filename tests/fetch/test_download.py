@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from facenet_core import storage
-from facenet_core.datasets.fetch.download import DownloadError, Patience, fetch
-from facenet_core.datasets.fetch.locate import Wanted
+from facenet_core.fetch.download import DownloadError, Patience, fetch
+from facenet_core.fetch.wanted import Wanted
 from facenet_core.privacy import url_secrets
 from tests.support.scripted_server import Served, serving
 

@@ -1,8 +1,9 @@
-"""The files of a model from TensorFlow 1: which are there, of which kind, and whether all are.
+"""The files of a model from elsewhere: which are there, of which kind, and whether all are.
 
-A model was published as a folder with a checkpoint (`model-….ckpt-N.index` and its
-`.data-00000-of-00001` …, beside a `.meta`, which is not needed), with a frozen graph (`.pb`), or
-with both.
+The original's models were published as zip archives of a folder with a checkpoint
+(`model-….ckpt-N.index` and its `.data-00000-of-00001` …, beside a `.meta`, which is not needed),
+with a frozen graph (`.pb`), or with both. Others have them as one file: Keras 2's `.h5`, PyTorch's
+`.pt`, `.safetensors`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +27,9 @@ from facenet_core.errors import ModelError
 LARGEST_FILE = 2**31 - 1
 
 _SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})$")
-_OURS = re.compile(r"\.(pb|meta|index|ckpt|ckpt-\d+|data-\d{5}-of-\d{5})$")
+_OURS = re.compile(
+    r"\.(pb|meta|index|ckpt|ckpt-\d+|data-\d{5}-of-\d{5}|h5|hdf5|pt|pth|safetensors|zip)$"
+)
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive (a .keras file is one)",
     b"\x89HDF": "an HDF5 file",
@@ -37,17 +43,30 @@ _SIGNATURES = {
 }
 
 
+Kind = Literal["checkpoint", "frozen", "archive", "h5", "torch", "safetensors"]
+# Kinds that are one file, by its extension.
+_ONE_FILE: dict[str, Kind] = {
+    ".pb": "frozen",
+    ".zip": "archive",
+    ".h5": "h5",
+    ".hdf5": "h5",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".safetensors": "safetensors",
+}
+
+
 @dataclass(frozen=True)
-class Tf1Files:
+class ModelFiles:
     """What to read of a model.
 
     Attributes:
-        kind: a checkpoint, or a graph with the variables frozen into it.
-        stem: URI of the `.pb`, or the one that the checkpoint's files have in common.
+        kind: of which kind the files are; of an archive the checkpoint or graph in it is read.
+        stem: URI of the only file, or the one that the checkpoint's files have in common.
         uris: the files.
     """
 
-    kind: Literal["checkpoint", "frozen"]
+    kind: Kind
     stem: str
     uris: tuple[str, ...]
 
@@ -59,24 +78,38 @@ class Tf1Files:
         return digest.hexdigest()[:16]
 
     @contextmanager
-    def local(self) -> Iterator[Path]:
-        """The local path of `stem`; files elsewhere are fetched for the time of the block."""
-        if storage.is_local(self.stem):
-            yield Path(storage.file_system(self.stem)[1])
+    def local(self) -> Iterator[ModelFiles]:
+        """The files in local folders, unpacked, for the time of the block.
+
+        Raises:
+            ModelError: an archive is damaged, or has no model in it.
+        """
+        if self.kind != "archive" and storage.is_local(self.stem):
+            yield self
             return
         with storage.temporary_folder() as folder:
             for uri in self.uris:
                 storage.fetch_file(uri, folder / posixpath.basename(uri), LARGEST_FILE)
-            yield folder / posixpath.basename(self.stem)
+            local = str(folder / posixpath.basename(self.stem))
+            if self.kind == "archive":
+                yield _unpack(self.stem, Path(local))
+            else:
+                uris = tuple(str(folder / posixpath.basename(uri)) for uri in self.uris)
+                yield ModelFiles(self.kind, local, uris)
+
+    @property
+    def path(self) -> Path:
+        """The local path of `stem`."""
+        return Path(storage.file_system(self.stem)[1])
 
 
-def is_tf1(uri: str) -> bool:
-    """Whether something by this name looks like a model from TensorFlow 1, whole or not."""
+def is_model(uri: str) -> bool:
+    """Whether something by this name looks like a model from elsewhere, whole or not."""
     return any(_OURS.search(name) for name in (uri, *_names(uri)))
 
 
-def find(uri: str) -> Tf1Files:
-    """The files of the model at `uri`: a folder, a `.pb`, or a checkpoint by the name of one file.
+def find(uri: str) -> ModelFiles:
+    """The files of the model at `uri`: a folder, one file, or a checkpoint by one of its files.
 
     Of a folder with both, the checkpoint is taken, as the original did; of several checkpoints the
     one with the most steps.
@@ -85,8 +118,8 @@ def find(uri: str) -> Tf1Files:
         ModelError: nothing of the kind is there, a file is missing, empty or too large.
     """
     uri = storage.absolute(uri)
-    if uri.endswith(".pb"):
-        return _checked(Tf1Files("frozen", uri, (uri,)))
+    if kind := _ONE_FILE.get(posixpath.splitext(uri)[1].lower()):
+        return _checked(ModelFiles(kind, uri, (uri,)))
     stem = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", uri)
     folder, name = posixpath.split(stem)
     if stem != uri or re.search(r"\.ckpt(-\d+)?$", name):
@@ -97,16 +130,49 @@ def find(uri: str) -> Tf1Files:
     names = _names(uri)
     if checkpoint := _newest(names):
         return _checkpoint(uri, checkpoint, names)
-    frozen = [name for name in names if name.endswith(".pb")]
-    if len(frozen) == 1:
-        return find(storage.join(uri, frozen[0]))
-    if frozen:
-        raise ModelError(f"{uri}: {len(frozen)} frozen graphs ({', '.join(frozen)}); name one")
+    for extension in _ONE_FILE:
+        files = [name for name in names if name.lower().endswith(extension)]
+        if len(files) == 1:
+            return find(storage.join(uri, files[0]))
+        if files:
+            raise ModelError(f"{uri}: {len(files)} models ({', '.join(files)}); name one")
     content = f"it has {', '.join(names[:5])}" if names else "there are no files"
     raise ModelError(
-        f"{uri}: no TensorFlow 1 model: expected a folder with model-….ckpt-N.index and "
-        f".data-00000-of-00001, or with a frozen graph (.pb); {content}"
+        f"{uri}: no model: expected a folder with model-….ckpt-N.index and .data-00000-of-00001, "
+        f"or with a frozen graph (.pb); {content}"
     )
+
+
+def _unpack(source: str, path: Path) -> ModelFiles:
+    """Of a published archive, unpack the checkpoint, or else the frozen graph, beside it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {
+                posixpath.basename(info.filename): info
+                for info in archive.infolist()
+                if not info.is_dir() and not storage.is_system_file(info.filename)
+            }
+            stem = _newest([*members])
+            wanted = [name for name in members if stem and name.startswith(f"{stem}.")]
+            wanted = wanted or [name for name in members if name.endswith(".pb")]
+            if not wanted:
+                raise ModelError(
+                    f"{source}: no TensorFlow 1 model in the archive: expected "
+                    f"model-….ckpt-N.index or a .pb; it has "
+                    f"{', '.join([*members][:5]) or 'no files'}"
+                )
+            if sum(members[name].file_size for name in wanted) > LARGEST_FILE:
+                raise ModelError(f"{source}: unpacks to more than any model has")
+            folder = path.with_name("unpacked")
+            folder.mkdir()
+            for name in wanted:
+                with archive.open(members[name]) as member, (folder / name).open("xb") as file:
+                    shutil.copyfileobj(member, file)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, OSError) as error:
+        raise ModelError(
+            f"{source}: not a zip archive that can be read ({error}); fetch it again"
+        ) from None
+    return find(str(folder))
 
 
 def describe_content(head: bytes) -> str:
@@ -137,7 +203,7 @@ def _steps(stem: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _checkpoint(folder: str, name: str, names: Sequence[str]) -> Tf1Files:
+def _checkpoint(folder: str, name: str, names: Sequence[str]) -> ModelFiles:
     stem = storage.join(folder, name)
     shards = [file for file in names if _SHARD.sub("", file) == name and _SHARD.search(file)]
     counts = {int(match[2]) for file in shards if (match := _SHARD.search(file))}
@@ -151,11 +217,11 @@ def _checkpoint(folder: str, name: str, names: Sequence[str]) -> Tf1Files:
             f"{folder}; fetch it, or name a frozen graph (.pb)"
         )
     return _checked(
-        Tf1Files("checkpoint", stem, tuple(storage.join(folder, file) for file in expected))
+        ModelFiles("checkpoint", stem, tuple(storage.join(folder, file) for file in expected))
     )
 
 
-def _checked(files: Tf1Files) -> Tf1Files:
+def _checked(files: ModelFiles) -> ModelFiles:
     for uri in files.uris:
         size = storage.size(uri)
         if size is None:

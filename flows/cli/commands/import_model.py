@@ -1,7 +1,9 @@
-"""a model from TensorFlow 1 into a model artifact
+"""a model from elsewhere into a model artifact
 
-The folder as it was published (model-….meta, model-….ckpt-N.index and .data-…) or a frozen graph
-(.pb), local or in object storage. TensorFlow 1 is not needed, and nothing in the files is executed.
+Of TensorFlow 1 the folder as it was published (model-….meta, model-….ckpt-N.index and .data-…), its
+.zip, or a frozen graph (.pb); of Keras 2 an .h5, with or without its configuration; of
+facenet-pytorch a state dict as .pt, .pth or .safetensors. Local or in object storage. Neither
+TensorFlow 1 nor PyTorch is needed, and nothing in the files is executed.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from flows.cli.context import Context
 from flows.cli.options import whole
 from flows.cli.output import echo, echo_json
 
+NAME = "import"
 COMMON = common.ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="the model's folder, or its .pb")
+    parser.add_argument("path", metavar="PATH", help="the model's folder or file")
     parser.add_argument("--name", metavar="NAME", help="of the model; default: from the files")
     parser.add_argument(
         "--image-size",
@@ -33,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--use-fixed-image-standardization",
         action=argparse.BooleanOptionalAction,
         help="whether the model was trained with it; default: by the date in its name, fixed from "
-        "2018 on, each image's own mean and deviation before and where there is no date",
+        "2018 on, each image's own mean and deviation before; without a date fixed for "
+        "facenet-pytorch's and deepface's Facenet512 only",
     )
     parser.add_argument(
         "--moving-average",
@@ -53,24 +57,24 @@ def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
 
 
 def run(options: argparse.Namespace, context: Context) -> None:
-    from facenet_core.models.formats.tf1 import Tf1Options, import_model, plan_import
+    from facenet_core.models.formats.weights import ImportOptions, import_model, plan_import
 
     started = time.monotonic()
-    tf1_options = Tf1Options(
+    import_options = ImportOptions(
         options.image_size,
         options.use_fixed_image_standardization,
         options.moving_average,
         options.keep_classifier,
     )
     root = context.root
-    plan = plan_import(root, options.path, tf1_options, options.name)
+    plan = plan_import(root, options.path, import_options, options.name)
     manifest = storage.finished(plan)
     if manifest is None:
         storage.check_writable(root)
-        manifest = import_model(plan, options.path, tf1_options, {})
+        manifest = import_model(plan, options.path, import_options, {})
     if context.json:
         values = {
-            "stage": "import-tf1",
+            "stage": "import",
             "uri": plan.uri,
             "fingerprint": plan.fingerprint,
             "seconds": round(time.monotonic() - started, 3),

@@ -9,13 +9,14 @@ from facenet_core import storage
 from facenet_core.errors import ModelError
 from facenet_core.models import import_model
 from facenet_core.models.face_model import FaceModel
-from facenet_core.models.formats import tf1, tf1_files
-from facenet_core.models.formats.tf1 import Tf1Options
+from facenet_core.models.formats import files, weights
+from facenet_core.models.formats.files import ModelFiles
+from facenet_core.models.formats.weights import ImportOptions
 from flows.cli.main import main
 from tests.support import tf1_models
 from tests.support.tf1_models import simple_weight, write_checkpoint, write_frozen
 
-SMALL = Tf1Options(image_size=32)
+SMALL = ImportOptions(image_size=32)
 INDEX = "model-20170512-110547.ckpt-250000.index"
 DATA = "model-20170512-110547.ckpt-250000.data-00000-of-00001"
 
@@ -45,7 +46,7 @@ def copy(published, tmp_path):
 
 
 def load(path, options=SMALL):
-    return tf1.load_embedder(str(path), options)
+    return weights.load_model(str(path), options)
 
 
 def kernel(embedder):
@@ -55,7 +56,7 @@ def kernel(embedder):
 def test_what_an_operating_system_left_beside_a_model_is_ignored(tmp_path):
     for name in ("20170512-110547.pb", "._20170512-110547.pb", ".DS_Store"):
         (tmp_path / name).write_bytes(b"x")
-    assert tf1_files.find(str(tmp_path)).uris == (str(tmp_path / "20170512-110547.pb"),)
+    assert files.find(str(tmp_path)).uris == (str(tmp_path / "20170512-110547.pb"),)
 
 
 def test_what_training_left_beside_the_network_is_ignored(original):
@@ -77,22 +78,22 @@ def test_moving_averages_stand_for_the_weights_unless_told_otherwise(average, sh
     name = "squeezenet/conv1/weights"
     averaged = f"{name}/ExponentialMovingAverage"
     write_checkpoint(tmp_path, {**shapes, averaged: shapes[name]})
-    kernel_values = kernel(load(tmp_path, Tf1Options(image_size=32, moving_average=average)))
+    kernel_values = kernel(load(tmp_path, ImportOptions(image_size=32, moving_average=average)))
     expected = simple_weight(averaged if average else name, (7, 7, 3, 96))
     np.testing.assert_array_equal(kernel_values, expected)
 
 
 def test_of_several_checkpoints_the_one_of_most_steps_is_taken(published):
-    assert tf1_files.find(str(published)).stem.endswith("ckpt-250000")
+    assert files.find(str(published)).stem.endswith("ckpt-250000")
     names = ["model.ckpt-90.index", "model.ckpt-1000.index", "model.ckpt-200.index"]
-    assert tf1_files._newest(names) == "model.ckpt-1000"
+    assert files._newest(names) == "model.ckpt-1000"
 
 
 @pytest.mark.parametrize("name", ["", INDEX, DATA, INDEX[:-6], "model-20170512-110547.meta"])
 def test_a_checkpoint_is_named_by_its_folder_or_any_of_its_files(name, published):
-    assert tf1_files.is_tf1(str(published / name))
-    tf1_model = tf1_files.find(str(published / name) if name else str(published))
-    assert [uri.rpartition("/")[2] for uri in tf1_model.uris] == [INDEX, DATA]
+    assert files.is_model(str(published / name))
+    model = files.find(str(published / name) if name else str(published))
+    assert [uri.rpartition("/")[2] for uri in model.uris] == [INDEX, DATA]
 
 
 @pytest.mark.parametrize(
@@ -193,36 +194,43 @@ def test_a_graph_whose_variables_are_not_in_it_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "fixed"),
+    ("kind", "path", "fixed"),
     [
-        ("models/20170512-110547/20170512-110547.pb", False),
-        ("models/20170511-185253", False),
-        ("models/20180402-114759/model-20180402-114759.ckpt-275", True),
-        ("models/20180408-102900/20180408-102900.pb", True),
-        ("models/mine/model.ckpt-90000", False),
+        ("frozen", "models/20170512-110547/20170512-110547.pb", False),
+        ("archive", "models/20170511-185253.zip", False),
+        ("checkpoint", "models/20180402-114759/model-20180402-114759.ckpt-275", True),
+        ("frozen", "models/20180408-102900/20180408-102900.pb", True),
+        ("checkpoint", "models/mine/model.ckpt-90000", False),
+        ("torch", "20180402-114759-vggface2.pt", True),
+        ("torch", "mine.pth", True),
+        ("safetensors", "mine.safetensors", True),
+        ("h5", "facenet_keras.h5", False),
+        ("h5", "facenet512_weights.h5", True),
+        ("h5", "20180408-102900-weights.h5", True),
     ],
 )
-def test_the_standardisation_is_that_of_the_published_models(path, fixed):
-    assert tf1.expects_fixed(path, Tf1Options()) is fixed
-    asked = Tf1Options(use_fixed_image_standardization=not fixed)
-    assert tf1.expects_fixed(path, asked) is not fixed
+def test_the_standardisation_is_that_of_the_published_models(kind, path, fixed):
+    model = ModelFiles(kind, path, (path,))
+    assert weights.expects_fixed(model, ImportOptions()) is fixed
+    asked = ImportOptions(use_fixed_image_standardization=not fixed)
+    assert weights.expects_fixed(model, asked) is not fixed
 
 
 def test_an_imported_model_is_an_artifact_like_a_trained_one(published, original, root):
-    options = Tf1Options(image_size=32, keep_classifier=True)
-    plan = tf1.plan_import(root, str(published), options)
-    manifest = tf1.import_model(plan, str(published), options, {})
+    options = ImportOptions(image_size=32, keep_classifier=True)
+    plan = weights.plan_import(root, str(published), options)
+    manifest = weights.import_model(plan, str(published), options, {})
     assert manifest.details["model_def"] == "squeezenet"
     assert set(manifest.details["imported_from"]["files"]) == {INDEX, DATA}
     embedder = FaceModel.load(plan.uri)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     np.testing.assert_array_equal(embedder.embed(crops), original.embed(crops))
-    with np.load(f"{plan.uri}/{tf1.CLASSIFIER_FILE}", allow_pickle=False) as remaining:
+    with np.load(f"{plan.uri}/{weights.CLASSIFIER_FILE}", allow_pickle=False) as remaining:
         assert (remaining["weights"].shape, remaining["biases"].shape) == ((8, 5), (5,))
 
 
 def test_the_same_files_elsewhere_are_the_same_model(published, copy, root):
-    here, there = (tf1.plan_import(root, str(path), SMALL) for path in (published, copy))
+    here, there = (weights.plan_import(root, str(path), SMALL) for path in (published, copy))
     assert here.fingerprint == there.fingerprint
 
 
@@ -246,7 +254,7 @@ def test_nothing_there_is_an_error_that_says_what_was_expected(tmp_path):
 
 
 def test_the_command_prints_where_the_model_is(published, root, capsys):
-    command = ["import-tf1", str(published), "--image-size", "32", "--storage", root]
+    command = ["import", str(published), "--image-size", "32", "--storage", root]
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "standardised one by one" in lines[1]
@@ -255,5 +263,5 @@ def test_the_command_prints_where_the_model_is(published, root, capsys):
 
 def test_the_command_says_what_is_wrong(copy, root, capsys):
     (copy / DATA).unlink()
-    assert main(["import-tf1", str(copy), "--storage", root]) == 1
+    assert main(["import", str(copy), "--storage", root]) == 1
     assert "not whole" in capsys.readouterr().err

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from facenet_core import storage
-from facenet_core.datasets.fetch.partial_file import PartialFile, Stored
 from facenet_core.errors import StorageError
+from facenet_core.fetch.partial_file import PartialFile, Stored
 from facenet_core.privacy import url_secrets
 from facenet_core.progress import Progress
 from facenet_core.storage.retrying import TEMPORARY_STATUSES
@@ -143,7 +143,7 @@ def _accept(answer: httpx.Response, file: PartialFile) -> bool:
         if file.size:
             file.restart()  # the server ignores ranges, or the file changed
         if answer.headers.get("Content-Type", "").startswith("text/html"):
-            raise Unavailable("a web page, not a file; does it want a login?")
+            raise Unavailable("a web page, not a file: one to log in, or to confirm the download")
         length = answer.headers.get("Content-Length", "")
         file.begin(etag, modified, int(length) if length.isdigit() else None)
         return True

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facenet_core.datasets.fetch.http import Changed, TemporaryFailure, Unavailable, transfer
-from facenet_core.datasets.fetch.locate import Wanted
-from facenet_core.datasets.fetch.partial_file import PartialFile, Stored, open_partial, stored
 from facenet_core.errors import SourceError
+from facenet_core.fetch.http import Changed, TemporaryFailure, Unavailable, transfer
+from facenet_core.fetch.partial_file import PartialFile, Stored, open_partial, stored
+from facenet_core.fetch.wanted import Wanted
 from facenet_core.privacy import url_secrets
 from facenet_core.progress import Progress, silent
 from facenet_core.storage.retrying import random_wait
@@ -84,7 +84,7 @@ def fetch(
             return existing
     raise DownloadError(
         f"{wanted.uri.rpartition('/')[2]}: cannot be fetched: {'; '.join(problems)}. Run it again "
-        "to go on from where it stopped, or fetch it by hand and ingest the file"
+        "to go on from where it stopped, or fetch it by hand"
     )
 
 

@@ -1,0 +1,1 @@
+"""Files from addresses: whole or not at all, resumed, from mirrors, verified."""
