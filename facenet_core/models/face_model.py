@@ -51,6 +51,7 @@ class FaceModel:
         standardization: what becomes of pixels before the network's first layer.
         load_network: loads it as a Keras model.
         file: URI of its `.keras` or `.onnx` file; None for one that only exists in memory.
+        digest: SHA-256 of the file, where its manifest says it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class FaceModel:
     standardization: Standardization
     load_network: Callable[[], keras.Model]
     file: str | None = None
+    digest: str | None = None
 
     @classmethod
     def load(cls, model_uri: str) -> Self:
@@ -87,6 +89,7 @@ class FaceModel:
                     details["image_size"],
                     details["embedding_size"],
                     from_json(details["standardization"]),
+                    artifact.digest_of(ONNX_FILE),
                 )
             file = artifact.file_uri(MODEL_FILE)
             standardization = of_flag(details["use_fixed_image_standardization"])
@@ -100,6 +103,7 @@ class FaceModel:
                 standardization,
                 partial(load_network, file),
                 file,
+                artifact.digest_of(MODEL_FILE),
             )
         except KeyError as error:
             raise ArtifactError(
@@ -115,6 +119,7 @@ class FaceModel:
         image_size: int,
         embedding_size: int,
         standardization: Standardization,
+        digest: str | None = None,
     ) -> Self:
         """A model in an ONNX file, which OpenVINO or onnxruntime runs."""
 
@@ -124,7 +129,9 @@ class FaceModel:
                 "of `facenet train`, or another one that Keras runs"
             )
 
-        return cls(name, fingerprint, image_size, embedding_size, standardization, refuse, file)
+        return cls(
+            name, fingerprint, image_size, embedding_size, standardization, refuse, file, digest
+        )
 
     @classmethod
     def from_network(

@@ -88,6 +88,10 @@ class Artifact:
         """Whether a file of this name is among the parts."""
         return any(part.name == name for part in self.parts)
 
+    def digest_of(self, name: str) -> str | None:
+        """SHA-256 of the file `name` among the parts; None where there is none of this name."""
+        return next((part.sha256 for part in self.parts if part.name == name), None)
+
     def file_uri(self, name: str) -> str:
         """URI of the file `name` below the artifact."""
         return join(self.uri, name)

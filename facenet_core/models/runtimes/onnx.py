@@ -2,98 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from facenet_core import storage
-from facenet_core.errors import ModelError
+from facenet_core.errors import FacenetError, ModelError
 from facenet_core.models.face_model import ONNX_FILE, FaceModel, fit
 from facenet_core.models.formats import onnx_file
 from facenet_core.models.formats.onnx_file import OnnxGraph
-from facenet_core.models.runtimes import Precision, Runtime
+from facenet_core.models.runtimes import Embed, Precision, Runtime
 from facenet_core.runtime import quietly
 
 _BATCH = 16  # of a graph that takes any number
 _LEAST_LENGTH = 1e-10  # what shorter embeddings are divided by
 
-# Images as the graph takes them -> its output.
+# Images as the network takes them -> its output.
 Infer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network ready to run; the attributes are those of `OnnxGraph`."""
+
+    infer: Infer
+    layout: str
+    dtype: str
+    batch: int | None
+    precision: str
 
 
 def open_model(
     model: FaceModel, engine: str, threads: int | None, precision: Precision | None
 ) -> Runtime:
     """The model on `openvino` or `onnxruntime`; see `open_runtime`."""
+    try:
+        with quietly():
+            if engine == "openvino":
+                network = _openvino(model, threads, precision)
+            else:
+                network = _onnxruntime(model, threads)
+    except FacenetError:
+        raise
+    except Exception as error:  # of either runtime
+        raise _refused(model, engine, error) from None
+    return Runtime(model, engine, network.precision, _embedder(model, engine, network))
+
+
+@contextmanager
+def _fetched(model: FaceModel) -> Iterator[tuple[Path, OnnxGraph]]:
     assert model.file is not None
     with storage.temporary_folder() as folder:
         local = folder / ONNX_FILE
-        graph = onnx_file.fetch(model.file, local)
-        try:
-            with quietly():
-                if engine == "openvino":
-                    infer, computed_in = _openvino(model, graph, local, threads, precision)
-                else:
-                    infer, computed_in = _onnxruntime(graph, local, threads), "float32"
-        except Exception as error:  # of either runtime
-            raise _refused(model, engine, error) from None
-    return Runtime(model, engine, computed_in, _embedder(model, engine, graph, infer))
+        yield local, onnx_file.fetch(model.file, local)
 
 
-def _embedder(
-    model: FaceModel, engine: str, graph: OnnxGraph, infer: Infer
-) -> Callable[[np.ndarray], np.ndarray]:
-    largest = graph.batch or _BATCH
-
-    def embed(images: np.ndarray) -> np.ndarray:
-        images = fit(images, model.image_size)
-        outputs = [np.empty((0, model.embedding_size), np.float32)] if len(images) == 0 else []
-        for start in range(0, len(images), largest):
-            batch = images[start : start + largest]
-            padding = (graph.batch or len(batch)) - len(batch)
-            padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
-            try:
-                output = infer(_as_taken(padded, model, graph))
-            except Exception as error:
-                raise _refused(model, engine, error) from None
-            outputs.append(output.reshape(len(padded), -1)[: len(batch)])
-        embeddings = np.concatenate(outputs).astype(np.float32, copy=False)
-        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        return embeddings / np.maximum(lengths, np.float32(_LEAST_LENGTH))
-
-    return embed
-
-
-def _as_taken(images: np.ndarray, model: FaceModel, graph: OnnxGraph) -> np.ndarray:
-    x = model.standardization.apply(images).astype(graph.dtype, copy=False)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if graph.layout == "NCHW" else x)
-
-
-def _openvino(
-    model: FaceModel,
-    graph: OnnxGraph,
-    file: Path,
-    threads: int | None,
-    precision: Precision | None,
-) -> tuple[Infer, str]:
+def _openvino(model: FaceModel, threads: int | None, precision: Precision | None) -> _Network:
     import openvino as ov
 
     from facenet_core.models.runtimes.openvino import compile_network, precision_of
 
-    network = ov.Core().read_model(file)
-    side, batch = model.image_size, graph.batch or -1
-    nchw = graph.layout == "NCHW"
-    network.reshape([batch, 3, side, side] if nchw else [batch, side, side, 3])
-    compiled = compile_network(network, threads, precision)
+    def build() -> ov.Model:
+        with _fetched(model) as (local, graph):
+            network = ov.Core().read_model(local)
+        side, batch = model.image_size, graph.batch or -1
+        nchw = graph.layout == "NCHW"
+        network.reshape([batch, 3, side, side] if nchw else [batch, side, side, 3])
+        return network
+
+    compiled = compile_network(model, build, threads, precision)
+    taken = compiled.input(0)
+    batch, channels, *_ = taken.get_partial_shape()
 
     def infer(images: np.ndarray) -> np.ndarray:
         return compiled.create_infer_request().infer(images)[0]
 
-    return infer, precision_of(compiled)
+    return _Network(
+        infer,
+        "NCHW" if channels == 3 else "NHWC",
+        np.dtype(taken.get_element_type().to_dtype()).name,
+        batch.get_length() if batch.is_static else None,
+        precision_of(compiled),
+    )
 
 
-def _onnxruntime(graph: OnnxGraph, file: Path, threads: int | None) -> Infer:
+def _onnxruntime(model: FaceModel, threads: int | None) -> _Network:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -102,12 +98,37 @@ def _onnxruntime(graph: OnnxGraph, file: Path, threads: int | None) -> Infer:
         options.intra_op_num_threads = threads
     fastest = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [name for name in fastest if name in onnxruntime.get_available_providers()]
-    session = onnxruntime.InferenceSession(str(file), options, providers)
+    with _fetched(model) as (local, graph):
+        session = onnxruntime.InferenceSession(str(local), options, providers)
 
     def infer(images: np.ndarray) -> np.ndarray:
         return session.run([graph.output], {graph.input: images})[0]
 
-    return infer
+    return _Network(infer, graph.layout, graph.dtype, graph.batch, "float32")
+
+
+def _embedder(model: FaceModel, engine: str, network: _Network) -> Embed:
+    largest = network.batch or _BATCH
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        images = fit(images, model.image_size)
+        outputs = [np.empty((0, model.embedding_size), np.float32)] if len(images) == 0 else []
+        for start in range(0, len(images), largest):
+            batch = images[start : start + largest]
+            padding = (network.batch or len(batch)) - len(batch)
+            padded = np.pad(batch, ((0, padding), (0, 0), (0, 0), (0, 0)))
+            x = model.standardization.apply(padded).astype(network.dtype, copy=False)
+            x = x.transpose(0, 3, 1, 2) if network.layout == "NCHW" else x
+            try:
+                output = network.infer(np.ascontiguousarray(x))
+            except Exception as error:
+                raise _refused(model, engine, error) from None
+            outputs.append(output.reshape(len(padded), -1)[: len(batch)])
+        embeddings = np.concatenate(outputs).astype(np.float32, copy=False)
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return embeddings / np.maximum(lengths, np.float32(_LEAST_LENGTH))
+
+    return embed
 
 
 def _refused(model: FaceModel, engine: str, error: Exception) -> ModelError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import openvino as ov
 
 from facenet_core.models.face_model import FaceModel, fit
 from facenet_core.models.runtimes import Precision, Runtime
+from facenet_core.models.runtimes.compiled import compile_cached
 from facenet_core.runtime import quietly
 
 _BATCH = 16  # larger ones are no faster
@@ -19,11 +22,14 @@ def open_model(model: FaceModel, threads: int | None, precision: Precision | Non
     Raises:
         Unsupported: it has layers that only Keras runs.
     """
-    with quietly():
+
+    def build() -> ov.Model:
         from facenet_core.models.runtimes import keras_graph
 
-        compiled = compile_network(keras_graph.build(model), threads, precision)
+        return keras_graph.build(model)
 
+    with quietly():
+        compiled = compile_network(model, build, threads, precision)
     size = model.image_size
 
     def embed(images: np.ndarray) -> np.ndarray:
@@ -39,15 +45,18 @@ def open_model(model: FaceModel, threads: int | None, precision: Precision | Non
 
 
 def compile_network(
-    network: ov.Model, threads: int | None, precision: Precision | None
+    model: FaceModel,
+    build: Callable[[], ov.Model],
+    threads: int | None,
+    precision: Precision | None,
 ) -> ov.CompiledModel:
-    """A network ready to run on the CPU; see `open_runtime`."""
+    """What `build` makes of the model's file, ready to run on the CPU; see `open_runtime`."""
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[precision]
-    return ov.Core().compile_model(network, "CPU", settings)
+    return compile_cached(model, build, settings)
 
 
 def precision_of(compiled: ov.CompiledModel) -> str:
