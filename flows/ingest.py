@@ -56,9 +56,8 @@ def ingest(
         outcome = stream_source(root, plan, config)
     manifest = core.finish(plan, outcome, run.record(), files)
     core.warn_of_skipped(plan, manifest.counts)
-    if not config.keep_download:
-        for file in files:
-            remove(file)
+    if files and not config.keep_download:
+        remove(files[0])  # the photographs; beside them lie their pairs, which validate reads
     summary = StageSummary.of(plan, manifest, run)
     show_summary(summary, f"ingest {plan.name}")
     return summary

@@ -32,7 +32,8 @@ class ValidateConfig(Config):
         AUTO_PAIRS,
         description="Pairs to validate on: a pairs file (LFW, CALFW, CPLFW, AgeDB-30, CFP's "
         "folder Split/FP, CSV, Parquet), or `generate` to draw pairs from the crops. `auto` takes "
-        "the pairs that come with the crops, and draws them if there are none.",
+        "the pairs that come with the crops or were fetched with their data set (LFW's pairs.txt), "
+        "and draws them if there are none.",
         json_schema_extra=PATH,
     )
     lfw_nrof_folds: int = Field(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from facenet_core import storage
 from facenet_core.config import ValidateConfig
@@ -51,15 +52,14 @@ def compare_reports(plan: Plan, config: ValidateConfig) -> Outcome:
     """
     reports = [storage.open_artifact(entry.uri, "validate") for entry in plan.inputs]
     table, other = (parquet.read_table(each.file_uri("pairs.parquet")) for each in reports)
-    evaluated = table["distance"].is_valid()
     columns = [field.name for field in _SCHEMA]
-    if not table.select(columns).equals(other.select(columns)) or not evaluated.equals(
-        other["distance"].is_valid()
-    ):
+    if not table.select(columns).equals(other.select(columns)):
         raise PairsError(
             f"{reports[0].uri} and {reports[1].uri}: reports on different pairs; compare models "
-            "on the same crops with the same options"
+            "on the same photographs with the same options"
         )
+    # Of models with crops of their own, one may have a crop of a photograph and the other none.
+    evaluated = pc.and_(table["distance"].is_valid(), other["distance"].is_valid())
     pairs = table.filter(evaluated)
     first, identities = _verification(reports[0], pairs, config)
     second, _ = _verification(reports[1], pairs, config)

@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from facenet_core import storage
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, ValidateConfig
 from facenet_core.datasets.pairs import files
 from facenet_core.datasets.pairs.generate import generate
@@ -88,7 +89,10 @@ def resolve_auto(crops: Artifact, config: ValidateConfig) -> str:
     """`config.pairs` with `auto` resolved: `generate`, or the URI of a file."""
     if config.pairs != AUTO_PAIRS:
         return config.pairs
-    return crops.file_uri(OWN_PAIRS) if crops.has_file(OWN_PAIRS) else GENERATED_PAIRS
+    if crops.has_file(OWN_PAIRS):
+        return crops.file_uri(OWN_PAIRS)
+    raw = storage.read_manifest(crops.inputs[0].uri)
+    return (files.of_data_set(raw) if raw is not None else None) or GENERATED_PAIRS
 
 
 def choose_pairs(crops: Artifact, config: ValidateConfig) -> EvaluatedPairs:

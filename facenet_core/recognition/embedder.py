@@ -24,6 +24,7 @@ from facenet_core.imaging.decode import Photograph, UndecodableImage, to_rgb
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models import import_model
 from facenet_core.models.face_model import FaceModel
+from facenet_core.models.model_crops import alignment_of
 from facenet_core.models.runtimes import Embed, Runtime, open_runtime
 from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
@@ -39,9 +40,6 @@ Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
 _BATCH = 16
 _MODELS = 4  # in memory of a process, those used last
 _LOADING = threading.RLock()
-# Fields that say what a crop looks like; what ran the detector may not be installed here.
-_CROPPING = {"image_size", "crop", "margin", "minsize", "thresholds", "factor", "exif"}
-_CROPPING |= {"tolerate_truncated"}
 
 
 class NoFace(FacenetError):
@@ -200,7 +198,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         if self.align is not None:
             return self.align
         reports = [report for _, report in self.reports]
-        return _alignment_of(self.uri, reports, self.face_model.image_size)
+        return alignment_of(self.uri, self.face_model.image_size, reports)
 
     @cached_property
     def decision(self) -> Threshold:
@@ -296,27 +294,6 @@ def _loaded(uri: str, fingerprint: str) -> FaceModel:
 @lru_cache(_MODELS)
 def _opened(model: FaceModel, engine: str) -> Runtime:
     return open_runtime(model, engine)
-
-
-def _alignment_of(model_uri: str, reports: Sequence[Manifest], image_size: int) -> AlignConfig:
-    """How photographs are cropped for a model: as those of its last validation were.
-
-    Where it was not validated, as those that it was trained on. A model from elsewhere may say how
-    its crops are made (`alignment`); where it does not, by the original's rules for LFW.
-
-    Args:
-        reports: of its validations, the last one first.
-    """
-    model = storage.read_manifest(import_model.artifact_of(model_uri))
-    made_of = [source.uri for report in reports for source in report.inputs[:1]]
-    made_of += [source.uri for source in model.inputs[:1]] if model is not None else []
-    for uri in made_of:
-        crops = storage.read_manifest(uri)
-        if crops is not None and crops.stage == "align" and "image_size" in crops.config:
-            settings = {name: crops.config[name] for name in _CROPPING & set(crops.config)}
-            return AlignConfig(**settings)
-    stated = model.details.get("alignment", {}) if model is not None else {}
-    return AlignConfig(**{"image_size": image_size, **stated})
 
 
 def _several(images: Sequence[Photo]) -> Sequence[Photo]:

@@ -62,6 +62,15 @@ def context_of(options: argparse.Namespace) -> Context:
     return Context(settings.model_copy(update=changes), options.json)
 
 
+def alignment_of(options: argparse.Namespace, settings: conf.PipelineConfig) -> conf.AlignConfig:
+    """How photographs are aligned for a model, as far as the command says: the fields that are set.
+
+    Those of the photographs to validate on come first, as in `facenet run`.
+    """
+    holdout = settings.holdout.align if settings.holdout is not None else None
+    return _merged(holdout or settings.align, vars(options))
+
+
 def _merged(section: conf.Config, options: Mapping[str, Any]) -> Any:
     """A section of the configuration, with the fields given as options put in."""
     # Only what was given: what was not may follow from another field, as after --resume.

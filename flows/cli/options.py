@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from facenet_core import config as conf
 from facenet_core.errors import ConfigError
@@ -70,22 +71,33 @@ def add_fields(
     parser.set_defaults(section=section)
     group = parser.add_argument_group("options (fields of the configuration)")
     for name, field in model.model_fields.items():
-        if name in positional:
-            continue
-        default = "" if field.default is None else f" [{_as_words(field.default)}]"
-        text = ((field.description or "") + default).replace("%", "%%")
-        settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
-        if field.annotation is bool:
-            settings["action"] = argparse.BooleanOptionalAction
-        else:
-            settings["type"] = yaml_value
-            settings["metavar"] = name.split("_")[-1].upper()
-            if isinstance(field.default, tuple):
-                parts = get_args(field.annotation)
-                settings["nargs"] = "+" if Ellipsis in parts else len(parts)
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        aliases = [str(extra["option"])] if "option" in extra else []
-        group.add_argument("--" + name.replace("_", "-"), *aliases, **settings)
+        if name not in positional:
+            default = "" if field.default is None else f" [{_as_words(field.default)}]"
+            _add_field(group, name, field, default)
+
+
+def add_alignment(parser: argparse.ArgumentParser) -> None:
+    """Add how photographs are cropped for a model, where that is not as its crops are made."""
+    group = parser.add_argument_group("photographs that are aligned first")
+    for name in ("image_size", "margin"):
+        default = " [as the model's crops]; other fields of the stage: --set align.FIELD=VALUE"
+        _add_field(group, name, conf.AlignConfig.model_fields[name], default)
+
+
+def _add_field(group: argparse._ArgumentGroup, name: str, field: FieldInfo, default: str) -> None:
+    text = ((field.description or "") + default).replace("%", "%%")
+    settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
+    if field.annotation is bool:
+        settings["action"] = argparse.BooleanOptionalAction
+    else:
+        settings["type"] = yaml_value
+        settings["metavar"] = name.split("_")[-1].upper()
+        if isinstance(field.default, tuple):
+            parts = get_args(field.annotation)
+            settings["nargs"] = "+" if Ellipsis in parts else len(parts)
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    aliases = [str(extra["option"])] if "option" in extra else []
+    group.add_argument("--" + name.replace("_", "-"), *aliases, **settings)
 
 
 def yaml_value(text: str) -> Any:

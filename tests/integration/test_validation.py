@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import os
 import pickle
+import shutil
+import threading
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,3 +74,64 @@ def test_a_verification_set_measures_and_compares_models(crops, model, tmp_path)
         assert manifest.counts == {"pairs": 4, "pairs_skipped": 0, "images": 6}
         assert manifest.inputs[0].uri.startswith(storage.join(root, "crops", "set"))
         assert manifest.details["metrics"]["interval_unit"] == "pair"
+
+
+def test_photographs_are_aligned_as_the_crops_of_the_model_unless_that_is_done(
+    undisturbed, crops, model, tmp_path
+) -> None:
+    """The raw photographs of the run: their crops are there, and the report names them."""
+    root = tmp_path / "store"
+    shutil.copytree(undisturbed, root)
+    (raw,) = (root / "raw" / "tiny-holdout").iterdir()
+    options = ["--lfw-nrof-folds", 2, "--pairs-per-fold", 10, "--storage", root, "--json"]
+    status, out, err = facenet("validate", raw, model, *options)
+    assert status == 0, err
+    uri = json.loads(out)["uri"]
+    manifest = storage.open_artifact(uri, "validate")
+    assert manifest.inputs[0].uri == storage.join(str(root), "crops", *Path(crops).parts[-2:])
+    status, out, err = facenet("validate", crops, model, *options, "--margin", 0)
+    assert status == 0, err
+    assert json.loads(out)["uri"] == uri
+    assert f"margin: 0 has no effect: {crops} are crops already, made with 16" in err
+
+
+@pytest.mark.slow
+def test_a_data_set_is_fetched_aligned_and_measured_on_its_own_pairs(
+    undisturbed, model, tmp_path
+) -> None:
+    """Two models side by side on a data set of a site's catalogue, with other crops than theirs."""
+    site, root = tmp_path / "site", tmp_path / "store"
+    site.mkdir()
+    people: dict[str, list[str]] = {}
+    (raw,) = (undisturbed / "raw" / "tiny-holdout").iterdir()
+    with zipfile.ZipFile(site / "people.zip", "w") as archive:
+        for part in storage.open_artifact(str(raw), "ingest").part_uris("images"):
+            for row in parquet.read_table(part).to_pylist():
+                archive.writestr(row["image_id"], row["image"]["bytes"])
+                people.setdefault(row["identity"], []).append(row["image_id"])
+    (a, b, c, d) = list(people.values())[:4]
+    rows = [(0, a[0], a[1], 1), (0, a[0], b[0], 0), (1, c[0], c[1], 1), (1, c[0], d[0], 0)]
+    lines = ["fold,image_id_a,image_id_b,same", *(",".join(map(str, row)) for row in rows)]
+    (site / "pairs.csv").write_text("\n".join(lines))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        files = {name: {"name": name, "urls": [url + name]} for name in os.listdir(site)}
+        entry = {"title": "People", "archive": files["people.zip"], "files": [files["pairs.csv"]]}
+        catalogue = tmp_path / "catalogue.json"
+        catalogue.write_text(json.dumps({"people": entry}))
+        options = ["--storage", root, "--json", "--margin", 20, "--workers", 2]
+        words = ["validate", "people", model, model, *options]
+        status, out, err = facenet(*words, FACENET_CATALOGUE=str(catalogue))
+        server.shutdown()
+    assert status == 0, err
+    first = json.loads(out)
+    assert first["pairs"] == 4
+    report = storage.open_artifact(first["comparison"]["reports"][0], "validate")
+    crops = storage.open_artifact(report.inputs[0].uri, "align")
+    assert (crops.name, crops.config["image_size"], crops.config["margin"]) == ("people", 72, 20)
+    # The server is gone: everything is there.
+    status, out, err = facenet(*words, FACENET_CATALOGUE=str(catalogue))
+    assert status == 0, err
+    assert json.loads(out)["uri"] == first["uri"]

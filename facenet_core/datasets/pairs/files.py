@@ -12,12 +12,35 @@ from facenet_core.datasets.pairs import lfw, tables
 from facenet_core.datasets.pairs import lists as pairs_lists
 from facenet_core.datasets.pairs.resolve import Pairs
 from facenet_core.errors import PairsError
+from facenet_core.storage import Manifest
 from facenet_core.text import files as text_files
 
 _FORMATS = (
     "a pairs file of LFW, CALFW, CPLFW or AgeDB-30, a CSV or Parquet file with image_id_a, "
     "image_id_b and same, CFP's folder Protocol/Split/FP, or `generate`"
 )
+
+
+# A data set's file of this name holds the pairs that it is validated on.
+OF_DATA_SET = ("pairs.txt", "pairs.csv", "pairs.parquet")
+
+
+def of_data_set(raw: Manifest) -> str | None:
+    """The pairs file that was downloaded with the photographs of a raw artifact, if there was one.
+
+    Raises:
+        PairsError: it is gone.
+    """
+    for file in raw.details.get("files", ()):
+        if posixpath.basename(file["uri"]) in OF_DATA_SET:
+            if not storage.exists(file["uri"]):
+                raise PairsError(
+                    f"{file['uri']}: the pairs of {raw.name} are gone; fetch them again with "
+                    f"`facenet ingest {raw.name}`, name others with --pairs, or draw some with "
+                    "--pairs generate"
+                )
+            return str(file["uri"])
+    return None
 
 
 def read(uri: str, nrof_folds: int) -> Pairs:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, PipelineConfig, ValidateConfig
 from facenet_core.errors import ConfigError
 from facenet_core.models.runtimes import check_engine
 from flows.cli import embedding
 from flows.cli import options as common
-from flows.cli.context import Context
+from flows.cli.context import Context, alignment_of
 from flows.cli.output import print_summary
 from tasks.prefect import server
 
-COMMON = common.STAGE
+COMMON = (*common.STAGE, "workers", "dask_address")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "URI of a crops artifact, or an InsightFace verification set (.bin)"
+    text = (
+        "URI of a crops artifact, or an InsightFace verification set (.bin); or photographs: the "
+        "name of a data set (lfw), a folder, archive, address or raw artifact"
+    )
     parser.add_argument("crops", metavar="CROPS", help=text)
     text = f"{embedding.MODEL}; two are compared"
     parser.add_argument("model", metavar="MODEL", nargs="+", help=text)
     common.add_fields(parser, "validation", ValidateConfig)
+    common.add_alignment(parser)
 
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
@@ -42,10 +47,16 @@ def run(options: argparse.Namespace, context: Context) -> None:
     settings = context.settings
     with server.starting():
         from flows.validate import compare, validate
-    config, root, block = settings.validation, settings.storage, settings.storage_credentials
     first, *second = options.model
+    settings_of_flow: dict[str, Any] = {
+        "config": settings.validation,
+        "root": settings.storage,
+        "storage_credentials": settings.storage_credentials,
+        "align": alignment_of(options, settings),
+        "where": settings.cluster,
+    }
     if second:
-        summary = compare(options.crops, first, second[0], config, root, block)
+        summary = compare(options.crops, first, second[0], **settings_of_flow)
     else:
-        summary = validate(options.crops, first, config, root, block)
+        summary = validate(options.crops, first, **settings_of_flow)
     print_summary(summary, context.json)

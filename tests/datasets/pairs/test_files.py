@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facenet_core import storage
 from facenet_core.datasets.pairs import files
 from facenet_core.datasets.pairs.resolve import Pairs
 from facenet_core.errors import PairsError
+from facenet_core.storage import Outcome
 
 ROWS = [
     (0, "Ada/Ada_0001.jpg", "Ada/Ada_0002.jpg", True),
@@ -210,3 +213,15 @@ def test_a_broken_cfp_folder_is_refused(cfp):
     (cfp / "Pair_list_F.txt").unlink()
     with pytest.raises(PairsError, match=r"Pair_list_F.txt: no such file"):
         files.read(str(cfp / "Split/FP"), 10)
+
+
+def test_the_pairs_of_a_data_set_are_those_fetched_with_it(tmp_path):
+    uris = [str(tmp_path / name) for name in ("lfw.tgz", "pairsDevTest.txt", "pairs.txt")]
+    details = {"files": [{"uri": uri} for uri in uris]}
+    plan = storage.plan_stage(str(tmp_path), "ingest", "lfw", {}, [], 1)
+    raw = storage.publish(plan, Outcome((), {"images": 0}, details), {})
+    with pytest.raises(PairsError, match=r"the pairs of lfw are gone; .*facenet ingest lfw"):
+        files.of_data_set(raw)
+    (tmp_path / "pairs.txt").write_text("")
+    assert files.of_data_set(raw) == uris[2]
+    assert files.of_data_set(replace(raw, details={})) is None
