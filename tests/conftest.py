@@ -23,15 +23,25 @@ settings.load_profile("house")
 
 pytest_plugins = ["tests.support.stored"]  # its fixtures serve two rooms
 
+# Tests of these files share a site with deployments; the other ones of tests/integration share the
+# run `undisturbed`. Each half may run in a process, and has a Prefect server, of its own.
+_WITH_DEPLOYMENTS = (
+    "test_ingest_commands",
+    "test_operations",
+    "test_operations_killed",
+    "test_secrets",
+)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, in one of several processes, what shares fixtures: the tests of a file, and
-    all that need a Prefect server, of which there is one."""
+    each half of those that need a Prefect server."""
     for item in items:
-        integration = "integration" in item.path.relative_to(item.config.rootpath).parts
-        name = "integration" if integration else item.path.stem + item.path.parent.name
+        name = item.path.stem + item.path.parent.name
+        if "integration" in item.path.relative_to(item.config.rootpath).parts:
+            name = "deployments" if item.path.stem in _WITH_DEPLOYMENTS else "pipelines"
         item.add_marker(pytest.mark.xdist_group(name))
 
 
