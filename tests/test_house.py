@@ -204,10 +204,21 @@ WRONG = [
     ("storage forget", "whom?"),
     ("inspect x --sample y", "did you mean --samples?"),
     ("doctor --workers 2", "unknown option --workers"),
+    ("align no/where", "RAW: no/where: no such file"),
+    ("train no/where", "CROPS: no/where: no such file"),
+    ("validate no/where x", "CROPS: no/where: no such file"),
+    ("validate newest:x no/where", "MODEL: no/where: no such file"),
+    ("compare no/a.jpg no/b.jpg --model newest:x", "PHOTOGRAPH: no/a.jpg: no such file"),
+]
+MISSING = [
+    ("ingest nowhere", "nowhere: no such folder or archive"),
+    ("ingest lfw-funneledx", "did you mean `lfw-funneled`?"),
+    ("run --config demo --set ingest.source=no/where", "no/where: no such folder or archive"),
 ]
 
 
-def test_wrong_options_are_refused_before_a_server_starts_or_anything_heavy_is_loaded() -> None:
+def test_wrong_options_and_inputs_are_refused_before_anything_heavy_is_loaded() -> None:
+    """Neither a server nor Dask starts, and no library whose import takes long is there."""
     script = (
         "import contextlib, io, json, sys\n"
         "from flows.cli.main import main\n"
@@ -216,20 +227,24 @@ def test_wrong_options_are_refused_before_a_server_starts_or_anything_heavy_is_l
         "    with contextlib.redirect_stderr(said):\n"
         "        try: status = main(words.split())\n"
         "        except SystemExit as ended: status = ended.code\n"
-        "    heavy = {'tensorflow', 'keras', 'prefect', 'distributed', 'sklearn', 'pyarrow'}\n"
+        "    heavy = {'tensorflow', 'keras', 'prefect', 'distributed', 'sklearn', 'scipy',\n"
+        "             'matplotlib', 'pandas', 'pyarrow', 'openvino'}\n"
         "    print(json.dumps([status, said.getvalue(), sorted(heavy & set(sys.modules))]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=json.dumps([words for words, _ in WRONG]),
+        input=json.dumps([words for words, _ in WRONG + MISSING]),
         capture_output=True,
         text=True,
         check=True,
         cwd=REPOSITORY,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    for (words, message), (status, said, heavy) in zip(WRONG, answers, strict=True):
-        assert (status, heavy) == (2, []), (words, said)
+    statuses = [2] * len(WRONG) + [1] * len(MISSING)
+    for (words, message), expected, (status, said, heavy) in zip(
+        WRONG + MISSING, statuses, answers, strict=True
+    ):
+        assert (status, heavy) == (expected, []), (words, said)
         assert message in said, (words, said)
 
 

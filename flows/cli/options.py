@@ -150,6 +150,12 @@ def check_path(name: str, path: str | None) -> None:
         raise ConfigError(f"{name}: {path}: no such file or folder")
 
 
+def check_input(name: str, reference: str) -> None:
+    """Raises ConfigError where an input looks like a path and does not exist; it may be a name."""
+    if "/" in reference:
+        check_path(name, reference)
+
+
 def _reader(adapter: TypeAdapter[Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:

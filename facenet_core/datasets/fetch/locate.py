@@ -19,6 +19,10 @@ from facenet_core.privacy import url_secrets
 
 _FETCHED = ("http", "https", "ftp", "ftps")
 _DATA_EXTENSIONS = (".parquet", ".rec", ".csv", ".tsv")
+EXPECTED = (
+    "a folder, an archive (.tar, .tgz, .tar.bz2, .tar.xz, .tar.zst, .zip), Parquet, InsightFace's "
+    ".rec, a list (.csv, .tsv) of path and identity"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ def locate(root: str, config: IngestConfig) -> Origin:
     An existing file or folder takes precedence over the catalogue's data set of that name.
 
     Raises:
-        SourceError: a data set that cannot be fetched; the message says how it is obtained.
+        SourceError: a data set that cannot be fetched, and the message says how it is obtained; or
+            a local path where nothing is.
     """
     source = config.source
     if source.lower().startswith("file://"):
@@ -53,11 +58,20 @@ def locate(root: str, config: IngestConfig) -> Origin:
                     f"{source}: no such folder or archive, and no data set of that name; did you "
                     f"mean `{nearest[0]}`?"
                 )
+            raise SourceError(nothing_at(storage.absolute(source)))
     elif urlsplit(source).scheme in _FETCHED:
         return _fetched(root, config, source)
     name = config.name or name_of(source)
     uri = storage.absolute(url_secrets.whole(source))
     return Origin(uri, url_secrets.public(uri), name, identity_pattern=config.identity_pattern)
+
+
+def nothing_at(uri: str) -> str:
+    """The message that there is nothing at the path or URI of a source."""
+    return (
+        f"{uri}: no such folder or archive; expected {EXPECTED}, the name of a data set "
+        "(`facenet datasets` lists them), or `synthetic`"
+    )
 
 
 def _catalogued(root: str, config: IngestConfig, name: str, entry: CatalogueEntry) -> Origin:

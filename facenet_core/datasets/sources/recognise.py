@@ -7,6 +7,7 @@ from pathlib import Path
 
 from facenet_core import storage
 from facenet_core.config import IngestConfig
+from facenet_core.datasets.fetch.locate import EXPECTED, nothing_at
 from facenet_core.datasets.members import Source
 from facenet_core.datasets.sources.archive import Archive, is_archive
 from facenet_core.datasets.sources.bucket import Bucket
@@ -18,10 +19,6 @@ from facenet_core.errors import SourceError
 from facenet_core.imaging.formats import EXTENSIONS
 
 _FEW_FOLDERS = 16  # `data/`, `train/` … of a data set of tables; photographs have one per person
-_EXPECTED = (
-    "a folder, an archive (.tar, .tgz, .tar.bz2, .tar.xz, .tar.zst, .zip), Parquet, InsightFace's "
-    ".rec, a list (.csv, .tsv) of path and identity"
-)
 
 
 def recognise(uri: str, config: IngestConfig) -> Source:
@@ -34,10 +31,7 @@ def recognise(uri: str, config: IngestConfig) -> Source:
     if Path(uri).is_dir() or (not size and storage.is_folder(uri)):
         return _folder(uri, config)
     if size is None:
-        raise SourceError(
-            f"{uri}: no such folder or archive; expected {_EXPECTED}, the name of a data set "
-            "(`facenet datasets` lists them), or `synthetic`"
-        )
+        raise SourceError(nothing_at(uri))
     return _file(uri, config)
 
 
@@ -53,7 +47,7 @@ def _file(uri: str, config: IngestConfig) -> Source:
         return ParquetFiles(uri, (uri,), config.image_column, config.identity_column)
     if is_archive(start):
         return Archive(uri)
-    raise SourceError(f"{uri}: neither a folder nor an archive; expected {_EXPECTED}")
+    raise SourceError(f"{uri}: neither a folder nor an archive; expected {EXPECTED}")
 
 
 def _folder(uri: str, config: IngestConfig) -> Source:

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     check_config(settings.align)
+    common.check_input("RAW", options.raw)
 
 
 def check_config(config: AlignConfig) -> None:

@@ -58,6 +58,8 @@ def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if len(options.photographs) < 2:
         raise ConfigError("compare: give two photographs or more")
     embedding.check_model(options.model, options.engine)
+    for photograph in options.photographs:
+        common.check_path("PHOTOGRAPH", photograph)
 
 
 def run(options: argparse.Namespace, context: Context) -> None:

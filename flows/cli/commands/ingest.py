@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from facenet_core import storage
 from facenet_core.config import SYNTHETIC, IngestConfig, PipelineConfig
 from flows.cli import options as common
 from flows.cli.context import Context
@@ -20,11 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
-    check_config(settings.ingest)
+    check_config(settings.ingest, settings.storage)
 
 
-def check_config(config: IngestConfig) -> None:
-    """Raises ConfigError for what the stage would refuse once it has started."""
+def check_config(config: IngestConfig, root: str | None) -> None:
+    """Raises ConfigError or SourceError for what the stage would refuse once it has started."""
+    from facenet_core.datasets.fetch.locate import locate
     from facenet_core.datasets.rows import compile_identity_pattern
 
     compile_identity_pattern(config.identity_pattern)
@@ -33,6 +35,8 @@ def check_config(config: IngestConfig) -> None:
         from facenet_core.synthetic_faces.generate import check_extent
 
         check_extent(config.identities, config.images_per_identity, config.first_identity)
+    else:
+        locate(storage.absolute(root or storage.default_root()), config)
 
 
 def run(options: argparse.Namespace, context: Context) -> None:

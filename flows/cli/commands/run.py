@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     holdout = holdout_of(settings)
-    ingest.check_config(settings.ingest)
-    ingest.check_config(holdout.ingest)
+    ingest.check_config(settings.ingest, settings.storage)
+    ingest.check_config(holdout.ingest, settings.storage)
     align.check_config(settings.align)
     if holdout.align is not None:
         align.check_config(holdout.align)

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     check_config(settings.train)
+    common.check_input("CROPS", options.crops)
 
 
 def check_config(config: TrainConfig) -> None:

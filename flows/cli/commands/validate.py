@@ -33,6 +33,8 @@ def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     check_config(settings.validation)
     if len(options.model) > 2:
         raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
+    for name, reference in [("CROPS", options.crops), *(("MODEL", uri) for uri in options.model)]:
+        common.check_input(name, reference)
 
 
 def check_config(config: ValidateConfig) -> None:
