@@ -8,10 +8,10 @@ from facenet_core import storage
 from facenet_core.config import ClusterConfig, EmbedConfig, Uri
 from facenet_core.embedding import stage as core
 from facenet_core.housekeeping.promotion import resolve
-from facenet_core.models.import_model import bring_in
 from facenet_core.storage import Artifact, Plan
 from tasks.dask.shards import run_on_workers
 from tasks.embed import embed_shard
+from tasks.models import bring_model
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
 from tasks.prefect.credentials import open_root
@@ -37,8 +37,7 @@ def embed(
 
     Args:
         source: URI of a crops artifact, or `newest:NAME`.
-        model: URI of a model artifact, `newest:NAME`, `promoted:NAME`, a `.keras` file or a model
-            from TensorFlow 1, which is imported first.
+        model: as for `validate`.
         config: runtime, precision, mirrored images.
         root: storage root, a folder or URI.
         where: Dask workers.
@@ -48,7 +47,7 @@ def embed(
     root = open_root(root, storage_credentials)
     config.warn_of_unused()
     crops = storage.open_artifact(storage.absolute(resolve(root, source, "align")), "align")
-    model = bring_in(root, resolve(root, model, "train"), run.record())
+    model = bring_model(root, model, run.record())
     plan = core.plan_embed(root, crops, storage.open_artifact(model, "train"), config)
     return already_made(plan, run) or _embed_shards(plan, crops, root, config, where, run)
 

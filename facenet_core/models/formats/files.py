@@ -13,7 +13,6 @@ import posixpath
 import re
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,7 +167,9 @@ def _unpack(source: str, path: Path) -> ModelFiles:
             for name in wanted:
                 with archive.open(members[name]) as member, (folder / name).open("xb") as file:
                     shutil.copyfileobj(member, file)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, OSError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile's and zlib's kinds, and whatever damage makes them raise
         raise ModelError(
             f"{source}: not a zip archive that can be read ({error}); fetch it again"
         ) from None

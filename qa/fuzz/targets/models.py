@@ -6,12 +6,14 @@ import io
 import json
 import tempfile
 import zipfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
+from facenet_core.errors import ModelError
 from facenet_core.models.formats import keras_file
 
 from ..mutations import mutated
@@ -130,22 +132,19 @@ def frozen_graphs() -> list[bytes]:
     return [graph.as_graph_def().SerializeToString()]
 
 
-def _read_tf1(place: Path) -> None:
-    from facenet_core.errors import ModelError
+def _read_weights(place: Path) -> None:
     from facenet_core.models.formats import files
     from facenet_core.models.formats.weights import open_variables
 
     with open_variables(files.find(str(place))) as variables:
         for name in variables.shapes:
-            try:
+            with suppress(ModelError):
                 variables.read(name)
-            except ModelError:
-                continue
 
 
 def read_frozen(data: bytes, folder: Path) -> None:
     (folder / "graph.pb").write_bytes(data)
-    _read_tf1(folder / "graph.pb")
+    _read_weights(folder / "graph.pb")
 
 
 @cache
@@ -171,7 +170,96 @@ def read_index(data: bytes, folder: Path) -> None:
     """The table of a checkpoint, beside data that are whole."""
     for name, content in _checkpoint().items():
         (folder / name).write_bytes(data if name.endswith(".index") else content)
-    _read_tf1(folder)
+    _read_weights(folder)
+
+
+def _weights() -> dict[str, np.ndarray]:
+    """Two layers, one of which has a name that Keras and PyTorch models share with nobody."""
+    return {"layer/kernel:0": np.ones((3, 2), np.float32), "layer/bias:0": np.ones(2, np.float32)}
+
+
+@cache
+def h5_files() -> list[bytes]:
+    import h5py
+
+    files = []
+    for root in ("", "model_weights/"):
+        stream = io.BytesIO()
+        with h5py.File(stream, "w") as file:
+            for name, array in _weights().items():
+                file[f"{root}{name}"] = array
+            packed = {"data": np.ones((64, 64)), "chunks": (8, 8), "compression": "gzip"}
+            file.create_dataset(f"{root}packed/kernel:0", **packed)
+            file.attrs["model_config"] = '{"class_name": "Lambda"}'
+        files.append(stream.getvalue())
+    return files
+
+
+def read_h5(data: bytes, folder: Path) -> None:
+    (folder / "model.h5").write_bytes(data)
+    _read_weights(folder / "model.h5")
+
+
+# Pickles of a state dict with one tensor of six values, as PyTorch writes them: protocol 2.
+_TENSOR = (
+    b"\x80\x02ccollections\nOrderedDict\n)RX\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n"
+    b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06"
+)
+_REST = b"QK\x00K\x03K\x02\x86K\x02K\x01\x86\x89ccollections\nOrderedDict\n)RtRs."
+
+
+@cache
+def torch_files() -> list[bytes]:
+    values = np.arange(6, dtype=np.float32).tobytes()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", _TENSOR + b"t" + _REST)
+        archive.writestr("archive/data/0", values)
+    magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+    system = b"\x80\x02}X\r\x00\x00\x00little_endian\x88s."
+    keys = b"\x80\x02]X\x01\x00\x00\x000a." + (6).to_bytes(8, "little")
+    return [stream.getvalue(), magic + system + _TENSOR + b"Nt" + _REST + keys + values]
+
+
+def read_torch(data: bytes, folder: Path) -> None:
+    """The tensors, before any network asks for those that it needs."""
+    from facenet_core.models.formats.torch_file import open_torch
+
+    (folder / "model.pt").write_bytes(data)
+    with open_torch("model.pt", folder / "model.pt") as variables:
+        for name in variables.shapes:
+            with suppress(ModelError):
+                variables.read(name)
+
+
+@cache
+def safetensors_files() -> list[bytes]:
+    from safetensors.numpy import save
+
+    return [save(_weights())]
+
+
+def read_safetensors(data: bytes, folder: Path) -> None:
+    from facenet_core.models.formats.state_dict import open_safetensors
+
+    (folder / "model.safetensors").write_bytes(data)
+    with open_safetensors("model.safetensors", folder / "model.safetensors") as variables:
+        for name in variables.shapes:
+            with suppress(ModelError):
+                variables.read(name)
+
+
+def _archives() -> list[bytes]:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in _checkpoint().items():
+            archive.writestr(f"model/{name}", content)
+    return [stream.getvalue()]
+
+
+def read_archive(data: bytes, folder: Path) -> None:
+    (folder / "model.zip").write_bytes(data)
+    _read_weights(folder / "model.zip")
 
 
 TARGETS = (
@@ -180,4 +268,8 @@ TARGETS = (
     Target("checkpoint", read_checkpoint, checkpoints, 1, seconds=30),
     Target("TensorFlow 1 graph", read_frozen, frozen_graphs, 1, seconds=30),
     Target("TensorFlow 1 checkpoint", read_index, _indexes, 1, seconds=30),
+    Target("TensorFlow 1 archive", read_archive, _archives, 0.5, seconds=30),
+    Target("weights (.h5)", read_h5, h5_files, 1, seconds=30),
+    Target("state dict (.pt)", read_torch, torch_files, 2, seconds=30),
+    Target("state dict (.safetensors)", read_safetensors, safetensors_files, 1, seconds=30),
 )
