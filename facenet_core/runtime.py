@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import logging
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
+
+logger = logging.getLogger(__name__)
 
 HUNG = 1  # exit status of a process that its watchdog ended
 
@@ -138,3 +142,35 @@ class Watchdog:
         if self._seconds is not None:
             faulthandler.cancel_dump_traceback_later()
         self._stacks.close()
+
+
+def limit_gpu_memory(fraction: float) -> None:
+    """Bound the GPU memory that TensorFlow takes in this process, before its first operation.
+
+    Args:
+        fraction: TensorFlow takes at most this share of each GPU; with 1, memory as it needs it.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    try:
+        if gpus and fraction < 1:
+            # A limit and growth exclude one another.
+            for gpu, megabytes in zip(gpus, _gpu_megabytes(), strict=True):
+                limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(megabytes * fraction))
+                tf.config.set_logical_device_configuration(gpu, [limit])
+        else:
+            for gpu in gpus:
+                tf.config.experimental.set_memory_growth(gpu, True)
+    except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as error:
+        logger.warning("gpu_memory_fraction has no effect: %s", error)
+
+
+def _gpu_megabytes() -> list[int]:
+    """Memory of the visible GPUs, MiB; TensorFlow itself does not tell."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        command.append(f"--id={visible}")
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    return [int(line) for line in output.split()]

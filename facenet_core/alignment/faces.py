@@ -17,6 +17,7 @@ from facenet_core.alignment.mtcnn.detector import MTCNN, Detections
 from facenet_core.alignment.mtcnn.networks import RuntimeName, default_runtime
 from facenet_core.config import AlignConfig, build
 from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, encode
+from facenet_core.runtime import limit_gpu_memory
 
 _BATCH_PIXELS = 16_000_000  # decoded images wait for the detector in so many pixels at most
 
@@ -50,12 +51,19 @@ def settings_of(uri: str, config: Mapping[str, Any]) -> AlignConfig:
 def load_detector(config: AlignConfig) -> MTCNN:
     """The detector of this process; loading it takes seconds, so the last one is cached."""
     runtime = resolve_runtime(config)
+    if runtime == "tensorflow" and config.gpu_memory_fraction < 1:
+        _limit_gpu_memory(config.gpu_memory_fraction)
     return _load_detector(config.minsize, config.thresholds, config.factor, runtime)
 
 
 def resolve_runtime(config: AlignConfig) -> RuntimeName:
     """The detector's runtime in this process, where the configuration says `auto` too."""
     return default_runtime() if config.detector_engine == "auto" else config.detector_engine
+
+
+@lru_cache(maxsize=1)  # TensorFlow refuses another limit once it has begun
+def _limit_gpu_memory(fraction: float) -> None:
+    limit_gpu_memory(fraction)
 
 
 @lru_cache(maxsize=1)

@@ -52,8 +52,9 @@ class ShardSummary:
 
 def plan_align(root: str, raw: Artifact, config: AlignConfig) -> Plan:
     """Where the crops of a raw artifact belong."""
-    config.warn_of_unused()
-    determining = config.determining() | {"detector_engine": faces.resolve_runtime(config)}
+    resolved = config.model_copy(update={"detector_engine": faces.resolve_runtime(config)})
+    resolved.warn_of_unused(explicit=config.model_fields_set)
+    determining = resolved.determining()
     if missing := formats.not_read_here(raw.counts):  # an optional package changes the crops
         determining["formats_not_read"] = missing
     return deny_list.plan_stage(

@@ -72,6 +72,12 @@ class AlignConfig(Config):
         description="Runtime of the detector's networks. `auto` is OpenVINO where it is installed "
         "(the extra `cpu` brings it), else TensorFlow, which also runs on GPUs.",
     )
+    gpu_memory_fraction: Probability = Field(
+        1.0,
+        description="Upper bound of the GPU memory that each worker takes, as a fraction, where "
+        "TensorFlow runs the detector on a GPU. It does nothing elsewhere.",
+        json_schema_extra=WHERE,
+    )
     image_format: Literal["jpeg", "png"] = Field("jpeg", description="Image format of the crops.")
     jpeg_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the crops (4:4:4).")
     progress_timeout: float = Field(
@@ -91,6 +97,8 @@ class AlignConfig(Config):
         names = {}
         if self.crop == "similarity":
             names["margin"] = "crop: similarity has no margin"
+        if self.detector_engine == "openvino":
+            names["gpu_memory_fraction"] = "the detector runs on OpenVINO, on processors"
         if self.image_format == "png":
             names["jpeg_quality"] = "the crops are PNG"
         return names

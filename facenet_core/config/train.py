@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from facenet_core.config.base import (
     AUTO_PAIRS,
@@ -146,7 +146,8 @@ class TrainConfig(Config):
     )
     learning_rate_schedule_file: Address | None = Field(
         None,
-        description="File with lines `epoch: rate`, used if learning_rate is negative.",
+        description="File with lines `epoch: rate`, used if learning_rate is negative. Where there "
+        "is none, that of this name among those of the package: casia.txt, demo.txt, real.txt.",
         json_schema_extra=PATH,
     )
     learning_rate_decay_epochs: int = Field(
@@ -362,6 +363,19 @@ class TrainConfig(Config):
         description="Largest share of the GPU's memory to use.",
         json_schema_extra=WHERE,
     )
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _as_the_original_writes_optimizers(cls, value: Any) -> Any:
+        """`RMSPROP` is rmsprop, `MOM` is momentum."""
+        name = value.lower() if isinstance(value, str) else value
+        return "momentum" if name == "mom" else name
+
+    @field_validator("model_def")
+    @classmethod
+    def _as_the_original_writes_networks(cls, value: str) -> str:
+        """`models.squeezenet` is squeezenet."""
+        return value.removeprefix("models.") if ":" not in value else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -10,13 +10,17 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from dataclasses import dataclass
 
+from facenet_core import storage
+from facenet_core.config.files import SHIPPED
 from facenet_core.errors import ConfigError, StorageError
-from facenet_core.storage import read_bytes
 from facenet_core.text import files
 
 _STOP = -1.0
+_SHIPPED = SHIPPED / "learning_rate_schedules"
+_PREFIX_OF_THE_ORIGINAL = "learning_rate_schedule_classifier_"
 _FORMAT = "expected lines `epoch: rate`, such as `60: 0.005`, and -1 or - as the rate that stops"
 
 
@@ -106,11 +110,17 @@ def choose(learning_rate: float, schedule_file: str | None) -> Schedule:
 def read(path: str) -> Schedule:
     """The schedule in a file.
 
+    Where there is no such file, it is the one of this name that comes with the package; the
+    original's `data/learning_rate_schedule_classifier_casia.txt` is `casia.txt` here.
+
     Raises:
         ConfigError: there is no such file, or a line is malformed; names file and line.
     """
+    shipped = _SHIPPED / posixpath.basename(path).removeprefix(_PREFIX_OF_THE_ORIGINAL)
+    if shipped.is_file() and not storage.exists(path):
+        path = str(shipped)
     try:
-        data = read_bytes(path)
+        data = storage.read_bytes(path)
     except (FileNotFoundError, StorageError) as error:
         raise ConfigError(f"{path}: cannot be read as a learning rate schedule: {error}") from None
     return parse(files.decode(data, path, ConfigError), path)

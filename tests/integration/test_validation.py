@@ -135,3 +135,30 @@ def test_a_data_set_is_fetched_aligned_and_measured_on_its_own_pairs(
     status, out, err = facenet(*words, FACENET_CATALOGUE=str(catalogue))
     assert status == 0, err
     assert json.loads(out)["uri"] == first["uri"]
+
+
+@pytest.mark.slow
+def test_the_classic_commands_run_as_they_are_written(
+    undisturbed: Path, crops: str, tmp_path: Path
+) -> None:
+    """Of the wiki of davidsandberg/facenet, on smaller pictures and for less time."""
+    raw = next((undisturbed / "raw" / "tiny-holdout").iterdir())
+    where = f"--storage {tmp_path / 'store'} --workers 2"
+    line = f"align {raw} --image_size 72 --margin 16 --gpu_memory_fraction 0.6 {where}"
+    status, out, err = facenet(*line.split())
+    assert status == 0, err
+    assert out.splitlines()[-1].endswith(Path(crops).name)
+    (training,) = (undisturbed / "crops" / "tiny").iterdir()
+    line = (
+        f"train {training} --image_size 64 --model_def models.squeezenet --lfw_dir {crops} "
+        "--optimizer RMSPROP --learning_rate -1 --max_nrof_epochs 1 --keep_probability 0.8 "
+        "--random_crop --random_flip --learning_rate_schedule_file "
+        "data/learning_rate_schedule_classifier_casia.txt --weight_decay 5e-5 "
+        "--center_loss_factor 1e-2 --center_loss_alfa 0.9 --batch_size 8 "
+        f"--gpu_memory_fraction 0.6 --epoch_size 2 --storage {tmp_path / 'store'}"
+    )
+    status, out, err = facenet(*line.split())
+    assert status == 0, err
+    model = storage.open_artifact(out.splitlines()[-1], "train")
+    assert (model.config["optimizer"], model.config["model_def"]) == ("rmsprop", "squeezenet")
+    assert "0: 0.05" in model.config["learning_rate_schedule"]

@@ -27,11 +27,12 @@ pytestmark = pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="needs an
 MEMORY = """
 import jax
 
+from facenet_core import runtime
 from facenet_core.training.engine import devices
 
 devices.prepare(0.25)
 statistics = jax.devices()[0].memory_stats()
-print(statistics["bytes_limit"] / 2**20 / devices._gpu_megabytes()[0])
+print(statistics["bytes_limit"] / 2**20 / runtime._gpu_megabytes()[0])
 """
 
 

@@ -6,7 +6,6 @@ import ctypes
 import gc
 import logging
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
@@ -17,6 +16,7 @@ import keras
 
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError, TrainingError
+from facenet_core.runtime import limit_gpu_memory
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,10 @@ def prepare(gpu_memory_fraction: float) -> None:
     of each GPU. Without a GPU only determinism is set.
     """
     if keras.backend.backend() == "tensorflow":
-        _prepare_tensorflow(gpu_memory_fraction)
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        limit_gpu_memory(gpu_memory_fraction)
         return
     # JAX reads both at its first operation; what a user has set stays.
     if gpu_memory_fraction < 1:
@@ -159,33 +162,3 @@ def explained() -> Iterator[None]:
             if any(sign in text for sign in signs):
                 raise TrainingError(f"{meaning} ({text.splitlines()[0]:.200})") from error
         raise
-
-
-def _prepare_tensorflow(gpu_memory_fraction: float) -> None:
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
-    try:
-        if gpus and gpu_memory_fraction < 1:
-            # A limit and growth exclude one another.
-            for gpu, megabytes in zip(gpus, _gpu_megabytes(), strict=True):
-                limit = tf.config.LogicalDeviceConfiguration(
-                    memory_limit=int(megabytes * gpu_memory_fraction)
-                )
-                tf.config.set_logical_device_configuration(gpu, [limit])
-        else:
-            for gpu in gpus:
-                tf.config.experimental.set_memory_growth(gpu, True)
-    except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as error:
-        logger.warning("gpu_memory_fraction has no effect: %s", error)
-
-
-def _gpu_megabytes() -> list[int]:
-    """Memory of the visible GPUs, MiB; TensorFlow itself does not tell."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible:
-        command.append(f"--id={visible}")
-    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    return [int(line) for line in output.split()]
