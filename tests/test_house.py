@@ -199,6 +199,8 @@ WRONG = [
     ("pairs x --folds 1", "greater than or equal to 2"),
     ("export x --float16", "--format tflite"),
     ("import nowhere", "nowhere: no such file"),
+    ("import README.md --preset arcface", "--preset is only for an .onnx"),
+    ("import README.md --mean 1,2", "expected one number or three"),
     ("credentials A_B", "invalid block name"),
     ("storage gc --older-than long", "long"),
     ("storage forget", "whom?"),

@@ -253,7 +253,10 @@ def _tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
             if attribute.HasField("t"):
                 yield attribute.t
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            for sparse in (
+                *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+                *attribute.sparse_tensors,
+            ):
                 yield from (sparse.values, sparse.indices)
     for function in model.functions:
         for graph in _graphs(function.node):

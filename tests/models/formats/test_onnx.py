@@ -14,6 +14,7 @@ from facenet_core.models.face_model import FaceModel
 from facenet_core.models.formats.onnx import OnnxOptions, plan_import
 from facenet_core.models.formats.onnx import import_model as import_onnx
 from facenet_core.models.runtimes import open_runtime
+from flows.cli.main import main
 from tests.support.onnx_models import DIMENSIONS, SIDE, arcface, linear, reference, save
 
 ENGINES = ["openvino", "onnxruntime"]
@@ -285,3 +286,17 @@ def test_a_manifest_without_standardisation_is_an_error(bring_in):
     storage.write_bytes(f"{uri}/manifest.json", json.dumps(manifest).encode())
     with pytest.raises(ArtifactError, match="does not say 'mean'"):
         FaceModel.load(uri)
+
+
+def test_the_command_imports_an_arcface_network(tmp_path, root, capsys):
+    file = save(arcface(), tmp_path / "w600k.onnx")
+    assert main(["import", file, "--storage", root]) == 1
+    assert "import it with --preset arcface" in capsys.readouterr().err
+    assert main(["import", file, "--preset", "arcface", "--margin", "0", "--storage", root]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "onnx: 150,400 values, embeddings of 512 dimensions"
+    assert lines[1] == "It takes crops of 112 pixels, standardised: (x − 127.5)/127.5"
+    assert storage.open_artifact(lines[-1], "train").name == "w600k"
+    command = ["import", file, "--mean", "1,2,3", "--deviation", "4", "--color", "BGR"]
+    assert main([*command, "--storage", root]) == 0
+    assert "(x − (1, 2, 3))/4, BGR" in capsys.readouterr().out

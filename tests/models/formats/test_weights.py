@@ -257,7 +257,7 @@ def test_the_command_prints_where_the_model_is(published, root, capsys):
     command = ["import", str(published), "--image-size", "32", "--storage", root]
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "standardised one by one" in lines[1]
+    assert "standardised: each image's own mean and deviation" in lines[1]
     assert storage.read_manifest(lines[-1]).details["embedding_size"] == 8
 
 
