@@ -32,7 +32,7 @@ def validate(
     started, before = time.perf_counter(), processor_time()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, of_processors = time.perf_counter() - started, processor_time() - before
-    return seconds, of_processors, json.loads(done.stdout.splitlines()[-1])["metrics"]
+    return seconds, of_processors, json.loads(done.stdout.splitlines()[-1])
 
 
 def processor_time() -> float:
