@@ -1,5 +1,7 @@
 """The pipeline: ingest, align, train, validate, each only as far as it is not done yet.
 
+Where identification is on, the validation crops are embedded by the stage `embed`.
+
 `python -m flows.pipeline --config FILE` is `facenet run --config FILE`.
 """
 
@@ -9,6 +11,7 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig, holdout_of
 from facenet_core.evaluation.stage import check_pairs
 from flows.align import align
+from flows.embed import embed
 from flows.ingest import ingest
 from flows.train import train
 from flows.validate import validate
@@ -39,13 +42,20 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
         holdout_crops = align(holdout_raw.uri, holdout_align, root, config.cluster)
     check_pairs(holdout_crops.uri, config.validation)  # now, not after hours of training
     model = train(crops.uri, config.train, root)
-    report = validate(holdout_crops.uri, model.uri, config.validation, root)
+    embeddings = None
+    if config.validation.identification:  # of all crops, which takes more than one process
+        fields = {"use_flipped_images", "precision"}
+        settings = config.embed.model_copy(update=config.validation.model_dump(include=fields))
+        embeddings = embed(holdout_crops.uri, model.uri, settings, root, config.cluster)
+    source = embeddings or holdout_crops
+    report = validate(source.uri, model.uri, config.validation, root)
     return PipelineSummary(
         raw=raw,
         crops=crops,
         holdout_raw=holdout_raw,
         holdout_crops=holdout_crops,
         model=model,
+        embeddings=embeddings,
         report=report,
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from facenet_core import storage
 from facenet_core.config import AlignConfig, ClusterConfig, Uri, ValidateConfig
+from facenet_core.embedding import artifact as embedding
+from facenet_core.errors import ConfigError
 from facenet_core.evaluation import compare_reports
 from facenet_core.evaluation import stage as core
 from facenet_core.housekeeping.promotion import enforce
@@ -21,7 +23,7 @@ from tasks.validate import compare_models, validate_model
 @flow(name="validate", flow_run_name=names.validate, persist_result=False)
 def validate(
     crops: Uri,
-    model: Uri,
+    model: Uri | None = None,
     config: ValidateConfig = ValidateConfig(),
     root: Uri | None = None,
     storage_credentials: str | None = None,
@@ -31,10 +33,11 @@ def validate(
     """Measure a model on pairs of crops and write the report.
 
     Args:
-        crops: URI of a crops artifact with the pairs' images, `newest:NAME`, or an InsightFace
-            verification set (`lfw.bin`), which brings images and pairs; or a data set's name
-            (`lfw`), a raw artifact, an address, a folder or an archive of photographs, which are
-            ingested, and aligned as the model's crops are.
+        crops: URI of a crops artifact with the pairs' images, or of an artifact of embeddings of
+            these, which brings its model; `newest:NAME` of crops, or an InsightFace verification
+            set (`lfw.bin`), which brings images and pairs; or a data set's name (`lfw`), a raw
+            artifact, an address, a folder or an archive of photographs, which are ingested, and
+            aligned as the model's crops are.
         model: URI of a model artifact, `newest:NAME`, `promoted:NAME`, a name of the catalogue
             of models, which is fetched first, or a model from elsewhere (`.keras`, TensorFlow 1,
             `.h5`, `.pt`, `.safetensors`), which is imported first.
@@ -46,9 +49,15 @@ def validate(
     """
     run = Run()
     root = open_root(root, storage_credentials)
+    embeddings = embedding.find_embeddings(crops)
+    if embeddings is not None:
+        crops = embedding.open_crops(embeddings).uri
+        model = model or embedding.model_of(embeddings).uri
+    if model is None:
+        raise ConfigError(f"{crops}: name a model, too; only embeddings bring theirs")
     model = bring_model(root, model, run.record())
     crops = crops_for(crops, model, root, where, align)
-    plan = core.plan_validate(root, crops, model, config)
+    plan = core.plan_validate(root, crops, model, config, embeddings)
     summary = already_made(plan, run) or _measure(plan, root, config, run)
     enforce(root, plan.uri)
     return summary

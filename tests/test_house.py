@@ -57,7 +57,7 @@ ROOMS = {
     },
     "facenet_core.housekeeping.promotion": {"models"},
     "facenet_core.housekeeping": {"alignment", "housekeeping.promotion", "training"},
-    "facenet_core.privacy": {"alignment", "datasets", "housekeeping"},
+    "facenet_core.privacy": {"alignment", "datasets", "embedding", "housekeeping"},
 }
 # Prefect, Dask and the command line may use the whole library, and of ours beside it what is said.
 ABOVE = {
@@ -195,7 +195,8 @@ WRONG = [
     ("cluster x --model y --folders flows", "not empty"),
     ("classify train x --neighbours 0", "greater than or equal to 1"),
     ("classify predict x --classifier nowhere.parquet", "nowhere.parquet: no such file"),
-    ("embed x --model y --engine fast", "invalid choice"),
+    ("embed x --model y --engine fast", "engine: Input should be"),
+    ("embed a b --model y --use-flipped-images", "goes with one data set"),
     ("pairs x --folds 1", "greater than or equal to 2"),
     ("export x --float16", "--format tflite"),
     ("import nowhere", "nowhere: no such file"),

@@ -10,6 +10,8 @@ from facenet_core.errors import ArtifactError, ConfigError
 from facenet_core.storage import Artifact, Input, Plan
 
 FOLDER = "embeddings"
+GROUP_ROWS = 1024  # of a part
+_ADDRESSES = ("http://", "https://", "ftp://", "ftps://")
 # In the footers of tables of embeddings: what made them.
 MODEL, MODEL_NAME = b"facenet:model", b"facenet:model_name"
 
@@ -20,10 +22,28 @@ def naming_model(schema: pa.Schema, fingerprint: str, name: str) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), **metadata})
 
 
-def is_embeddings(uri: str) -> bool:
-    """Whether an artifact of the stage `embed` lies at a URI."""
+def find_embeddings(source: str) -> Artifact | None:
+    """The artifact of the stage `embed` that a source is; None where it is anything else."""
+    if source.startswith(_ADDRESSES):
+        return None
+    uri = storage.absolute(source)
     artifact = storage.find_artifact(uri)
-    return artifact is not None and artifact.stage == "embed"
+    if artifact is None or artifact.stage != "embed":
+        return None
+    return storage.open_artifact(uri, "embed")
+
+
+def open_crops(embeddings: Artifact) -> Artifact:
+    """The crops that were embedded.
+
+    Raises:
+        ArtifactError: they are gone, or others lie there.
+    """
+    source = crops_of(embeddings)
+    crops = storage.open_artifact(source.uri, "align")
+    if crops.fingerprint != source.fingerprint:
+        raise ArtifactError(f"{source.uri}: other crops than {embeddings.uri} was made of")
+    return crops
 
 
 def crops_of(embeddings: Artifact | Plan) -> Input:
@@ -55,8 +75,8 @@ def require_flipped(embeddings: Artifact) -> None:
         )
 
 
-def vectors(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of embeddings as float32 [n, d].
+def vectors(uri: str, column: pa.ChunkedArray) -> np.ndarray:
+    """A column of embeddings of the table at `uri` as float32 [n, d].
 
     Raises:
         ArtifactError: they are not of one size.
@@ -67,6 +87,6 @@ def vectors(column: pa.ChunkedArray) -> np.ndarray:
     else:
         lengths = np.unique(np.asarray(array.value_lengths()))
         if len(lengths) != 1:
-            raise ArtifactError(f"embeddings of {len(lengths)} sizes in one table")
+            raise ArtifactError(f"{uri}: embeddings of {len(lengths)} sizes in one table")
         size = int(lengths[0])
     return np.asarray(array.flatten(), np.float32).reshape(len(array), size)

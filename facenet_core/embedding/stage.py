@@ -34,7 +34,6 @@ from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet, schema
 STAGE_FORMAT = 1
 
 _COLUMNS = ("image_id", "identity", "face_index", "score", "image")
-_GROUP_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def embed_shard(
         schema = artifact.naming_model(schema, source.fingerprint, runtime.model.name)
         with (
             Watchdog(config.progress_timeout if supervised else None) as watchdog,
-            parquet.PartWriter(uri, schema, plan.fingerprint, _GROUP_ROWS) as writer,
+            parquet.PartWriter(uri, schema, plan.fingerprint, artifact.GROUP_ROWS) as writer,
         ):
             for group in one_ahead(parquet.read_row_groups(crops_part, _COLUMNS)):
                 kept = [row for row in group.to_pylist() if not left_out(row["identity"])]

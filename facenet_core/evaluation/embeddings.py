@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from facenet_core.config import ValidateConfig
+from facenet_core.embedding import artifact
 from facenet_core.embedding.crops import decode, require_finite, stack
 from facenet_core.errors import ArtifactError
 from facenet_core.models.runtimes import Embed, Runtime
@@ -24,7 +26,8 @@ from facenet_core.storage import Artifact, parquet, schemas
 from facenet_core.text.plural import plural
 
 _DECODING_THREADS = 4
-_COLUMNS = ("image_id", "identity", "face_index", "image", "box", "score")
+_DESCRIBED = ("image_id", "identity", "face_index", "box", "score")
+_COLUMNS = (*_DESCRIBED, "image")
 
 
 @dataclass(frozen=True)
@@ -148,17 +151,74 @@ def embed_crops(
             embedded += [replace(crop, data=b"") for crop in batch]
             if progress is not None:
                 progress(len(embedded), max(len(requested), len(embedded)))
-    absent = requested - {crop.image_id for crop in embedded}
+    _require_all(requested, embedded, crops.uri)
+    width = runtime.model.embedding_size * (1 + config.use_flipped_images)
+    return _ordered(embedded, np.concatenate([np.empty((0, width), np.float32), *vectors]))
+
+
+def read_embeddings(
+    embeddings: Artifact, crops: Artifact, image_ids: Iterable[str], config: ValidateConfig
+) -> Embeddings:
+    """As `embed_crops`, of crops that were embedded before.
+
+    Args:
+        embeddings: artifact of embeddings of these crops.
+
+    Raises:
+        ArtifactError: an image has no embedding, or a part is damaged.
+        ConfigError: `use_flipped_images`, and mirrored images were not embedded.
+    """
+    requested = {*image_ids}
+    columns = ["embedding"]
+    if config.use_flipped_images:
+        artifact.require_flipped(embeddings)
+        columns.append("embedding_flipped")
+    described: dict[str, Crop] = {}
+    for part in crops.part_uris("crops"):
+        for group in parquet.read_row_groups(part, _DESCRIBED):
+            for row in _rows_of_first_faces(group, requested):
+                described[row["image_id"]] = _crop(row | {"image": {"bytes": b""}})
+    read: list[Crop] = []
+    vectors: list[np.ndarray] = []
+    for part in embeddings.part_uris(artifact.FOLDER):
+        for group in parquet.read_row_groups(part, ["image_id", "face_index", *columns]):
+            group = group.filter(pc.equal(group["face_index"], 0))
+            ids = group["image_id"].to_pylist()
+            rows = [row for row, image_id in enumerate(ids) if image_id in described]
+            taken = group.take(pa.array(rows, pa.int64()))
+            read += [described[ids[row]] for row in rows]
+            halves = [artifact.vectors(part, taken[name]) for name in columns]
+            vectors.append(np.concatenate(halves, axis=1))
+    _require_all(requested, read, embeddings.uri)
+    return _ordered(read, np.concatenate(vectors))
+
+
+def joined(first: Embeddings, second: Embeddings) -> Embeddings:
+    """Those of different images, in the order of all image ids."""
+    crops = [
+        Crop(*values[:2], b"", *values[2:])
+        for each in (first, second)
+        for values in zip(each.image_ids, each.identities, each.scores, each.sizes, strict=True)
+    ]
+    return _ordered(crops, np.concatenate([first.vectors, second.vectors]))
+
+
+def _require_all(requested: Collection[str], embedded: Iterable[Crop], uri: str) -> None:
+    absent = {*requested} - {crop.image_id for crop in embedded}
     if absent:
         listed = ", ".join(sorted(absent)[:5])
-        raise ArtifactError(f"{crops.uri}: no crop of {plural(len(absent), 'image')}: {listed}")
-    order = sorted(range(len(embedded)), key=lambda row: embedded[row].image_id)
+        raise ArtifactError(f"{uri}: no crop of {plural(len(absent), 'image')}: {listed}")
+
+
+def _ordered(crops: Sequence[Crop], vectors: np.ndarray) -> Embeddings:
+    """Embeddings of crops in the order of their image ids."""
+    order = sorted(range(len(crops)), key=lambda row: crops[row].image_id)
     return Embeddings(
-        tuple(embedded[row].image_id for row in order),
-        tuple(embedded[row].identity for row in order),
-        np.concatenate(vectors)[order],
-        np.array([embedded[row].score for row in order], np.float32),
-        np.array([embedded[row].size for row in order], np.float32),
+        tuple(crops[row].image_id for row in order),
+        tuple(crops[row].identity for row in order),
+        vectors[order],
+        np.array([crops[row].score for row in order], np.float32),
+        np.array([crops[row].size for row in order], np.float32),
     )
 
 

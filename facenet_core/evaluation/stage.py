@@ -1,6 +1,6 @@
 """Validate: a model on pairs of the crops becomes a report.
 
-plan = plan_validate(root, crops_uri, model_uri, config)
+plan = plan_validate(root, crops_uri, model_uri, config)  # and embeddings, if there are some
 outcome = validate(plan, config)
 finish(plan, outcome, run)
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,9 +19,15 @@ import pyarrow as pa
 from facenet_core import storage
 from facenet_core.config import GENERATED_PAIRS, ValidateConfig
 from facenet_core.datasets.pairs import files as pairs_files
+from facenet_core.embedding import artifact as embedding
 from facenet_core.errors import PairsError
 from facenet_core.evaluation.center_crops import centre_crops
-from facenet_core.evaluation.embeddings import Embeddings, embed_crops
+from facenet_core.evaluation.embeddings import (
+    Embeddings,
+    embed_crops,
+    joined,
+    read_embeddings,
+)
 from facenet_core.evaluation.evaluated_pairs import (
     EvaluatedPairs,
     choose_pairs,
@@ -44,16 +50,31 @@ STAGE_FORMAT = 2
 _NEVER_CROPPED = ("crashed", "undecodable", "unsupported_format", "too_large")
 
 
-def plan_validate(root: str, crops_uri: str, model_uri: str, config: ValidateConfig) -> Plan:
+def plan_validate(
+    root: str,
+    crops_uri: str,
+    model_uri: str,
+    config: ValidateConfig,
+    embeddings: Artifact | None = None,
+) -> Plan:
     """Plan the report of a model on the crops of a data set.
+
+    Args:
+        embeddings: of these crops by this model, which then embeds nothing again.
 
     Raises:
         ArtifactError: either is not a finished artifact of its stage.
+        ConfigError: the embeddings are of another model, or lack those of mirrored images.
         PairsError: the pairs file or that of the groups is missing or malformed.
     """
     crops = storage.open_artifact(crops_uri, "align")
     model = storage.open_artifact(model_uri, "train")
-    inputs = (crops.as_input(), model.as_input())
+    inputs = [crops.as_input(), model.as_input()]
+    if embeddings is not None:
+        embedding.require_model(embeddings, model.fingerprint)
+        if config.use_flipped_images:
+            embedding.require_flipped(embeddings)
+        inputs.append(embeddings.as_input())
     name = config.name or model.name
     resolved = {**config.determining(), "name": name}
     pairs = resolve_auto(crops, config)
@@ -105,14 +126,13 @@ def validate(
     # Only now: plotting takes a second to load.
     from facenet_core.evaluation.report import page
 
-    crops_uri, model_uri = (entry.uri for entry in plan.inputs)
-    crops = storage.open_artifact(crops_uri, "align")
-    model = storage.open_artifact(model_uri, "train")
+    crops = storage.open_artifact(plan.inputs[0].uri, "align")
+    model = storage.open_artifact(plan.inputs[1].uri, "train")
+    made = [storage.open_artifact(entry.uri, "embed") for entry in plan.inputs[2:]]
     attributes = groups.read_attributes(config.groups) if config.groups else None
     pairs = choose_pairs(crops, config)
     _require_unchanged(plan, crops, config)
-    runtime = open_runtime(FaceModel.from_artifact(model), config.engine, None, config.precision)
-    pairs, embeddings = _embed(crops, pairs, runtime, config, progress)
+    pairs, embeddings, runtime = _embed(crops, model, made, pairs, config, progress)
     verification = verify(
         embeddings.vectors,
         pairs.indexed(embeddings),
@@ -133,6 +153,8 @@ def validate(
     files = {"metrics.json": to_json(metrics)}
     files |= page.files(plan, config, evaluation, metrics)
     outcome = _write(plan, files, evaluation, metrics)
+    if runtime is None:
+        return outcome
     ran_on = {"engine": runtime.engine, "precision": runtime.precision}
     return replace(outcome, details={**outcome.details, "runtime": ran_on})
 
@@ -147,12 +169,20 @@ def _require_unchanged(plan: Plan, crops: Artifact, config: ValidateConfig) -> N
 
 def _embed(
     crops: Artifact,
+    model: Artifact,
+    made: Sequence[Artifact],
     pairs: EvaluatedPairs,
-    runtime: Runtime,
     config: ValidateConfig,
     progress: Callable[[int, int], None] | None,
-) -> tuple[EvaluatedPairs, Embeddings]:
-    """Embed what the pairs need, or everything; the pairs returned say which got a centre crop."""
+) -> tuple[EvaluatedPairs, Embeddings, Runtime | None]:
+    """Embed what the pairs need, or everything.
+
+    Args:
+        made: the artifact of embeddings, if there is one.
+
+    Returns:
+        The pairs, which say which got a centre crop; the embeddings; what embedded, if it had to.
+    """
     image_ids = pairs.image_ids()
     if config.identification:
         image_ids |= {image_id for image_id, _ in faces(crops)}
@@ -168,17 +198,17 @@ def _embed(
         }
     else:
         check_folds(pairs.same, pairs.fold)
-    embeddings = embed_crops(
-        crops,
-        image_ids,
-        runtime,
-        config,
-        others=centre_crops(crops, middles) if middles else (),
-        progress=progress,
-    )
+    if made and not middles:
+        return pairs, read_embeddings(made[0], crops, image_ids, config), None
+    runtime = open_runtime(FaceModel.from_artifact(model), config.engine, None, config.precision)
+    others = centre_crops(crops, middles) if middles else ()
+    here = () if made else image_ids
+    embeddings = embed_crops(crops, here, runtime, config, others=others, progress=progress)
+    if made:
+        embeddings = joined(read_embeddings(made[0], crops, image_ids, config), embeddings)
     if middles:
         pairs = pairs.with_centre_crops(middles & {*embeddings.image_ids})
-    return pairs, embeddings
+    return pairs, embeddings, runtime
 
 
 def finish(plan: Plan, outcome: Outcome, run: Mapping[str, Any]) -> Manifest:

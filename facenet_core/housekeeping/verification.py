@@ -114,6 +114,8 @@ def remake(stored: StoredArtifact) -> str:
     if artifact is None:
         return f"facenet {stored.stage} …, as it was made before"
     inputs = [parent.uri for parent in artifact.inputs]
+    if artifact.stage == "validate" and len(inputs) > 2:
+        inputs = [inputs[2], inputs[1]]  # embeddings in place of their crops
     words = ["facenet", artifact.stage, *inputs[:2]]
     if artifact.stage == "embed":
         words.insert(3, "--model")

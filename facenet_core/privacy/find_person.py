@@ -28,7 +28,7 @@ _EMBEDDINGS = "embeddings.parquet"
 
 @dataclass(frozen=True)
 class PersonRows:
-    """How many rows of a raw or crops artifact are about a person.
+    """How many rows of a raw, crops or embeddings artifact are about a person.
 
     Attributes:
         rows: in all of its tables.
@@ -48,7 +48,7 @@ class Affected:
 
 
 def in_tables(artifact: Artifact, identity: str) -> PersonRows:
-    """Look for a person in the tables of a raw or crops artifact; pictures are not read.
+    """Look for a person in the tables of raw rows, crops or embeddings; pictures are not read.
 
     Raises:
         ArtifactError: a table is missing or damaged.
@@ -70,7 +70,10 @@ def in_tables(artifact: Artifact, identity: str) -> PersonRows:
     return PersonRows(sum(rows for rows, _ in counted), similar)
 
 
-_COLUMNS = {"images": "identity", "crops": "identity", "rejects": "identity", "skipped": "path"}
+_COLUMNS = {
+    **dict.fromkeys(("images", "crops", "rejects", "embeddings"), "identity"),
+    "skipped": "path",
+}
 
 
 def _nfc(name: str) -> str:
@@ -87,7 +90,7 @@ def _plain(name: str) -> str:
 
 
 def in_unfinished(artifact: StoredArtifact, identity: str) -> bool:
-    """Whether an unfinished raw or crops folder holds the person, or something unreadable.
+    """Whether an unfinished folder of these holds the person, or something unreadable.
 
     Nobody can tell who is on a sheet of samples, so a folder with one counts.
     """

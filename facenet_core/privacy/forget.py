@@ -3,10 +3,10 @@
 plan = plan_forgetting(root, "Ann_Lee")       # looks, writes nothing
 carry_out(plan)
 
-First `forgotten.json` is written, so that nothing takes the person in from now on. Then the raw and
-crops artifacts that hold the person are written again under the fingerprints that the same
-configurations have now; last of all the old ones go. Whatever interrupts it, the same command goes
-on from there.
+First `forgotten.json` is written, so that nothing takes the person in from now on. Then the raw,
+crops and embeddings artifacts that hold the person are written again under the fingerprints that
+the same configurations have now; last of all the old ones go. Whatever interrupts it, the same
+command goes on from there.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Forgetting:
         forgotten: what `forgotten.json` will say.
         known: whether the person was forgotten before.
         similar: identities of almost the same name.
-        rewrites: raw artifacts before crops.
-        removed: raw and crops folders that cannot be written again, and why they go.
+        rewrites: raw artifacts before crops, crops before embeddings.
+        removed: raw, crops and embeddings folders that cannot be written again, and why they go.
         downloads: kept downloads that hold the person.
         results: folders of what Prefect remembers of the shards of these artifacts.
         caches: files of this machine's cache folder.
@@ -93,7 +93,7 @@ def plan_forgetting(root: str, identity: str) -> Forgetting:
     before = deny_list.read(stock.root)
     after = before.with_person(identity)
     search = _Search(stock.root, identity, before, after)
-    for stage in ("ingest", "align"):
+    for stage in ("ingest", "align", "embed"):
         for artifact in stock.artifacts:
             if artifact.stage == stage:
                 search.look_into(artifact)
@@ -176,7 +176,7 @@ def carry_out(
 
 
 class _Search:
-    """Goes through raw and then crops artifacts, and notes what enters their fingerprints."""
+    """Goes through raw, crops and embeddings artifacts; notes what enters their fingerprints."""
 
     def __init__(self, root: str, identity: str, before: Forgotten, after: Forgotten) -> None:
         self.entering = dict(before.entering)
@@ -214,12 +214,12 @@ class _Search:
             self.removed.append((stored, why))
         else:
             self._holding.append((stored, artifact, person_rows.rows))
+            self._renamed.add(artifact.fingerprint)
             if artifact.stage == "ingest":
-                self._renamed.add(artifact.fingerprint)
                 self._enter(base, self._before.numbers(base))
 
     def rewrites(self, after: Forgotten) -> list[Rewrite]:
-        """The artifacts to write again, with their plans; those of crops complete `entering`."""
+        """The artifacts to write again, with their plans; those but of raw complete `entering`."""
         made: dict[str, Plan] = {}
         rewrites = []
         for stored, artifact, rows in self._holding:
@@ -234,7 +234,7 @@ class _Search:
             plan = storage.plan_stage(
                 self._root, artifact.stage, artifact.name, config, inputs, stage_format
             )
-            if artifact.stage == "align":
+            if artifact.stage != "ingest":
                 own = deny_list.base_fingerprint(artifact.manifest)
                 self._enter(plan.fingerprint, self._before.numbers(own))
             plan = replace(after, entering=self.entering).left_out_of(plan)

@@ -1,4 +1,4 @@
-"""Raw and crops artifacts again, without some people: under a new fingerprint, part for part.
+"""Artifacts with rows of people again, without some: under a new fingerprint, part for part.
 
 Rows keep their shards and their order, and row groups are filled as the stages fill them: what is
 written here of raw shards is byte for byte what ingest makes of the same source now.
@@ -18,6 +18,7 @@ from facenet_core.alignment import samples
 from facenet_core.config import SYNTHETIC
 from facenet_core.datasets.rows import compile_identity_pattern, names_forgotten
 from facenet_core.datasets.stage import SKIPPED_ROWS
+from facenet_core.embedding import artifact as embedding
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.storage import Artifact, Manifest, Part, Plan, parquet, schemas
 
@@ -30,6 +31,7 @@ _SCHEMAS = {
     "crops": schemas.CROPS,
     "rejects": schemas.REJECTS,
 }
+_ROWS = {"skipped": SKIPPED_ROWS, embedding.FOLDER: embedding.GROUP_ROWS}
 _THREADS = 4  # each holds a row group of pictures
 
 
@@ -64,11 +66,15 @@ def redact(artifact: Artifact, plan: Plan, left_out: LeftOut, run: Mapping[str, 
     if (made := storage.finished(plan)) is not None:
         return made
     dropped = row_filter(artifact, left_out)
-    tables = [part for part in artifact.parts if part.folder in _SCHEMAS]
+    tables = [part for part in artifact.parts if part.folder in (*_SCHEMAS, embedding.FOLDER)]
     with ThreadPoolExecutor(_THREADS) as writers:
         parts = list(writers.map(lambda part: _rewrite(artifact, part, plan, dropped), tables))
     if plan.stage == "ingest":
         counts = _raw_counts(artifact, plan, parts, dropped)
+    elif plan.stage == "embed":
+        left = _totals(parts, embedding.FOLDER)
+        gone = artifact.counts["embeddings"] - left + artifact.counts.get(REDACTED, 0)
+        counts = {"crops": left, "embeddings": left, REDACTED: gone}
     else:
         counts = _crops_counts(artifact, plan, parts)
         parts += _draw_sheets(plan, parts)
@@ -78,8 +84,9 @@ def redact(artifact: Artifact, plan: Plan, left_out: LeftOut, run: Mapping[str, 
 def _rewrite(artifact: Artifact, part: Part, plan: Plan, dropped: Dropped) -> Part:
     uri_of_part, folder = storage.join(plan.uri, part.name), part.folder
     if not parquet.part_is_current(uri_of_part, plan.fingerprint):
-        rows = SKIPPED_ROWS if folder == "skipped" else parquet.ROW_GROUP_ROWS
-        with parquet.PartWriter(uri_of_part, _SCHEMAS[folder], plan.fingerprint, rows) as writer:
+        rows = _ROWS.get(folder, parquet.ROW_GROUP_ROWS)
+        schema = _SCHEMAS.get(folder) or parquet.read_schema(artifact.file_uri(part.name))
+        with parquet.PartWriter(uri_of_part, schema, plan.fingerprint, rows) as writer:
             for group in parquet.read_row_groups(artifact.file_uri(part.name)):
                 flags = dropped(folder, group)
                 if folder in ("images", "crops") and all(flags):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facenet_core import storage
+from facenet_core.datasets.rows import HARMLESS
+from facenet_core.embedding.artifact import FOLDER, MODEL, find_embeddings, open_crops
+from facenet_core.embedding.artifact import vectors as vectors_of
 from facenet_core.errors import ArtifactError
 from facenet_core.progress import Progress, silent
+from facenet_core.recognition.photographs import Row
 from facenet_core.recognition.stream import Embedded, Rejected
-from facenet_core.storage import parquet, schemas
+from facenet_core.storage import Artifact, parquet, schemas
 
 _GROUP_ROWS = 1024
-_MODEL = b"facenet:model"
 FACES = pa.schema(
     [
         ("image_id", pa.string()),
@@ -59,7 +62,9 @@ class Faces:
 
 
 def is_table(uri: str) -> bool:
-    """Whether a file is Parquet with embeddings in it, rather than photographs."""
+    """Whether this is an artifact of embeddings, or a Parquet file of them, not of photographs."""
+    if find_embeddings(uri) is not None:
+        return True
     if not uri.endswith(".parquet") or storage.size(uri) is None:
         return False
     with storage.open_input(uri) as file:
@@ -75,37 +80,77 @@ def write(
     model: str,
     progress: Progress = silent,
 ) -> dict[str, int]:
+    """Write embedded faces to `uri`; see `write_rows`."""
+    return write_rows(uri, (face.row() for face in faces), model, progress)
+
+
+def write_rows(
+    uri: str, rows: Iterable[Row], model: str, progress: Progress = silent
+) -> dict[str, int]:
     """Write embeddings to `uri`, and photographs without a face to `…-rejects.parquet`.
 
-    Both appear when all is done.
+    Both appear when all is done. A row group is in memory at a time.
 
     Args:
+        rows: of `FACES`, and of rejects.
         model: fingerprint of the model, for the footer.
 
     Returns:
         Counts: faces, photographs with faces, rejects, and rejects by reason.
     """
     counts: dict[str, int] = {"faces": 0, "aligned": 0, "rejects": 0}
-    schema = FACES.with_metadata({_MODEL: model.encode()})
+    schema = FACES.with_metadata({MODEL: model.encode()})
     previous: str | None = None
     with ExitStack() as stack:
         table = stack.enter_context(parquet.PartWriter(uri, schema, model, _GROUP_ROWS))
         rejects = stack.enter_context(
             parquet.PartWriter(rejects_of(uri), schemas.REJECTS, model, _GROUP_ROWS)
         )
-        for face in faces:
-            if isinstance(face, Rejected):
-                rejects.write(face.row())
+        for row in rows:
+            if "reason" in row:
+                rejects.write(row)
                 counts["rejects"] += 1
-                reason = f"rejects.{face.reason}"
+                reason = f"rejects.{row['reason']}"
                 counts[reason] = counts.get(reason, 0) + 1
             else:
-                table.write(face.row())
+                table.write(row)
                 counts["faces"] += 1
-                counts["aligned"] += face.image_id != previous
-                previous = face.image_id
+                counts["aligned"] += row["image_id"] != previous
+                previous = row["image_id"]
             progress(counts["aligned"] + counts["rejects"], None)
     return counts
+
+
+def rows_of(embeddings: Artifact) -> Iterator[Row]:
+    """The rows of an artifact of embeddings for `write_rows`, and the rejects of its crops.
+
+    Raises:
+        ArtifactError: a part is damaged, or the crops are gone, which say where each face was.
+    """
+    crops = open_crops(embeddings)
+    parts = zip(crops.part_uris("crops"), embeddings.part_uris(FOLDER), strict=True)
+    for crops_part, part in parts:
+        described = _rows(crops_part, ["image_id", "face_index", "box"])
+        for row in _rows(part, [name for name in FACES.names if name != "box"]):
+            box = next(
+                crop["box"]  # crops of people who were forgotten since are left out
+                for crop in described
+                if (crop["image_id"], crop["face_index"]) == (row["image_id"], row["face_index"])
+            )
+            yield {**row, "box": box}
+    for part in crops.part_uris("rejects"):
+        yield from _rows(part)
+    raw = storage.find_artifact(crops.inputs[0].uri)
+    for part in raw.part_uris("skipped") if raw is not None else ():
+        for row in _rows(part):
+            if row["reason"] not in HARMLESS:
+                detail = {"reason": row["reason"], "detail": row["detail"]}
+                yield {"image_id": row["path"], "identity": "", **detail}
+
+
+def _rows(part: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    for group in parquet.read_row_groups(part, columns):
+        yield from group.to_pylist()
 
 
 def rejects_of(uri: str) -> str:
@@ -113,7 +158,7 @@ def rejects_of(uri: str) -> str:
 
 
 def read(uri: str, *, every_face: bool = True) -> Faces:
-    """The embeddings of a table that `write` made, or of a report's `embeddings.parquet`.
+    """The embeddings of a table that `write` made, an artifact, or a report's `embeddings.parquet`.
 
     Those of a report may join two embeddings; here all are of unit length.
 
@@ -123,7 +168,7 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
     Raises:
         ArtifactError: it is damaged, or no such table.
     """
-    table = parquet.read_table(uri)
+    table = _read(uri)
     missing = {"image_id", "identity", "embedding"} - set(table.column_names)
     if missing or table["embedding"].null_count:
         what = f"no column {', '.join(sorted(missing))}" if missing else "rows without an embedding"
@@ -133,11 +178,7 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
         table, indices = table.filter(indices == 0), indices[indices == 0]
     if not len(table):
         raise ArtifactError(f"{uri}: no faces in it")
-    column = table["embedding"].combine_chunks()
-    lengths = np.unique(np.asarray(column.value_lengths()))
-    if len(lengths) != 1:
-        raise ArtifactError(f"{uri}: embeddings of {len(lengths)} sizes in one table")
-    vectors = np.asarray(column.flatten(), np.float32).reshape(len(table), lengths[0])
+    vectors = vectors_of(uri, table["embedding"])
     if not np.isfinite(vectors).all():
         raise ArtifactError(f"{uri}: embeddings that are not finite")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -147,9 +188,20 @@ def read(uri: str, *, every_face: bool = True) -> Faces:
         tuple(table["image_id"].to_pylist()),
         tuple(table["identity"].to_pylist()),
         vectors,
-        metadata.get(_MODEL, b"").decode(errors="replace"),
+        metadata.get(MODEL, b"").decode(errors="replace"),
         indices,
     )
+
+
+def _read(uri: str) -> pa.Table:
+    artifact = find_embeddings(uri)
+    if artifact is None:
+        return parquet.read_table(uri)
+    columns = ["image_id", "identity", "face_index", "embedding"]
+    parts = [parquet.read_table(part, columns) for part in artifact.part_uris(FOLDER)]
+    if not parts:
+        raise ArtifactError(f"{uri}: no faces in it")
+    return pa.concat_tables(parts)
 
 
 def _face_indices(uri: str, table: pa.Table) -> np.ndarray:

@@ -142,6 +142,16 @@ def read_row_groups(uri: str, columns: Sequence[str] | None = None) -> Iterator[
             yield table
 
 
+def read_schema(uri: str) -> pa.Schema:
+    """The schema of a part, with the metadata of its footer.
+
+    Raises:
+        ArtifactError: the part is missing or damaged.
+    """
+    with _open_part(uri) as parquet:
+        return parquet.schema_arrow
+
+
 def footer(uri: str, size: int) -> pq.FileMetaData:
     """The footer of a part of `size` bytes: the rows and offsets of its row groups.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from facenet_core.config.validate import Precision
 from facenet_core.errors import ConfigError
 from facenet_core.models.runtimes import ENGINES, check_engine
 from flows.cli.context import Context
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from facenet_core.progress import Progress
     from facenet_core.recognition.embedder import FaceEmbedder
     from facenet_core.recognition.stream import Embedded, Rejected
+    from facenet_core.recognition.tables import Faces
 
 SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artifacts"
-SOURCES_OR_TABLE = f"{SOURCES}, or a table of `facenet embed`"
+SOURCES_OR_TABLE = f"{SOURCES}, or embeddings: an artifact or table of `facenet embed`"
 MODEL = (
     "name of a published model (`facenet models`), URI of a model artifact, newest:NAME, "
     "promoted:NAME, or a model from elsewhere: .keras, TensorFlow 1 (folder, .zip or .pb), .h5, "
@@ -29,9 +31,11 @@ MODEL = (
 )
 
 
-def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add the model and its runtime."""
+def add_model(parser: argparse.ArgumentParser, required: bool = True, engine: bool = True) -> None:
+    """Add the model and its runtime, which for a stage is a field of its configuration."""
     parser.add_argument("--model", required=required, metavar="MODEL", help=MODEL)
+    if not engine:
+        return
     parser.add_argument(
         "--engine",
         choices=ENGINES,
@@ -59,7 +63,9 @@ def add_every_face(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_model(model: str | None, engine: str = "auto") -> None:
+def check_model(
+    model: str | None, engine: str = "auto", precision: Precision | None = None
+) -> None:
     """Check what can be checked of a model and its runtime without loading them.
 
     Raises:
@@ -67,11 +73,11 @@ def check_model(model: str | None, engine: str = "auto") -> None:
     """
     if model and "/" in model:  # else it may be a name
         check_path("--model", model)
-    check_engine(engine)
+    check_engine(engine, precision)
 
 
 def table_of(sources: Sequence[str], model: str | None) -> str | None:
-    """The table of `facenet embed` that is the source, or None where photographs are.
+    """The artifact or table of `facenet embed` that is the source; None where photographs are.
 
     Raises:
         ConfigError: a table beside other sources, or photographs without a model.
@@ -84,6 +90,29 @@ def table_of(sources: Sequence[str], model: str | None) -> str | None:
     if not found_tables and not model:
         raise ConfigError("--model is needed to embed photographs")
     return found_tables[0] if found_tables else None
+
+
+def read_table(
+    context: Context, table: str, model: str | None, *, every_face: bool = True
+) -> Faces:
+    """The faces of an artifact or table of embeddings.
+
+    Raises:
+        ConfigError: another model than the one that was named made it.
+    """
+    from facenet_core.housekeeping.promotion import resolve
+    from facenet_core.models import import_model
+    from facenet_core.recognition import tables
+
+    faces = tables.read(table, every_face=every_face)
+    if model and faces.model:
+        fingerprint = import_model.fingerprint_of(resolve(context.root, model, "train"))
+        if fingerprint != faces.model:
+            raise ConfigError(
+                f"{table}: embedded with the model {faces.model}, --model is {fingerprint}; leave "
+                "--model out"
+            )
+    return faces
 
 
 def load_embedder(context: Context, model: str, engine: str) -> FaceEmbedder:
@@ -127,9 +156,9 @@ def embed_sources(
 
 
 @contextmanager
-def embedding_progress() -> Iterator[Progress]:
+def embedding_progress(title: str = "embed") -> Iterator[Progress]:
     """A bar of the photographs embedded so far and their rate."""
-    with progress_bar("embed", None) as report:
+    with progress_bar(title, None) as report:
         started = time.monotonic()
 
         def with_rate(done: int, total: int | None, /) -> None:

@@ -156,7 +156,7 @@ def _summary_json(result: StageSummary | PipelineSummary) -> dict[str, Any]:
     values: dict[str, Any] = stage.model_dump(include=fields)
     values |= {name: stage.metrics[name] for name in _METRICS if name in stage.metrics}
     if isinstance(result, PipelineSummary):
-        artifacts = {name: getattr(result, name) for name in PipelineSummary.model_fields}
+        artifacts = {name: value for name, value in result if value is not None}
         values["stage"] = "run"
         values["seconds"] = round(sum(part.seconds for part in artifacts.values()), 3)
         values["counts"] = {name: part.counts for name, part in artifacts.items()}

@@ -314,7 +314,7 @@ def _print_forgetting(plan: Forgetting, yes: bool, delete_affected: bool) -> Non
     ]
     rows += [(artifact.label, "", f"removed: {why}") for artifact, why in plan.removed]
     if rows:
-        print_columns(("photographs and crops", "rows", ""), rows, right=(1,))
+        print_columns(("photographs, crops, embeddings", "rows", ""), rows, right=(1,))
     removals = [("download", uri) for uri in plan.downloads]
     removals += [("remembered shards", label) for label in plan.results]
     if plan.caches:

@@ -48,7 +48,8 @@ def train() -> str:
 
 def validate() -> str:
     parameters = flow_run.parameters
-    return f"validate {artifact(parameters['model'])} on {artifact(parameters['crops'])}"
+    model = parameters.get("model")
+    return f"validate {f'{artifact(model)} on ' if model else ''}{artifact(parameters['crops'])}"
 
 
 def artifact(uri: str) -> str:

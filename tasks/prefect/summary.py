@@ -45,6 +45,7 @@ class PipelineSummary(BaseModel):
     holdout_crops: StageSummary
     model: StageSummary
     report: StageSummary
+    embeddings: StageSummary | None = None
 
 
 class Run:

@@ -16,6 +16,8 @@ from facenet_core.housekeeping import inventory, objects, verification
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.forget import carry_out, plan_forgetting
 from facenet_core.storage import parquet, schemas
+from tests.support.embedding import embedded, rows
+from tests.support.small_artifacts import publish_model
 from tests.support.stored import (
     CONFIG,
     PEOPLE,
@@ -215,6 +217,32 @@ def test_models_and_reports_are_named_and_removed_on_request(site: Site) -> None
     forget(site.root, delete_affected=True)
     left = {a.uri for a in inventory.take(site.root).artifacts if a.stage in ("train", "validate")}
     assert left == {stranger, harmless}
+
+
+def test_embeddings_are_written_again_without_the_person(site: Site) -> None:
+    model = publish_model(site.root, "linear")
+    before = embedded(site.root, site.crops, model, use_flipped_images=True)
+    every = rows(before)
+    expected = [row for row in every if row["identity"] != ANN]
+    _, crops, uri = forget(site.root)
+    assert storage.read_manifest(before.uri) is None
+    artifact = storage.open_artifact(uri, "embed")
+    assert rows(artifact) == expected
+    assert artifact.counts["redacted"] == len(every) - len(expected) > 0
+    assert [source.uri for source in artifact.inputs] == [crops, model]
+    assert ANN not in tree(uri)
+    # The stage finds it, and would make the same.
+    assert embedded(site.root, crops, model, use_flipped_images=True).uri == uri
+    assert verification.verify(inventory.take(site.root).artifacts).damages == ()
+
+
+def test_unfinished_embeddings_that_hold_the_person_are_removed(site: Site) -> None:
+    artifact = embedded(site.root, site.crops, publish_model(site.root, "linear"))
+    storage.remove(artifact.file_uri(storage.MANIFEST))
+    plan = plan_forgetting(site.root, ANN)
+    assert [removed.uri for removed, _ in plan.removed] == [artifact.uri]
+    carry_out(plan)
+    assert not storage.exists(artifact.uri)
 
 
 def test_copies_of_photographs_and_crops_go_too(site: Site) -> None:

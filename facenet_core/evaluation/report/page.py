@@ -167,7 +167,9 @@ def command(plan: Plan, config: ValidateConfig) -> str:
         name: below_root(value, root) if isinstance(value, str) else value
         for name, value in config.determining().items()
     }
-    words = ["facenet", "validate", *(below_root(entry.uri, root) for entry in plan.inputs)]
+    crops, model, *embeddings = plan.inputs
+    sources = [*(embeddings or [crops]), model]
+    words = ["facenet", "validate", *(below_root(entry.uri, root) for entry in sources)]
     words += as_options(ValidateConfig, values)
     return shlex.join([*words, "--storage", "." if storage.is_local(root) else root])
 

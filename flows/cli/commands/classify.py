@@ -233,7 +233,7 @@ def _faces(options: argparse.Namespace, context: Context, *, every_face: bool) -
     from facenet_core.recognition.stream import Embedded
 
     if table := embedding.table_of(options.sources, options.model):
-        return tables.read(table, every_face=every_face)
+        return embedding.read_table(context, table, options.model, every_face=every_face)
     embedder = embedding.load_embedder(context, options.model, options.engine)
     faces, rejects = [], 0
     with embedding.embedding_progress() as report:

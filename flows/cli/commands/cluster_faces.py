@@ -162,27 +162,13 @@ def _labels(
 def _read(
     table: str, options: argparse.Namespace, context: Context
 ) -> tuple[list[dict[str, Any]], Threshold]:
-    """The faces of a table of embeddings, and what the last validation of its model says.
-
-    Raises:
-        ConfigError: another model than the one that was named made it.
-    """
-    from facenet_core.housekeeping.promotion import resolve
-    from facenet_core.models import import_model
-    from facenet_core.recognition import tables
+    """The faces of a table of embeddings, and what the last validation of its model says."""
     from facenet_core.recognition.threshold import find_reports, validated_threshold
 
-    faces, root = tables.read(table), context.root
-    if options.model and faces.model:
-        fingerprint = import_model.fingerprint_of(resolve(root, options.model, "train"))
-        if fingerprint != faces.model:
-            raise ConfigError(
-                f"{table}: embedded with the model {faces.model}, --model is {fingerprint}; leave "
-                "--model out"
-            )
+    faces = embedding.read_table(context, table, options.model)
     columns = (faces.image_ids, faces.identities, faces.face_indices.tolist(), faces.vectors)
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
-    return rows, validated_threshold(find_reports(root, faces.model))
+    return rows, validated_threshold(find_reports(context.root, faces.model))
 
 
 def _spool(

@@ -19,12 +19,12 @@ COMMON = (*common.STAGE, "workers", "dask_address")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = (
-        "URI of a crops artifact, or an InsightFace verification set (.bin); or photographs: the "
-        "name of a data set (lfw), a folder, archive, address or raw artifact"
+        "URI of a crops artifact, or of embeddings, or an InsightFace verification set (.bin); or "
+        "photographs: the name of a data set (lfw), a folder, archive, address or raw artifact"
     )
     parser.add_argument("crops", metavar="CROPS", help=text)
-    text = f"{embedding.MODEL}; two are compared"
-    parser.add_argument("model", metavar="MODEL", nargs="+", help=text)
+    text = f"{embedding.MODEL}; two are compared; of embeddings none"
+    parser.add_argument("model", metavar="MODEL", nargs="*", help=text)
     common.add_fields(parser, "validation", ValidateConfig)
     common.add_alignment(parser)
 
@@ -49,7 +49,6 @@ def run(options: argparse.Namespace, context: Context) -> None:
     settings = context.settings
     with server.starting():
         from flows.validate import compare, validate
-    first, *second = options.model
     settings_of_flow: dict[str, Any] = {
         "config": settings.validation,
         "root": settings.storage,
@@ -57,8 +56,8 @@ def run(options: argparse.Namespace, context: Context) -> None:
         "align": alignment_of(options, settings),
         "where": settings.cluster,
     }
-    if second:
-        summary = compare(options.crops, first, second[0], **settings_of_flow)
+    if len(options.model) == 2:
+        summary = compare(options.crops, *options.model, **settings_of_flow)
     else:
-        summary = validate(options.crops, first, **settings_of_flow)
+        summary = validate(options.crops, *options.model, **settings_of_flow)
     print_summary(summary, context.json)
