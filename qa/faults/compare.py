@@ -1,6 +1,6 @@
 """What became of a run, beside one that nothing came in the way of.
 
-As promised: raw and crops byte for byte, models by weights, reports by metrics.
+As promised: raw, crops and embeddings byte for byte, models by weights, reports by metrics.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.errors import ArtifactError
 from facenet_core.storage import parquet
+
+TABLES = ("raw", "crops", "embeddings")  # folders of artifacts with rows of images
 
 
 @dataclass
@@ -106,14 +108,14 @@ def _compare_artifact(found: Path, expected: Path, verdict: Verdict) -> None:
             verdict.wrong.append(f"{name}/{part.name}: not what the manifest says")
     if ours.counts != theirs.counts:
         verdict.wrong.append(f"{name}: other counts")
-    if kind in ("raw", "crops") and ours.parts != theirs.parts:
+    if kind in TABLES and ours.parts != theirs.parts:
         verdict.wrong.append(f"{name}: other parts")
     if len(verdict.wrong) == already and kind == "models" and not _same_weights(found, expected):
         verdict.wrong.append(f"{name}: other weights")
     metrics = "metrics.json"
     if kind == "reports" and (found / metrics).read_bytes() != (expected / metrics).read_bytes():
         verdict.wrong.append(f"{name}: other metrics")
-    if kind in ("raw", "crops"):
+    if kind in TABLES:
         ids, wanted = _ids(found), _ids(expected)
         verdict.lost += [f"{name}: {image}" for image in wanted if not ids[image]]
         verdict.doubled += [f"{name}: {image}" for image in ids if ids[image] > wanted[image]]

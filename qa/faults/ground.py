@@ -190,6 +190,7 @@ class Ground:
             config["holdout"]["ingest"]["shards"] = 2
             config["train"]["model_def"] = "qa.faults.small:network"
             config["train"]["read_crops"] = "cache"  # however full the disk of the cache is
+            config["validate"]["identification"] = True  # for which the crops are embedded
             config["train"]["max_nrof_epochs"] = 2  # of three steps, a checkpoint every two
             config["align"]["margin"] = margin
             config["cluster"] = {"dask_address": self.address}

@@ -82,6 +82,15 @@ class Scene:
             time.sleep(0.05)
         return True
 
+    def embedding(self) -> bool:
+        """Wait until the model is trained and the crops are embedded; False if the run ended."""
+        while not any(self.root.glob("models/*/*/manifest.json")):
+            if self.ended():
+                return False
+            time.sleep(0.05)
+        time.sleep(self.draw.uniform(0, 8))  # workers take some seconds to load the model
+        return not self.ended()
+
     def ended(self) -> bool:
         """Whether the command has come to its end before the moment did."""
         if self.flow_run is not None:
@@ -141,15 +150,31 @@ def kill_flow(scene: Scene) -> None:
         scene.saw("flow process killed")
 
 
+def kill_embedding_flow(scene: Scene) -> None:
+    if scene.embedding():
+        assert scene.runner is not None
+        os.kill(scene.runner.process.pid, signal.SIGKILL)
+        scene.saw("flow process killed while embedding")
+
+
 def kill_dask_worker(scene: Scene) -> None:
     if scene.moment():
-        address = scene.ground.a_worker(scene.draw)
-        try:
-            process = scene.ground.client.run(os.getpid, workers=[address])[address]
-            os.kill(process, signal.SIGKILL)
-        except (OSError, KeyError, ProcessLookupError):  # it died of the other run beside this one
-            return
-        scene.saw("Dask worker killed")
+        _kill_a_worker(scene, "Dask worker killed")
+
+
+def kill_embedding_worker(scene: Scene) -> None:
+    if scene.embedding():
+        _kill_a_worker(scene, "Dask worker killed while embedding")
+
+
+def _kill_a_worker(scene: Scene, what: str) -> None:
+    address = scene.ground.a_worker(scene.draw)
+    try:
+        process = scene.ground.client.run(os.getpid, workers=[address])[address]
+        os.kill(process, signal.SIGKILL)
+    except (OSError, KeyError, ProcessLookupError):  # it died of the other run beside this one
+        return
+    scene.saw(what)
 
 
 def fill_memory(scene: Scene) -> None:
@@ -248,6 +273,7 @@ def _a_file(scene: Scene) -> Path | None:
     names = (
         "raw/*/*/images/part-*",
         "crops/*/*/*/part-*",
+        "embeddings/*/*/*/part-*",
         "models/**/step-*",
         "models/*/*/*.keras",
     )
@@ -300,6 +326,9 @@ KINDS_OF_FAULTS = (
     Kind("Dask worker killed", "s3", kill_dask_worker, share=(0.02, 0.6)),
     Kind("Dask worker killed, local", "local", kill_dask_worker, share=(0.02, 0.6)),
     Kind("Dask worker killed, disturbed S3", "s3", kill_dask_worker, share=(0, 0.6), weather=True),
+    Kind("embedding: Dask worker killed", "s3", kill_embedding_worker),
+    Kind("embedding: Dask worker killed, local", "local", kill_embedding_worker),
+    Kind("embedding: flow process killed", "s3", kill_embedding_flow, weather=True),
     Kind("worker out of memory", "s3", fill_memory, share=(0.02, 0.6)),
     Kind("disk full", "small", fill_disk, larger_disk),
     Kind("cache folder full", "local", fill_cache, full_cache=True, every=2),

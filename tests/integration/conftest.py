@@ -42,7 +42,7 @@ def prefect_server(server: Site) -> str:
 @pytest.fixture(scope="session")
 def site(server: Site) -> Site:
     """The server with the deployments, whose runs wait for a `worker`."""
-    server.deploy("pipeline-demo", "ingest", "align")
+    server.deploy("pipeline-demo", "ingest", "align", "embed")
     return server
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from deployments.local_site import Site
 from facenet_core import storage
 from facenet_core.config import ClusterConfig, EmbedConfig
+from facenet_core.embedding.stage import plan_embed
 from facenet_core.storage import Artifact
+from tests.integration.test_operations import ended_task_runs, number, written
 from tests.support.embedding import embedded, rows
 
 
@@ -36,3 +39,30 @@ def test_workers_make_the_embeddings_that_one_process_makes(
     assert artifact.parts == alone.parts
     assert len(rows(artifact)) == crops.counts["crops"] == summary.counts["embeddings"]
     assert embed(crops.uri, model, EmbedConfig(), root, where).seconds < summary.seconds
+
+
+def test_retry_in_the_ui_does_exactly_the_failed_shard_again(
+    crops: Artifact, model: str, site: Site, worker: object, tmp_path: Path
+) -> None:
+    root, shards = str(tmp_path / "store"), len(crops.part_uris("crops"))
+    plan = plan_embed(root, crops, storage.open_artifact(model, "train"), EmbedConfig())
+    in_the_way = Path(plan.uri) / "embeddings/part-00001.parquet"
+    in_the_way.mkdir(parents=True)
+    parameters = {"source": crops.uri, "model": model, "root": root, "where": {"workers": 1}}
+    run = site.run("embed/embed", parameters)
+    failed = site.wait(run)
+    assert failed["state_type"] == "FAILED"
+    message = failed["state"]["message"]
+    assert f"embed: 1 of {shards} shards failed; the others are done and stay done" in message
+    assert "- shard 2: " in message
+    first = {each["id"] for each in ended_task_runs(site, run, shards)}
+    before = written(plan.uri)
+    in_the_way.rmdir()
+    site.retry(run)
+    retried = site.wait(run)
+    assert retried["state_type"] == "COMPLETED", retried["state"]["message"]
+    second = [each for each in ended_task_runs(site, run, 2 * shards) if each["id"] not in first]
+    assert {number(each) for each in second if each["state_name"] != "Cached"} == {1}
+    changed = {name for name, time in written(plan.uri).items() if before.get(name) != time}
+    assert changed == {"embeddings/part-00001.parquet"}
+    assert len(rows(storage.open_artifact(plan.uri, "embed"))) == crops.counts["crops"]

@@ -209,5 +209,5 @@ def test_two_runs_at_once_on_one_root_both_end_right(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_round_of_every_kind_ends_right(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    status = campaign.main(["--runs", "22", "--home", str(tmp_path / "home")])
+    status = campaign.main(["--runs", "25", "--home", str(tmp_path / "home")])
     assert status == 0, capsys.readouterr()
