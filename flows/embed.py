@@ -7,9 +7,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from facenet_core import storage
 from facenet_core.config import AlignConfig, ClusterConfig, EmbedConfig, Uri
 from facenet_core.embedding import stage as core
-from facenet_core.housekeeping.promotion import resolve
 from facenet_core.storage import Artifact, Plan
-from flows.align import align
+from flows.crops import crops_for
 from tasks.dask.shards import run_on_workers
 from tasks.embed import embed_shard
 from tasks.models import bring_model
@@ -32,45 +31,28 @@ def embed(
     config: EmbedConfig = EmbedConfig(),
     root: Uri | None = None,
     where: ClusterConfig = ClusterConfig(),
-    alignment: AlignConfig = AlignConfig(),
     storage_credentials: str | None = None,
+    align: AlignConfig | None = None,
 ) -> StageSummary:
     """Embed all crops of an artifact by a model.
 
     Args:
-        source: URI of a crops artifact, or `newest:NAME`; a raw artifact, or a folder or archive of
-            photographs, is aligned first as the model's crops are made.
+        source: as the crops of `validate`.
         model: as for `validate`.
         config: runtime, precision, mirrored images.
         root: storage root, a folder or URI.
         where: Dask workers.
-        alignment: of photographs: the fields that are set replace the model's.
         storage_credentials: a Prefect block with the root's credentials.
+        align: how photographs are aligned: the fields that are set replace the model's.
     """
     run = Run()
     root = open_root(root, storage_credentials)
     config.warn_of_unused()
     storage.check_writable(root)
     model = bring_model(root, model, run.record())
-    crops = storage.open_artifact(_crops_of(source, model, root, where, alignment), "align")
+    crops = storage.open_artifact(crops_for(source, model, root, where, align), "align")
     plan = core.plan_embed(root, crops, storage.open_artifact(model, "train"), config)
     return already_made(plan, run) or _embed_shards(plan, crops, root, config, where, run)
-
-
-def _crops_of(
-    source: str, model: str, root: str, cluster: ClusterConfig, alignment: AlignConfig
-) -> str:
-    """The URI of a crops artifact; photographs are aligned for the model first."""
-    source = resolve(root, source, "align")
-    remote = source.startswith(("http://", "https://"))
-    crops = None if remote else storage.find_artifact(storage.absolute(source))
-    if crops is not None and crops.stage == "align":
-        return crops.uri
-    from facenet_core import FaceEmbedder
-
-    changes = alignment.model_dump(exclude_unset=True)
-    own = FaceEmbedder(model, root=root).alignment.model_copy(update=changes)
-    return align(source, own, root, cluster).uri
 
 
 def _embed_shards(

@@ -15,13 +15,13 @@ import argparse
 import time
 
 from facenet_core import storage
-from facenet_core.config import AlignConfig, EmbedConfig, PipelineConfig
+from facenet_core.config import EmbedConfig, PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.imaging import formats
 from facenet_core.text.plural import plural
 from flows.cli import embedding
 from flows.cli import options as common
-from flows.cli.context import Context
+from flows.cli.context import Context, alignment_of
 from flows.cli.output import echo, echo_json, print_summary
 from tasks.prefect import server
 
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also one table, a path or URI; without an artifact [{_TABLE}]",
     )
     common.add_fields(parser, "embed", EmbedConfig)
+    common.add_alignment(parser)
 
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
@@ -62,15 +63,14 @@ def _run_stage(options: argparse.Namespace, context: Context) -> None:
     with server.starting():
         from flows.embed import embed
     settings = context.settings
-    every_face = {"detect_multiple_faces": True} if options.detect_multiple_faces else {}
     summary = embed(
         options.sources[0],
         options.model,
         settings.embed,
         settings.storage,
         settings.cluster,
-        AlignConfig(**every_face),
         settings.storage_credentials,
+        alignment_of(options, settings),
     )
     if options.output is None:
         print_summary(summary, context.json)
