@@ -214,6 +214,8 @@ WRONG = [
     ("compare no/a.jpg no/b.jpg --model newest:x", "PHOTOGRAPH: no/a.jpg: no such file"),
 ]
 MISSING = [
+    ("validate v 20180402-11475", "did you mean 20180402-114759"),
+    ("export 2017512-110547", "did you mean 20170512-110547"),
     ("ingest nowhere", "nowhere: no such folder or archive"),
     ("ingest lfw-funneledx", "did you mean `lfw-funneled`?"),
     ("run --config demo --set ingest.source=no/where", "no/where: no such folder or archive"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, ClassVar
 
 # What a pickle may call, by module and name.
-Known = Mapping[tuple[str, str], Any]
+Names = Mapping[tuple[str, str], Any]
 
 
 class NotAllowed(Exception):
@@ -26,7 +26,7 @@ class InertUnpickler(pickle._Unpickler):
     are texts, bytes or numbers: hashing tuples of tuples can take for ever.
 
     Args:
-        known: what the pickle may call.
+        names: what the pickle may call.
         persistent: makes an object of what the file says of one that lies outside the pickle.
     """
 
@@ -39,12 +39,12 @@ class InertUnpickler(pickle._Unpickler):
     def __init__(
         self,
         file: BinaryIO,
-        known: Known,
+        names: Names,
         persistent: Callable[[Any], Any] | None = None,
         encoding: str = "ASCII",
     ) -> None:
         super().__init__(file, encoding=encoding)
-        self._known = known
+        self._names = names
         self._persistent = persistent
 
     def load_bytearray8(self) -> None:
@@ -90,7 +90,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self._known[module, name]
+            return self._names[module, name]
         except KeyError:
             raise NotAllowed(f"wants to call {module}.{name}, which is not done") from None
 

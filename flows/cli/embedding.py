@@ -13,7 +13,7 @@ from facenet_core.config.validate import Precision
 from facenet_core.errors import ConfigError
 from facenet_core.models.runtimes import ENGINES, check_engine
 from flows.cli.context import Context
-from flows.cli.options import check_path
+from flows.cli.options import check_input
 from flows.cli.output import echo_error, progress_bar
 
 if TYPE_CHECKING:
@@ -63,6 +63,14 @@ def add_every_face(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_model_name(name: str, model: str) -> None:
+    """Raises ConfigError or ModelError for a path that does not exist, or a name nearly right."""
+    from facenet_core.models import catalogue
+
+    check_input(name, model)
+    catalogue.find(model)
+
+
 def check_model(
     model: str | None, engine: str = "auto", precision: Precision | None = None
 ) -> None:
@@ -71,8 +79,8 @@ def check_model(
     Raises:
         ConfigError: the model is a path that does not exist, or the runtime is not installed.
     """
-    if model and "/" in model:  # else it may be a name
-        check_path("--model", model)
+    if model:
+        check_model_name("--model", model)
     check_engine(engine, precision)
 
 

@@ -74,21 +74,31 @@ def locate(root: str, reference: str, progress: Progress = silent) -> str:
     Raises:
         ModelError: no address gives it, it is damaged, or there is no such name but a similar one.
     """
-    if "/" in reference or storage.exists(reference):
-        return reference
+    entry = find(reference)
+    return reference if entry is None else _bring(root, *entry, progress)
+
+
+def find(reference: str) -> tuple[str, CatalogueModel, Sequence[CatalogueFile]] | None:
+    """The model that is named, by its name, and the files that may stand for it; None: no name.
+
+    Raises:
+        ModelError: there is no such name, but a similar one.
+    """
+    if "/" in reference or ":" in reference or storage.exists(reference):
+        return None
     models = read_models()
     if reference in models:
-        return _bring(root, reference, models[reference], models[reference].files, progress)
+        return reference, models[reference], models[reference].files
     for name, model in models.items():
         if files := [file for file in model.files if file.name == reference]:
-            return _bring(root, name, model, files, progress)
+            return name, model, files
     names = [*models, *(file.name for model in models.values() for file in model.files)]
     if nearest := difflib.get_close_matches(reference, names, n=3, cutoff=0.75):
         raise ModelError(
             f"{reference}: no such file or folder, and no model of that name; did you mean "
             f"{' or '.join(nearest)}? `facenet models` lists them"
         )
-    return reference
+    return None
 
 
 def _bring(
@@ -149,7 +159,7 @@ def _file(
         if stored(file) is not None:
             return file.uri
         if storage.exists(file.uri):
-            return _placed(file)
+            return _by_hand(file)
     problems = []
     for file in wanted:
         try:
@@ -163,7 +173,7 @@ def _file(
     )
 
 
-def _placed(file: Wanted) -> str:
+def _by_hand(file: Wanted) -> str:
     """A file that somebody put where it belongs.
 
     Raises:

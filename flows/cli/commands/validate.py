@@ -33,8 +33,9 @@ def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     check_config(settings.validation)
     if len(options.model) > 2:
         raise ConfigError(f"{len(options.model)} models; one is measured, two are compared")
-    for name, reference in [("CROPS", options.crops), *(("MODEL", uri) for uri in options.model)]:
-        common.check_input(name, reference)
+    common.check_input("CROPS", options.crops)
+    for model in options.model:
+        embedding.check_model_name("MODEL", model)
 
 
 def check_config(config: ValidateConfig) -> None:
