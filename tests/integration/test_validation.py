@@ -76,6 +76,26 @@ def test_a_verification_set_measures_and_compares_models(crops, model, tmp_path)
         assert manifest.details["metrics"]["interval_unit"] == "pair"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_published_model_measures_the_same_on_openvino_as_on_keras(shared, tmp_path) -> None:
+    """20170512-110547 on the 1,000 pairs of LFW's View 1."""
+    pytest.importorskip("openvino")
+    data, model = shared / "data/lfw-dev", shared / "models/facenet_keras.h5"
+    pairs = data / "pairsDevTest.txt"
+    results = {}
+    for engine in ("openvino", "keras"):
+        options = ["--engine", engine, "--name", engine, "--storage", tmp_path, "--json"]
+        words = ["validate", data / "lfw-dev.tgz", model, "--pairs", pairs, *options]
+        status, out, err = facenet(*words)
+        assert status == 0, err
+        results[engine] = json.loads(out)
+    assert results["keras"]["pairs"] == 1000
+    assert results["keras"]["accuracy"] > 0.98
+    for name in ("accuracy", "val_rate", "auc", "eer", "threshold"):
+        assert results["openvino"][name] == pytest.approx(results["keras"][name], abs=1e-4), name
+
+
 def test_photographs_are_aligned_as_the_crops_of_the_model_unless_that_is_done(
     undisturbed, crops, model, tmp_path
 ) -> None:
