@@ -7,9 +7,11 @@ backend, on which networks are built, trained and exported.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Literal, cast
 
 from facenet_core.errors import ConfigError
 
+DetectorRuntime = Literal["openvino", "tensorflow"]
 _BACKENDS = ("tensorflow", "jax", "torch")  # of Keras
 
 
@@ -41,6 +43,33 @@ def require_keras(what: str) -> None:
             f"{what} needs Keras with TensorFlow or JAX, which is not installed: "
             f"{install('cpu')}, or the extra gpu or jax"
         )
+
+
+def require_tensorflow(what: str) -> None:
+    """Raises MissingPackage where TensorFlow is not installed, which `what` needs."""
+    if not installed("tensorflow"):
+        raise MissingPackage(
+            f"{what} needs TensorFlow, which is not installed: {install('cpu')}, or the extra gpu"
+        )
+
+
+def detector_runtime(engine: str = "auto") -> DetectorRuntime:
+    """What runs the face detector: for `auto` OpenVINO where it is installed, else TensorFlow.
+
+    Raises:
+        MissingPackage: it is not installed.
+    """
+    if engine == "auto":
+        engine = "openvino" if installed("openvino") else "tensorflow"
+        if not installed(engine):
+            raise MissingPackage(
+                "The face detector runs on OpenVINO or TensorFlow, and neither is installed: "
+                f"{install('use')}"
+            )
+    elif not installed(engine):
+        extra = "use" if engine == "openvino" else "cpu"
+        raise MissingPackage(f"detector_engine: {engine} is not installed: {install(extra)}")
+    return cast(DetectorRuntime, engine)
 
 
 def install(extra: str) -> str:

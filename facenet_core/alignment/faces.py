@@ -14,8 +14,8 @@ import numpy as np
 
 from facenet_core.alignment import crops
 from facenet_core.alignment.mtcnn.detector import MTCNN, Detections
-from facenet_core.alignment.mtcnn.networks import RuntimeName, default_runtime
 from facenet_core.config import AlignConfig, build
+from facenet_core.extras import DetectorRuntime, detector_runtime
 from facenet_core.imaging.decode import Photograph, UndecodableImage, decode_photograph, encode
 from facenet_core.runtime import limit_gpu_memory
 
@@ -56,9 +56,9 @@ def load_detector(config: AlignConfig) -> MTCNN:
     return _load_detector(config.minsize, config.thresholds, config.factor, runtime)
 
 
-def resolve_runtime(config: AlignConfig) -> RuntimeName:
+def resolve_runtime(config: AlignConfig) -> DetectorRuntime:
     """The detector's runtime in this process, where the configuration says `auto` too."""
-    return default_runtime() if config.detector_engine == "auto" else config.detector_engine
+    return detector_runtime(config.detector_engine)
 
 
 @lru_cache(maxsize=1)  # TensorFlow refuses another limit once it has begun
@@ -68,7 +68,7 @@ def _limit_gpu_memory(fraction: float) -> None:
 
 @lru_cache(maxsize=1)
 def _load_detector(
-    minsize: int, thresholds: tuple[float, float, float], factor: float, runtime: RuntimeName
+    minsize: int, thresholds: tuple[float, float, float], factor: float, runtime: DetectorRuntime
 ) -> MTCNN:
     return MTCNN(minsize=minsize, thresholds=thresholds, factor=factor, runtime=runtime, threads=1)
 

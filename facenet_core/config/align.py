@@ -70,7 +70,7 @@ class AlignConfig(Config):
     detector_engine: Literal["auto", "openvino", "tensorflow"] = Field(
         "auto",
         description="Runtime of the detector's networks. `auto` is OpenVINO where it is installed "
-        "(the extra `cpu` brings it), else TensorFlow, which also runs on GPUs.",
+        "(the extras `use` and `cpu` bring it), else TensorFlow, which also runs on GPUs.",
     )
     gpu_memory_fraction: Probability = Field(
         1.0,

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
+from facenet_core.extras import has_keras, installed
 from facenet_core.models.face_model import MODEL_FILE, ONNX_FILE, FaceModel, load_network, name_from
 from facenet_core.models.formats import files, keras_file, onnx, weights
 from facenet_core.models.standardization import PIXELS
 from facenet_core.runtime import quietly
 from facenet_core.storage import Input, Plan
 
-if TYPE_CHECKING:
-    import keras
-
 STAGE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """A file of `facenet export`, its network by the name that Keras gives it."""
+
+    model: FaceModel
+    name: str
+    values: int
+    variables: int
 
 
 def load(uri: str) -> FaceModel:
@@ -38,9 +48,7 @@ def load(uri: str) -> FaceModel:
     if uri.endswith(".onnx"):
         return onnx.load(uri)
     if uri.endswith(".keras"):
-        network = _load_exported(uri)
-        plan = _plan_keras("", uri)
-        return FaceModel.from_network(network, PIXELS, plan.name, plan.fingerprint)
+        return _load_exported(uri).model
     return weights.load_model(_require_weights(uri))
 
 
@@ -113,22 +121,22 @@ def _require_file(uri: str) -> None:
 
 
 def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
-    network = _load_exported(uri)
+    exported = _load_exported(uri)
     plan = _plan_keras(root, uri)
     if storage.finished(plan) is not None:
         return plan.uri
     with storage.new_file(storage.join(plan.uri, MODEL_FILE)) as copy:
         storage.fetch_file(uri, copy, keras_file.LARGEST)
     details = {
-        "model_def": network.name,
-        "image_size": network.input_shape[1],
-        "embedding_size": network.output_shape[1],
+        "model_def": exported.name,
+        "image_size": exported.model.image_size,
+        "embedding_size": exported.model.embedding_size,
         "use_fixed_image_standardization": False,
-        "parameters": network.count_params(),
+        "parameters": exported.values,
         "imported_from": {"kind": "keras", "files": {posixpath.basename(uri): storage.sha256(uri)}},
     }
     part = storage.describe_file(plan.uri, MODEL_FILE)
-    counts = {"variables": len(network.variables)}
+    counts = {"variables": exported.variables}
     storage.publish(plan, storage.Outcome([part], counts, details), run)
     return plan.uri
 
@@ -139,17 +147,33 @@ def _plan_keras(root: str, uri: str) -> Plan:
     return storage.plan_stage(root, "train", name, {"keras": True}, [source], STAGE_FORMAT)
 
 
-def _load_exported(uri: str) -> keras.Model:
-    """A `.keras` file that `facenet export` wrote: pixels in, embeddings out."""
+def _load_exported(uri: str) -> _Exported:
+    """A `.keras` file that `facenet export` wrote: pixels in, embeddings out.
+
+    Its weights are read and checked: by OpenVINO where that takes it, else by Keras.
+    """
     _require_file(uri)
+    plan = _plan_keras("", uri)
+    model = FaceModel(plan.name, plan.fingerprint, 0, 0, PIXELS, partial(load_network, uri), uri)
     with quietly():
-        network = load_network(uri)
-    shape_in, shape_out = network.input_shape, network.output_shape
+        if installed("openvino"):
+            from facenet_core.models.runtimes import keras_graph
+
+            try:
+                graph = keras_graph.build(model)
+            except keras_graph.Unsupported:
+                if not has_keras():
+                    raise
+            else:
+                model = replace(
+                    model, image_size=graph.image_size, embedding_size=graph.embedding_size
+                )
+                return _Exported(model, graph.name, graph.values, graph.variables)
+    network = model.network
     takes = [str(tensor.dtype) for tensor in network.inputs]
-    if takes != ["uint8"] or len(shape_in) != 4 or len(shape_out) != 2:
-        raise ModelError(
-            f"{uri}: takes {', '.join(takes)} {shape_in}, and nothing says how pixels are "
-            "standardised for it; name the folder of its manifest.json, or a file from "
-            "`facenet export`, which takes pixels"
-        )
-    return network
+    keras_file.require_pixels(takes, network.input_shape, uri)
+    if len(network.output_shape) != 2:
+        raise ModelError(f"{uri}: gives {network.output_shape}, expected embeddings [n, d]")
+    size, dimensions = network.input_shape[1], network.output_shape[1]
+    model = replace(model, image_size=size, embedding_size=dimensions)
+    return _Exported(model, network.name, network.count_params(), len(network.variables))

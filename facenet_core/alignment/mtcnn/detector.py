@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facenet_core.alignment.mtcnn.networks import RuntimeName, load_networks, probability
+from facenet_core.alignment.mtcnn.networks import load_networks, probability
 from facenet_core.alignment.mtcnn.proposals import propose
 from facenet_core.alignment.mtcnn.pyramid import (
     CELL,
@@ -25,6 +25,7 @@ from facenet_core.alignment.mtcnn.pyramid import (
 )
 from facenet_core.alignment.mtcnn.suppression import suppress
 from facenet_core.alignment.mtcnn.weights import Network
+from facenet_core.extras import DetectorRuntime
 from facenet_core.imaging.pixels import require_rgb
 
 _CUT_OUTS = 128  # so many candidates' pixels are in memory at a time: they stay in the caches
@@ -97,7 +98,7 @@ class MTCNN:
         minsize: int = 20,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
-        runtime: RuntimeName | None = None,
+        runtime: DetectorRuntime | None = None,
         threads: int | None = None,
     ) -> None:
         if minsize < CELL:

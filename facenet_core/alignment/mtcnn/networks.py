@@ -7,16 +7,13 @@ time goes into adapting kernels, and the result for an image does not depend on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Literal
 
 import cv2
 import numpy as np
 
-from facenet_core.alignment.mtcnn.weights import BATCHES, DetectorError, Network, load_weights
+from facenet_core.alignment.mtcnn.weights import BATCHES, Network, load_weights
+from facenet_core.extras import DetectorRuntime, detector_runtime
 from facenet_core.runtime import keep_freed_memory
-
-RuntimeName = Literal["openvino", "tensorflow"]
 
 
 @dataclass(frozen=True)
@@ -48,29 +45,20 @@ def probability(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits))
 
 
-def default_runtime() -> RuntimeName:
-    """OpenVINO where it is installed (the extra `cpu` brings it), else TensorFlow."""
-    return "openvino" if find_spec("openvino") else "tensorflow"
-
-
-def load_networks(runtime: RuntimeName | None = None, threads: int | None = None) -> Networks:
+def load_networks(runtime: DetectorRuntime | None = None, threads: int | None = None) -> Networks:
     """Build the networks with their published weights.
 
     Args:
-        runtime: OpenVINO or TensorFlow; default: see ``default_runtime``.
+        runtime: default: see ``detector_runtime``.
         threads: of the runtime and of OpenCV; for OpenCV and TensorFlow that is a setting of the
             whole process, which then also keeps freed memory. None leaves all that alone.
 
     Raises:
-        DetectorError: the runtime or the weights are not installed, or ``threads`` differs from
-            what TensorFlow already runs with.
+        MissingPackage: the runtime is not installed.
+        DetectorError: the weights are not installed, or ``threads`` differs from what TensorFlow
+            already runs with.
     """
-    runtime = runtime or default_runtime()
-    if not find_spec(runtime):
-        raise DetectorError(
-            f"The detector was asked to run on {runtime}, which is not installed: "
-            f"run 'pip install {runtime}'."
-        )
+    runtime = detector_runtime(runtime or "auto")
     if threads is not None:
         cv2.setNumThreads(threads)
         keep_freed_memory()

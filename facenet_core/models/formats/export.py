@@ -18,7 +18,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,6 +25,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.errors import ConfigError, ModelError
+from facenet_core.extras import install, installed, require_keras
 from facenet_core.models.face_model import INPUT, OUTPUT, FaceModel
 from facenet_core.runtime import quietly
 
@@ -126,11 +126,10 @@ def check_format(format: str, float16: bool) -> None:
         raise ConfigError(f"format: {format!r} is not known; expected {', '.join(FORMATS)}")
     if float16 and format != "tflite":
         raise ConfigError(f"float16 is for tflite, not for {format}")
-    missing = [name for name in _PACKAGES.get(format, ()) if not find_spec(name)]
+    require_keras("Exporting a model")
+    missing = [name for name in _PACKAGES.get(format, ()) if not installed(name)]
     if missing:
-        raise ConfigError(
-            f"format {format} needs {' and '.join(missing)}: pip install 'facenet-pipeline[export]'"
-        )
+        raise ConfigError(f"format {format} needs {' and '.join(missing)}: {install('export')}")
 
 
 def _write(embedder: FaceModel, format: Format, path: Path, float16: bool) -> None:

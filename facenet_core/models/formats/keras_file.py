@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,24 @@ def check(path: Path, name: str) -> None:
                 f"{name}: its {member.filename} has {member.file_size:,} bytes, more than any "
                 f"model's ({_LARGEST_CONFIG:,})"
             )
+
+
+def require_pixels(dtypes: Sequence[str], shape: Sequence[int | None], name: str) -> None:
+    """Check that a network takes pixels, as those of `facenet export` do.
+
+    Args:
+        dtypes: of its inputs.
+        shape: of the first.
+
+    Raises:
+        ModelError: nothing says how pixels become the numbers that it takes.
+    """
+    if [*dtypes] != ["uint8"] or len(shape) != 4:
+        raise ModelError(
+            f"{name}: takes {', '.join(dtypes)} {tuple(shape)}, and nothing says how pixels are "
+            "standardised for it; name the folder of its manifest.json, or a file from "
+            "`facenet export`, which takes pixels"
+        )
 
 
 def check_values(path: Path, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from facenet_core import storage
 from facenet_core.errors import ModelError
+from facenet_core.extras import require_tensorflow
 from facenet_core.models.formats.files import LARGEST_FILE, describe_content
 from facenet_core.models.formats.variables import Variables, first_line
 
@@ -24,6 +25,7 @@ def open_checkpoint(source: str, stem: Path) -> Variables:
     Raises:
         ModelError: it is damaged, or something else.
     """
+    require_tensorflow(f"{source}: a model of TensorFlow 1")
     import tensorflow as tf
 
     try:
@@ -44,6 +46,7 @@ def open_frozen(source: str, path: Path) -> Variables:
     Raises:
         ModelError: it is damaged, or has none.
     """
+    require_tensorflow(f"{source}: a model of TensorFlow 1")
     import tensorflow as tf
     from google.protobuf.message import DecodeError
     from tensorflow.core.framework import graph_pb2

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from facenet_core.errors import ConfigError
+from facenet_core.extras import require_keras
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +78,9 @@ def build(
 
     Raises:
         ConfigError: no such network, or the images are too small for it.
+        MissingPackage: Keras is not installed.
     """
+    require_keras(f"The network {model_def}")
     module_name, _, function_name = locate(model_def).partition(":")
     try:
         builder = getattr(importlib.import_module(module_name), function_name)

@@ -52,8 +52,29 @@ def _unsupported(name: str, what: object) -> Unsupported:
     return Unsupported(f"{name}: {what}: only Keras runs it: {install('cpu')}")
 
 
-def build(model: FaceModel) -> ov.Model:
-    """From `image` uint8 [n, s, s, 3] RGB to `embedding` float32 [n, d] of unit length.
+@dataclass(frozen=True)
+class Graph:
+    """A file's network for OpenVINO.
+
+    Attributes:
+        model: from `image` uint8 [n, s, s, 3] RGB to `embedding` float32 [n, d] of unit length.
+        name: that Keras gives the network.
+        image_size: s, pixels.
+        embedding_size: d.
+        variables: how many it has.
+        values: of all its variables.
+    """
+
+    model: ov.Model
+    name: str
+    image_size: int
+    embedding_size: int
+    variables: int
+    values: int
+
+
+def build(model: FaceModel) -> Graph:
+    """The graph of a model.
 
     Raises:
         Unsupported: it has a layer that this module does not know.
@@ -66,8 +87,8 @@ def build(model: FaceModel) -> ov.Model:
         return read(folder / MODEL_FILE, model.name, model.standardization)
 
 
-def read(path: Path, name: str, standardization: Standardization) -> ov.Model:
-    """The model in a file, as `build` gives it.
+def read(path: Path, name: str, standardization: Standardization) -> Graph:
+    """The graph of a file.
 
     Args:
         path: of a `.keras` file that passed `keras_file.check`.
@@ -84,10 +105,11 @@ def read(path: Path, name: str, standardization: Standardization) -> ov.Model:
         config = json.loads(archive.read(keras_file.CONFIG))
     try:
         with h5py.File(weights) as file:
-            return _Reader(file, name, keras_file.most_values(path)).model(config, standardization)
-    except (OSError, RuntimeError) as error:  # RuntimeError: of h5py and of OpenVINO
+            return _Reader(file, name, keras_file.most_values(path)).graph(config, standardization)
+    except OSError as error:
         raise ModelError(f"{name}: not a Keras model that can be read: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    # RuntimeError: OpenVINO makes no network of it.
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _unsupported(name, f"described otherwise than our networks ({error!r})") from error
 
 
@@ -109,25 +131,29 @@ class _Reader:
     variables: int = 0
     broken: list[str] = field(default_factory=list)
 
-    def model(self, config: Config, standardization: Standardization) -> ov.Model:
+    def graph(self, config: Config, standardization: Standardization) -> Graph:
         self.require(config["class_name"] == "Functional", config["class_name"])
         source = _input_layer(config["config"])["config"]
-        size, shape = source["batch_shape"][1], source["batch_shape"]
+        size, shape, dtype = source["batch_shape"][1], source["batch_shape"], source["dtype"]
+        if standardization == PIXELS:
+            keras_file.require_pixels([dtype], shape, self.name)
         self.require(shape == [None, size, size, 3], f"images of the shape {shape}")
-        takes = "uint8" if standardization == PIXELS else "float32"
-        self.require(source["dtype"] == takes, f"images of {source['dtype']}")
         image = op.parameter([-1, size, size, 3], np.uint8, name="image")
         x = op.transpose(image, np.array([0, 3, 1, 2])).output(0)
-        if standardization != PIXELS:
+        if standardization == PIXELS:
+            x = self.functional(config["config"], x, "")
+        else:
+            self.require(dtype == "float32", f"images of {dtype}")
             x = _standardize(x, size, standardization).output(0)
-        x = self.functional(config["config"], x, "")
-        if standardization != PIXELS:
+            x = self.functional(config["config"], x, "")
             squared = op.reduce_sum(op.multiply(x, x), np.array([1]), True)
             x = op.divide(x, op.sqrt(op.maximum(squared, np.float32(SMALLEST_SQUARED_NORM))))
         finite.refuse(self.broken, self.variables, self.name)
         model = ov.Model([op.result(x, name="embedding")], [image])
         self.require(len(model.output().partial_shape) == 2, "outputs that are no embeddings")
-        return model
+        dimensions = model.output().partial_shape[1].get_length()
+        name = config["config"]["name"]
+        return Graph(model, name, size, dimensions, self.variables, self.values)
 
     def functional(self, config: Config, x: Node, prefix: str) -> Node:
         """A network of one input and one output.
@@ -322,6 +348,7 @@ def _add(layer: _Layer, xs: list[Node]) -> Node:
 
 
 def _rescaling(layer: _Layer, x: Node) -> Node:
+    x = op.convert(x, np.float32)
     return op.add(op.multiply(x, np.float32(layer["scale"])), np.float32(layer["offset"]))
 
 

@@ -26,7 +26,7 @@ def open_model(model: FaceModel, threads: int | None, precision: Precision | Non
     def build() -> ov.Model:
         from facenet_core.models.runtimes import keras_graph
 
-        return keras_graph.build(model)
+        return keras_graph.build(model).model
 
     with quietly():
         compiled = compile_network(model, build, threads, precision)

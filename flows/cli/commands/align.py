@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 
 from facenet_core.config import AlignConfig, PipelineConfig
-from facenet_core.errors import ConfigError
+from facenet_core.extras import detector_runtime
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.output import print_summary
@@ -30,9 +29,7 @@ def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
 
 def check_config(config: AlignConfig) -> None:
     """Raises ConfigError for what the stage would refuse once it has started."""
-    runtime = config.detector_engine
-    if runtime != "auto" and not find_spec(runtime):
-        raise ConfigError(f"detector_engine: {runtime} is not installed; pip install {runtime}")
+    detector_runtime(config.detector_engine)
 
 
 def run(options: argparse.Namespace, context: Context) -> None:

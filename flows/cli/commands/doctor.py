@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from facenet_core import extras
 from facenet_core.errors import FacenetError
 from facenet_core.privacy import url_secrets
 from facenet_core.text.plural import plural
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace, context: Context) -> None:
         _machine,
         _packages,
         _detector,
-        _devices,
+        _models,
+        _training,
         lambda: _storage(context.root, settings.storage_credentials),
         _prefect,
         lambda: _dask(settings.cluster.dask_address),
@@ -82,26 +84,42 @@ def _packages() -> Iterator[Finding]:
 
     versions = storage.made_by()
     yield Finding("packages", "ok", ", ".join(f"{name} {v}" for name, v in versions.items()))
-    if not any(name.startswith("tensorflow") for name in versions):
-        remedy = "install the extra for this machine: pip install '.[cpu]' or '.[gpu]'"
-        yield Finding("TensorFlow", "failed", "not installed", remedy)
 
 
 def _detector() -> Iterator[Finding]:
-    from facenet_core.alignment.mtcnn.networks import default_runtime, load_networks
+    from facenet_core.alignment.mtcnn.networks import load_networks
 
     try:
-        load_networks(default_runtime())
+        runtime = extras.detector_runtime()
+        load_networks(runtime)
+    except FacenetError as error:
+        yield Finding("detector", "failed", str(error), "see the message")
     except Exception as error:  # each broken library raises its own kinds
         yield Finding("detector", "failed", f"{type(error).__name__}: {error}", "reinstall it")
+    else:
+        note = "" if runtime == "openvino" else f"{extras.install('use')}: faster on a CPU"
+        yield Finding("detector", "note" if note else "ok", f"runs on {runtime}", note)
+
+
+def _models() -> Iterator[Finding]:
+    from facenet_core.models.runtimes import check_engine
+
+    try:
+        check_engine("auto")
+    except FacenetError as error:
+        yield Finding("models", "failed", str(error), "see the message")
         return
-    note = "" if default_runtime() == "openvino" else "pip install openvino: faster on a CPU"
-    yield Finding("detector", "note" if note else "ok", f"runs on {default_runtime()}", note)
+    runtime = "openvino" if extras.installed("openvino") else "keras"
+    yield Finding("models", "ok", f"run on {runtime}")
 
 
-def _devices() -> Iterator[Finding]:
+def _training() -> Iterator[Finding]:
     from facenet_core.runtime import quietly
 
+    if not extras.has_keras():
+        remedy = f"to train, or export a model: {extras.install('cpu')}, or the extra gpu or jax"
+        yield Finding("training", "note", "no Keras with TensorFlow or JAX", remedy)
+        return
     try:
         with quietly():
             import keras
@@ -110,7 +128,8 @@ def _devices() -> Iterator[Finding]:
 
             name, gpu = keras.backend.backend(), has_gpu()
     except Exception as error:
-        yield Finding("training", "failed", f"{type(error).__name__}: {error}", "reinstall Keras")
+        remedy = f"reinstall Keras and its backend: {extras.install('cpu')}"
+        yield Finding("training", "failed", f"{type(error).__name__}: {error}", remedy)
         return
     if gpu:
         yield Finding("training", "ok", f"{name} on a GPU")

@@ -16,6 +16,7 @@ import time
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
+from facenet_core.extras import require_keras
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.options import whole
@@ -85,6 +86,8 @@ def _channels(text: str) -> tuple[float, float, float]:
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     common.check_path("PATH", options.path)
     is_onnx = options.path.endswith(".onnx")
+    if not is_onnx:
+        require_keras("Importing a model's weights")
     for name in _OF_WEIGHTS if is_onnx else _OF_ONNX:
         if getattr(options, name) is not None:
             kind = "not for an .onnx" if is_onnx else "only for an .onnx"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, PipelineConfig, TrainConfig
+from facenet_core.extras import require_keras
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.output import print_summary
@@ -27,6 +28,7 @@ def check_config(config: TrainConfig) -> None:
     """Raises ConfigError for what the stage would refuse once it has started."""
     from facenet_core.models.networks import registry
 
+    require_keras("Training")
     registry.locate(config.model_def)
     smallest = registry.SMALLEST_IMAGE.get(config.model_def, 0)
     registry.check_image_size(config.model_def, config.image_size, smallest)

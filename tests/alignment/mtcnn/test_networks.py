@@ -13,11 +13,10 @@ import pytest
 from facenet_core.alignment.mtcnn import canvases
 from facenet_core.alignment.mtcnn.networks import (
     Networks,
-    default_runtime,
     load_networks,
     probability,
 )
-from facenet_core.alignment.mtcnn.weights import CANVAS, DetectorError, load_weights
+from facenet_core.alignment.mtcnn.weights import CANVAS, load_weights
 
 
 @pytest.fixture(scope="module", params=["openvino", "tensorflow"])
@@ -112,17 +111,6 @@ def test_a_logit_becomes_the_softmax_over_face_and_none():
     expected = np.exp(logits) / (np.exp(logits) + 1)
     np.testing.assert_allclose(probability(logits), expected, rtol=1e-5)
     assert probability(logits).dtype == np.float32
-
-
-def test_the_engine_is_openvino_where_that_is_installed():
-    pytest.importorskip("openvino")
-    assert default_runtime() == "openvino"
-
-
-def test_an_engine_that_is_not_installed_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr("facenet_core.alignment.mtcnn.networks.find_spec", lambda name: None)
-    with pytest.raises(DetectorError, match="pip install openvino"):
-        load_networks("openvino")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
