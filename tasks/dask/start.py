@@ -17,9 +17,11 @@ from tasks.prefect import credentials
 if TYPE_CHECKING:
     from distributed import Client
 
-# A worker is one process with one thread: the detector's runtime must not start threads of its own.
+# A worker is one process with one thread: the runtimes must not start threads of their own.
 _WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",  # of models on Keras
+    "TF_NUM_INTEROP_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from deployments.local_site import Site
 from facenet_core import storage
 from facenet_core.config import ClusterConfig, EmbedConfig
+from facenet_core.embedding.artifact import open_crops
 from facenet_core.embedding.stage import plan_embed
-from facenet_core.storage import Artifact
+from facenet_core.storage import Artifact, parquet
 from tests.integration.test_operations import ended_task_runs, number, written
 from tests.support.embedding import embedded, rows
+from tests.support.photographs import jpeg, write_folder
+from tests.support.raw_shards import face
+from tests.support.tiny import TINY, facenet
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,32 @@ def test_workers_make_the_embeddings_that_one_process_makes(
     assert artifact.parts == alone.parts
     assert len(rows(artifact)) == crops.counts["crops"] == summary.counts["embeddings"]
     assert embed(crops.uri, model, EmbedConfig(), root, where).seconds < summary.seconds
+
+
+def test_photographs_become_an_artifact_and_one_table(
+    model: str, prefect_server: str, tmp_path: Path
+) -> None:
+    photographs = {f"Person_{n}/Person_{n}_0001.jpg": face(n) for n in range(3)}
+    write_folder(tmp_path / "people", photographs | {"Z/grey.jpg": jpeg(1, 160)})
+    table = tmp_path / "faces.parquet"
+    status, output, errors = facenet(
+        "embed", tmp_path / "people", "--model", model, "--storage", tmp_path / "store",
+        "--workers", 1, "--output", table, "--json",
+    )  # fmt: skip
+    assert status == 0, errors
+    printed = json.loads(output)
+    artifact = storage.open_artifact(printed["uri"], "embed")
+    assert open_crops(artifact).config["margin"] == TINY["align"]["margin"], "the model's own"
+    assert printed["table"] == str(table)
+    assert printed["counts"] == {"faces": 3, "aligned": 3, "rejects": 1, "rejects.no_face": 1}
+    written_rows = parquet.read_table(str(table)).to_pylist()
+    assert [row["image_id"] for row in written_rows] == sorted(photographs)
+    assert [row["embedding"] for row in written_rows] == [
+        row["embedding"] for row in rows(artifact)
+    ]
+    assert all(len(row["box"]) == 4 for row in written_rows)
+    (reject,) = parquet.read_table(f"{tmp_path}/faces-rejects.parquet").to_pylist()
+    assert reject["image_id"] == "Z/grey.jpg"
 
 
 def test_retry_in_the_ui_does_exactly_the_failed_shard_again(

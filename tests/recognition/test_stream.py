@@ -97,10 +97,9 @@ def test_an_interrupted_run_leaves_no_table(embedder, files, root, tmp_path):
     assert not Path(path).exists()
 
 
-def test_the_command_writes_a_table(photographs, model, tmp_path, capsys):
+def test_single_photographs_become_a_table_alone(files, model, tmp_path, capsys):
     path = str(tmp_path / "faces.parquet")
-    command = ["embed", str(photographs), "--model", model, "--output", path, "--engine", "keras"]
-    assert main(command) == 0
+    assert main(["embed", *files, "--model", model, "--output", path, "--engine", "keras"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == path
     assert pq.read_metadata(path).num_rows == 6
 
