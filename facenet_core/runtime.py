@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -88,6 +89,17 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
         mallopt(-1, 64 * 2**20)  # M_TRIM_THRESHOLD
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Import without the garbage collector, which takes a sixth of the time and frees nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()  # modules live as long as the process
 
 
 def child_command(module: str, *arguments: str) -> list[str]:

@@ -168,6 +168,18 @@ def test_help_loads_neither_tensorflow_nor_prefect_nor_dask() -> None:
     assert "--center-loss-factor" in done.stdout
 
 
+def test_flows_load_nothing_that_only_a_stage_at_work_uses() -> None:
+    heavy = {
+        "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "openvino", "boto3",
+        "distributed", "prefect.server",
+    }  # fmt: skip
+    script = f"import sys, flows.pipeline; print('loaded:', {heavy} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout == "loaded: set()\n"
+
+
 WRONG = [
     ("train x --optimizer nonsense", "optimizer"),
     ("train x --model-def resnet50", "no network `resnet50`"),

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from tensorboardX import SummaryWriter
 
 from facenet_core import storage
 from facenet_core.storage import parquet
@@ -65,6 +64,8 @@ class EventLog:
         self._uri = folder_uri
         self._ending = ExitStack()
         self._folder = self._ending.enter_context(storage.temporary_folder())
+        from tensorboardX import SummaryWriter  # and, with it, boto3
+
         self._writer = SummaryWriter(
             str(self._folder), purge_step=first_step, filename_suffix=f".{run_id}"
         )

@@ -8,6 +8,7 @@ from the working folder; and if it dies, its last messages are lost. Hence this 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -30,6 +31,30 @@ _LAST_LINES = 15  # of its log, in the message
 # Waits for the end of its input, which comes when the parent is gone however it died, and then
 # ends the server, which `_Server.stop` only does when Python exits in good order.
 _GUARD = "import os, signal, sys; sys.stdin.read(); os.kill(int(sys.argv[1]), signal.SIGTERM)"
+
+# The server: imports what reads no settings of Prefect's while its parent reads them, and goes on
+# when they come. An input that ends means that there is no need of it.
+_PROGRAM = """
+import contextlib, gc, importlib, json, os, sys
+gc.disable()
+for name in ("fastapi", "uvicorn", "docket", "alembic.command", "sqlalchemy.ext.asyncio"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+line = sys.stdin.readline()
+if not line:
+    sys.exit()
+start = json.loads(line)
+os.environ.clear()
+os.environ.update(start["environment"])
+sys.path.insert(0, start["packages"])
+import uvicorn
+from prefect.server.api.server import create_app
+gc.enable()
+gc.freeze()
+uvicorn.run(
+    create_app, factory=True, host="127.0.0.1", port=start["port"], log_level="error", lifespan="on"
+)
+"""
 
 
 @dataclass
@@ -93,23 +118,26 @@ def start() -> None:
         ConfigError: Prefect's folder cannot be written.
     """
     global _server
-    import prefect.context
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings()
-    if _server or settings.api.url is not None or not settings.server.ephemeral.enabled:
+    if _server or os.environ.get("PREFECT_API_URL"):
         return
-    database = _database(settings.home)
-    port = _free_port()
     log = tempfile.TemporaryFile()  # noqa: SIM115
+    # First of all: it imports for seconds, as this process does now.
     process = subprocess.Popen(
-        _command(port, Path(prefect.__file__).parents[1]),
-        env=_environment(database, settings.to_environment_variables(exclude_unset=True)),
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-P", "-c", _PROGRAM],
+        stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
         start_new_session=True,
     )
+    port = _free_port()
+    try:
+        database = _configure(process, port)
+    except BaseException:
+        _discard(process)
+        raise
+    if database is None:
+        _discard(process)
+        return
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _GUARD, str(process.pid)],
         stdin=subprocess.PIPE,
@@ -119,7 +147,35 @@ def start() -> None:
     _server = _Server(port, process, guard, log, database)
     atexit.register(_server.stop)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    import prefect.context
+
     prefect.context.refresh_global_settings_context()
+
+
+def _configure(process: subprocess.Popen[bytes], port: int) -> Path | None:
+    """Hand the server its settings; returns its database, or None where none is needed."""
+    import prefect.context
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url is not None or not settings.server.ephemeral.enabled:
+        return None
+    database = _database(settings.home)
+    variables = settings.to_environment_variables(exclude_unset=True)
+    start = {
+        "environment": _environment(database, variables),
+        "packages": str(Path(prefect.__file__).parents[1]),
+        "port": port,
+    }
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin:  # one that ended is reported by `wait`
+        process.stdin.write(json.dumps(start).encode() + b"\n")
+    return database
+
+
+def _discard(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def wait() -> None:
@@ -139,8 +195,9 @@ def starting() -> Iterator[None]:
     Raises:
         FacenetError: as `wait` does.
     """
-    start()
-    yield
+    with runtime.without_collecting():
+        start()
+        yield
     wait()
 
 
@@ -160,14 +217,6 @@ def _database(home: Path) -> Path:
             "PREFECT_API_URL to a Prefect server"
         ) from None
     return folder / f"prefect-{prefect.__version__}.db"
-
-
-def _command(port: int, packages: Path) -> list[str]:
-    app = ("--app-dir", str(packages), "--factory", "prefect.server.api.server:create_app")
-    address = ("--host", "127.0.0.1", "--port", str(port))
-    return runtime.child_command(
-        "uvicorn", *app, *address, "--log-level", "error", "--lifespan", "on"
-    )
 
 
 def _environment(database: Path, settings: Mapping[str, str]) -> dict[str, str]:

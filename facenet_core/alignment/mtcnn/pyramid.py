@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 STRIDE = 2  # of P-Net's output, in pixels of the scaled image
 CELL = 12  # P-Net's receptive field: the side of the window that one output cell judges
@@ -135,6 +138,8 @@ def _averages(columns: np.ndarray, height: int, width: int) -> np.ndarray:
 @lru_cache(maxsize=1024)  # 16 for the images of one size; at most 70 MB
 def _shares(many: int, few: int) -> sparse.csr_array:
     """The matrix ``[few, many]`` that averages ``many`` values over ``few`` equal stretches."""
+    from scipy import sparse
+
     # In units of which a value is `few` long and a stretch `many`, all ends are integers.
     stretches = many * np.arange(few + 1)
     ends = np.sort(np.concatenate([few * np.arange(many), stretches]))

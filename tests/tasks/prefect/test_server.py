@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -72,3 +73,26 @@ def test_a_home_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) 
     (tmp_path / "home").write_text("a file is in the way")
     with pytest.raises(ConfigError, match=r"home/facenet: cannot be written .* set PREFECT_HOME"):
         server._database(tmp_path / "home")
+
+
+@pytest.mark.parametrize("configured", ["profile", "environment"])
+def test_none_is_left_running_where_a_server_is_configured(tmp_path: Path, configured: str) -> None:
+    url = "http://127.0.0.1:9/api"
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": ""}
+    del environment["PREFECT_API_URL"]
+    if configured == "profile":
+        profiles = f'active = "site"\n[profiles.site]\nPREFECT_API_URL = "{url}"\n'
+        (tmp_path / "profiles.toml").write_text(profiles)
+    else:
+        environment["PREFECT_API_URL"] = url
+    script = (
+        "import psutil\n"
+        "from tasks.prefect import server\n"
+        "with server.starting(): pass\n"
+        "import prefect.settings\n"
+        "print(prefect.settings.PREFECT_API_URL.value(), psutil.Process().children())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert (done.stdout, done.returncode) == (f"{url} []\n", 0), done.stderr
