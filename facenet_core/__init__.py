@@ -10,7 +10,7 @@ tests/test_house.py says who imports whom:
     embedding         embeddings of crops; the stage `embed`
     training          losses, schedules, checkpoints; the stage `train`
     evaluation        the LFW protocol and its report; the stage `validate`
-    recognition       a trained model on photographs: compare, classify, cluster, embed
+    recognition       a trained model on photographs: compare, find, classify, cluster, embed
     housekeeping      what a storage root holds: lists, checks, removal, promotion
     privacy           secrets in URLs, and people who are to be forgotten
 

@@ -26,6 +26,7 @@ from facenet_core.models import import_model
 from facenet_core.models.face_model import FaceModel
 from facenet_core.models.model_crops import alignment_of
 from facenet_core.models.runtimes import Embed, Runtime, open_runtime
+from facenet_core.recognition.gallery import Gallery, Match, open_gallery, require_model
 from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
     Threshold,
@@ -150,6 +151,31 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
         """
         apart = float(self.distances([a, b])[0, 1])
         return Comparison(apart, self.decision, self.decision.same(apart))
+
+    def find(self, image: Photo, table: str, count: int = 5) -> list[tuple[Face, list[Match]]]:
+        """Who is on a photograph: each of its faces, with the nearest faces of a table.
+
+        Embeddings of mirrored images, which a validation may have joined, are not in such tables.
+
+        Args:
+            table: of `facenet embed`, or an artifact of embeddings by the same model.
+            count: nearest faces that are returned of each face.
+
+        Raises:
+            NoFace: there is none on it.
+            ConfigError: another model embedded the table.
+        """
+        if not (faces := self.detect(image)):
+            raise NoFace(
+                f"{_name(image, 0)}: no face was found; try a larger or upright photograph"
+            )
+        gallery = _gallery(table, _state_of(table))
+        require_model(gallery, table, self.face_model.fingerprint)
+        near = gallery.nearest(self.embed_crops(np.stack([face.pixels for face in faces])), count)
+        return [
+            (face, [replace(match, same=self.decision.same(match.distance)) for match in matches])
+            for face, matches in zip(faces, near, strict=True)
+        ]
 
     def distances(self, images: Sequence[Photo]) -> np.ndarray:
         """Euclidean distances float64 [n, n], 0 to 2, of photographs from one another."""
@@ -294,6 +320,16 @@ def _loaded(uri: str, fingerprint: str) -> FaceModel:
 @lru_cache(_MODELS)
 def _opened(model: FaceModel, engine: str) -> Runtime:
     return open_runtime(model, engine)
+
+
+def _state_of(table: str) -> tuple[int | None, str]:
+    """What changes when a table is written anew."""
+    return storage.size(table), str(storage.modified(table)) if storage.exists(table) else ""
+
+
+@lru_cache(1)
+def _gallery(table: str, state: tuple[int | None, str]) -> Gallery:
+    return open_gallery(table)
 
 
 def _several(images: Sequence[Photo]) -> Sequence[Photo]:

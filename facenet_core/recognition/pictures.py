@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from facenet_core.imaging.contact_sheet import Font, load_font, png, shorten
+
+if TYPE_CHECKING:
+    from facenet_core.recognition.gallery import Match
 
 _TILE, _GAP, _LINE = 112, 6, 16  # pixels
 _PAPER, _INK, _FAINT = "#ffffff", "#222222", "#8a8a8a"
@@ -74,6 +78,28 @@ def clusters(groups: Sequence[tuple[str, Sequence[np.ndarray]]]) -> bytes:
         for column, crop in enumerate(crops[:_SAMPLES]):
             tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
             sheet.paste(tile, (_GAP + column * (_TILE + _GAP), top + _LINE))
+    return png(sheet)
+
+
+def matches(faces: Sequence[tuple[np.ndarray, Sequence[Match]]]) -> bytes:
+    """A line for each face: its crop uint8 [s, s, 3], then whom it is like, one person in green."""
+    step, columns = _TILE + _GAP, max((len(near) for _, near in faces), default=0)
+    size = (_GAP + step * (columns + 1), _GAP + step * max(len(faces), 1))
+    sheet = Image.new("RGB", size, _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    small, large = load_font(11), load_font(20)
+    colors = {True: _SAME, False: _DIFFERENT, None: _UNKNOWN}
+    for line, (crop, near) in enumerate(faces):
+        top = _GAP + step * line
+        tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
+        sheet.paste(tile, (_GAP, top))
+        for column, match in enumerate(near, start=1):
+            left = _GAP + step * column
+            pen.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=colors[match.same])
+            middle = left + _TILE // 2
+            name = shorten(match.identity or "?", small, _TILE)
+            pen.text((middle, top + _TILE // 3), name, _INK, small, "mm")
+            pen.text((middle, top + _TILE // 2 + 8), f"{match.distance:.3f}", _INK, large, "mm")
     return png(sheet)
 
 

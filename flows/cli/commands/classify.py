@@ -37,13 +37,14 @@ _TRAIN = {
     "min_probability": 0.0,
     "max_distance": None,
 }
-_PREDICT = {"output": None}
+_PREDICT = {"output": None, "detect_multiple_faces": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["train", "predict"])
     embedding.add_sources(parser, embedding.SOURCES_OR_TABLE)
     embedding.add_model(parser, required=False)
+    embedding.add_every_face(parser)
     parser.add_argument(
         "--classifier",
         type=common.ending_in(".parquet"),
@@ -186,13 +187,15 @@ def _predict(options: argparse.Namespace, context: Context) -> None:
     answers = [
         {
             "image_id": image_id,
+            "face_index": int(face_index),
             "name": str(name),
             "nearest": str(nearest),
             "probability": round(float(probability), 6),
             "distance": round(float(distance), 6),
         }
-        for image_id, name, nearest, probability, distance in zip(
+        for image_id, face_index, name, nearest, probability, distance in zip(
             faces.image_ids,
+            faces.face_indices,
             predictions.limited(classifier.settings),
             predictions.nearest,
             predictions.probabilities,
@@ -209,6 +212,8 @@ def _predict(options: argparse.Namespace, context: Context) -> None:
         sure = f"{answer['probability']:.3f}, Euclidean distance {answer['distance']:.3f}"
         hint = "" if answer["name"] == answer["nearest"] else f", nearest {answer['nearest']}"
         name = str(answer["image_id"]).replace("\t", " ").replace("\n", " ")
+        if options.detect_multiple_faces:
+            name += f", face {answer['face_index']}"
         echo(f"{name}\t{answer['name']}\t{sure}{hint}")
 
 
@@ -238,7 +243,8 @@ def _faces(options: argparse.Namespace, context: Context, *, every_face: bool) -
     faces, rejects = [], 0
     with embedding.embedding_progress() as report:
         for face in embedding.embed_sources(
-            options.sources, embedder, context.root, options.aligned
+            *(options.sources, embedder, context.root, options.aligned),
+            every_face=options.detect_multiple_faces,
         ):
             if isinstance(face, Embedded):
                 faces.append(face)

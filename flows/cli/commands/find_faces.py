@@ -1,0 +1,113 @@
+"""who is on a photograph
+
+Each face of a photograph with the nearest faces among many that `facenet embed` has embedded:
+names, Euclidean distances (of embeddings of unit length: 0 to 2), and whether they are one
+person's: nearer than the threshold of the model's last validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from facenet_core import storage
+from facenet_core.config import PipelineConfig
+from facenet_core.text.printable import printable
+from flows.cli import embedding
+from flows.cli import options as common
+from flows.cli.context import Context
+from flows.cli.options import real, whole
+from flows.cli.output import echo, echo_json
+
+if TYPE_CHECKING:
+    from facenet_core.alignment.faces import Face
+    from facenet_core.recognition.gallery import Match
+
+NAME = "find"
+COMMON = common.ROOT
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photographs", metavar="PHOTOGRAPH", nargs="+", help="of any people")
+    parser.add_argument(
+        "--in",
+        dest="gallery",
+        required=True,
+        metavar="EMBEDDINGS",
+        help="a table of `facenet embed`, an artifact of embeddings, or newest:NAME",
+    )
+    embedding.add_model(parser, required=False)
+    parser.add_argument(
+        "--count", type=whole(ge=1), default=5, metavar="N", help="nearest of each face [5]"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=real(gt=0),
+        metavar="DISTANCE",
+        help="Euclidean distances below it are one person's; default: that of the model's last "
+        "validation",
+    )
+    parser.add_argument(
+        "--picture",
+        type=common.ending_in(".png"),
+        metavar="FILE",
+        help="also write the faces and whom they are like as a PNG",
+    )
+
+
+def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
+    embedding.check_model(options.model, options.engine)
+    common.check_input("--in", options.gallery)
+    for photograph in options.photographs:
+        common.check_path("PHOTOGRAPH", photograph)
+
+
+def run(options: argparse.Namespace, context: Context) -> None:
+    from facenet_core.housekeeping.promotion import resolve
+    from facenet_core.recognition import gallery, pictures
+    from facenet_core.recognition.threshold import METRIC
+
+    table = resolve(context.root, options.gallery, "embed")
+    model = options.model or gallery.model_of(table, context.root)
+    embedder = embedding.load_embedder(context, model, options.engine)
+    embedder.set_params(threshold=options.threshold)
+    rows: list[tuple[str, int, Face, list[Match]]] = []
+    for photograph in options.photographs:
+        for number, (face, matches) in enumerate(embedder.find(photograph, table, options.count)):
+            rows.append((photograph, number, face, matches))
+    picture = None
+    if options.picture:
+        picture = storage.absolute(options.picture)
+        drawn = [(face.pixels, matches) for _, _, face, matches in rows]
+        storage.write_bytes(picture, pictures.matches(drawn))
+    decision = embedder.decision
+    if context.json:
+        faces = [_as_json(*row) for row in rows]
+        values = {"stage": "find", "metric": METRIC, "threshold": decision.distance}
+        echo_json(values | {"report": decision.report, "picture": picture, "faces": faces})
+        return
+    for photograph, number, _, matches in rows:
+        echo(f"{printable(photograph)}, face {number}")
+        for match in matches:
+            verdict = {True: "same person", False: "different", None: ""}[match.same]
+            name = printable(match.identity or "(no name)")
+            echo(f"  {match.distance:.3f}  {name}  {printable(match.image_id)}  {verdict}".rstrip())
+    if decision.distance is None:
+        echo(
+            "No threshold: this model was not validated here. `facenet validate` finds one, "
+            "--threshold sets one."
+        )
+    if picture:
+        echo(picture)
+
+
+def _as_json(photograph: str, number: int, face: Face, matches: list[Match]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "photograph": photograph,
+        "face_index": number,
+        "box": [float(value) for value in face.box],
+        "score": float(face.score),
+        "matches": [asdict(match) for match in matches],
+    }
