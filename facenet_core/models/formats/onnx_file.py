@@ -64,7 +64,7 @@ def fetch(uri: str, local: Path) -> OnnxGraph:
         ModelError: it is missing, damaged, or not a network from one image to one embedding.
     """
     if not installed("onnx"):
-        raise MissingPackage(f"{uri}: needs the package onnx: {install('export')}")
+        raise MissingPackage(f"{uri}: needs the package onnx: {install('use')}")
     with quietly():
         import onnx
     from google.protobuf.message import DecodeError
