@@ -10,6 +10,7 @@ tests/test_house.py says who imports whom:
     embedding         embeddings of crops; the stage `embed`
     training          losses, schedules, checkpoints; the stage `train`
     evaluation        the LFW protocol and its report; the stage `validate`
+    audit             wrong labels, duplicates and leaks in a set of faces; the stage `audit`
     recognition       a trained model on photographs: compare, find, classify, cluster, embed
     housekeeping      what a storage root holds: lists, checks, removal, promotion
     privacy           secrets in URLs, and people who are to be forgotten

@@ -1,4 +1,4 @@
-"""The pipeline: ingest, align, train, validate, each only as far as it is not done yet.
+"""The pipeline: ingest, align, audit, train, validate, each only as far as it is not done yet.
 
 Where identification is on, the validation crops are embedded by the stage `embed`.
 
@@ -11,6 +11,7 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig, holdout_of
 from facenet_core.evaluation.stage import check_pairs
 from flows.align import align
+from flows.audit import audit
 from flows.embed import embed
 from flows.ingest import ingest
 from flows.train import train
@@ -40,8 +41,14 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
         crops = align(raw.uri, config.align, root, config.cluster)
         holdout_align = holdout.align or config.align
         holdout_crops = align(holdout_raw.uri, holdout_align, root, config.cluster)
-    check_pairs(holdout_crops.uri, config.validation)  # now, not after hours of training
-    model = train(crops.uri, config.train, root)
+        check_pairs(holdout_crops.uri, config.validation)  # now, not after hours of training
+        audited, training = None, config.train
+        if config.audit.model is not None:
+            against = config.audit.against or holdout_crops.uri
+            audit_config = config.audit.model_copy(update={"against": against})
+            audited = audit(crops.uri, audit_config, root, config.cluster, config.embed)
+            training = training.model_copy(update={"audit": audited.uri})
+    model = train(crops.uri, training, root)
     embeddings = None
     if config.validation.identification:  # of all crops, which takes more than one process
         fields = {"use_flipped_images", "precision"}
@@ -54,6 +61,7 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
         crops=crops,
         holdout_raw=holdout_raw,
         holdout_crops=holdout_crops,
+        audit=audited,
         model=model,
         embeddings=embeddings,
         report=report,

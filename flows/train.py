@@ -27,8 +27,8 @@ def train(
     Args:
         crops: URI of a crops artifact, or `newest:NAME`.
         config: network, losses, optimizer, schedule, augmentation; `resume`, `pretrained_model`,
-            `filter_model` and `lfw_dir` are URIs or `newest:NAME`, the second and third also
-            models from elsewhere, as for `validate`.
+            `filter_model`, `lfw_dir` and `audit` are URIs or `newest:NAME`, the second and third
+            also models from elsewhere, as for `validate`.
         root: storage root, a folder or URI.
         storage_credentials: a Prefect block with the root's credentials.
     """
@@ -51,7 +51,7 @@ def _resolved(config: TrainConfig, root: str, run: Run) -> TrainConfig:
     """The configuration with references to artifacts replaced by their URIs; models from elsewhere
     are imported."""
     uris: dict[str, str] = {}
-    for field, stage in (("resume", "train"), ("lfw_dir", "align")):
+    for field, stage in (("resume", "train"), ("lfw_dir", "align"), ("audit", "audit")):
         if (reference := getattr(config, field)) is not None:
             uris[field] = storage.absolute(resolve(root, reference, stage))
     for field in ("pretrained_model", "filter_model"):

@@ -52,6 +52,7 @@ ROOMS = {
         *("alignment", "datasets", "embedding", "housekeeping.promotion", "models")
     },
     "facenet_core.training": {"models", "evaluation"},
+    "facenet_core.audit": {"alignment", "embedding", "evaluation", "recognition"},
     "facenet_core.recognition": {
         *("alignment", "datasets", "embedding", "evaluation", "housekeeping.promotion", "models")
     },
@@ -215,6 +216,9 @@ WRONG = [
     ("import README.md --preset arcface", "--preset is only for an .onnx"),
     ("import README.md --mean 1,2", "expected one number or three"),
     ("credentials A_B", "invalid block name"),
+    ("audit x --model no/where", "--model: no/where: no such file"),
+    ("audit x --threshold 2", "threshold"),
+    ("train x --drop blurred", "drop"),
     ("storage gc --older-than long", "long"),
     ("storage forget", "whom?"),
     ("inspect x --sample y", "did you mean --samples?"),

@@ -5,6 +5,7 @@ where or how fast something runs, never what it makes: it stays out of the finge
 """
 
 from facenet_core.config.align import AlignConfig
+from facenet_core.config.audit import AuditConfig, FindingKind
 from facenet_core.config.base import (
     AUTO_PAIRS,
     GENERATED_PAIRS,
@@ -29,9 +30,11 @@ __all__ = [
     "NOT_YAML",
     "SYNTHETIC",
     "AlignConfig",
+    "AuditConfig",
     "ClusterConfig",
     "Config",
     "EmbedConfig",
+    "FindingKind",
     "HoldoutConfig",
     "IngestConfig",
     "PipelineConfig",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from facenet_core.config.align import AlignConfig
+from facenet_core.config.audit import AuditConfig
 from facenet_core.config.base import LONGEST_WAIT, PATH, Address, Config
 from facenet_core.config.embed import EmbedConfig
 from facenet_core.config.ingest import IngestConfig
@@ -118,6 +119,10 @@ class PipelineConfig(Config):
     )
     train: TrainConfig = Field(
         default_factory=TrainConfig, description="Settings of the train stage."
+    )
+    audit: AuditConfig = Field(
+        default_factory=AuditConfig,
+        description="Settings of the audit stage, which runs where they name a model.",
     )
     embed: EmbedConfig = Field(
         default_factory=EmbedConfig,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from facenet_core.config.audit import FindingKind
 from facenet_core.config.base import (
     AUTO_PAIRS,
     LARGEST_COUNT,
@@ -216,6 +217,17 @@ class TrainConfig(Config):
     )
     filter_min_nrof_images_per_class: int = Field(
         0, ge=0, le=LARGEST_COUNT, description="Leave out people with fewer images than this."
+    )
+    audit: Address | None = Field(
+        None,
+        description="A finished audit of these crops. Images with findings of the kinds in `drop` "
+        "are left out of training.",
+        json_schema_extra=PATH,
+    )
+    drop: tuple[FindingKind, ...] = Field(
+        get_args(FindingKind),
+        description="Kinds of findings whose images are left out: duplicate, wrong_label, "
+        "mixed_identity, split_identity, no_face, leak.",
     )
     filter_model: Address | None = Field(
         None,
@@ -435,6 +447,8 @@ class TrainConfig(Config):
             )
         if self.learning_rate_decay_factor == 1:
             names["learning_rate_decay_epochs"] = "learning_rate_decay_factor is 1"
+        if self.audit is None:
+            names["drop"] = "audit is missing"
         if self.filter_percentile == 100:
             names["filter_model"] = "filter_percentile is 100, which keeps all images"
         if not self.validation_set_split_ratio:
@@ -449,7 +463,7 @@ class TrainConfig(Config):
 
     def determining(self) -> dict[str, Any]:
         """Without what this loss does not use, and what only tells how training goes."""
-        unused = set()
+        unused = {"audit", "drop"} if self.audit is None else set()
         if self.loss not in ("arcface", "cosface"):
             unused |= {"logit_scale", "logit_margin"}
         if self.loss != "triplet":

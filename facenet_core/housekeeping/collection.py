@@ -28,8 +28,9 @@ UNFINISHED_AFTER = timedelta(days=7)  # whoever is to go on with a training may 
 _READS = {
     "ingest": (),
     "align": ("ingest",),
-    "train": ("align", "train"),
+    "train": ("align", "train", "audit"),
     "embed": ("align", "train"),
+    "audit": ("align", "embed", "ingest", "train"),
     "validate": ("align", "train", "embed"),
 }
 # Whose name an artifact has, by its stage.

@@ -16,6 +16,7 @@ from functools import partial
 from facenet_core import storage
 from facenet_core.config import (
     AlignConfig,
+    AuditConfig,
     Config,
     EmbedConfig,
     IngestConfig,
@@ -37,6 +38,7 @@ _MODELS: Mapping[str, type[Config]] = {
     "align": AlignConfig,
     "train": TrainConfig,
     "embed": EmbedConfig,
+    "audit": AuditConfig,
     "validate": ValidateConfig,
 }
 
@@ -117,8 +119,9 @@ def remake(stored: StoredArtifact) -> str:
     if artifact.stage == "validate" and len(inputs) > 2:
         inputs = [inputs[2], inputs[1]]  # embeddings in place of their crops
     words = ["facenet", artifact.stage, *inputs[:2]]
-    if artifact.stage == "embed":
-        words.insert(3, "--model")
+    option = {"embed": "--model", "audit": "--against"}.get(artifact.stage)
+    if option and len(inputs) > 1:
+        words.insert(3, option)
     model = _MODELS[artifact.stage]
     if artifact.stage in ("ingest", "train"):
         words = [*words[:3], "--name", artifact.name]

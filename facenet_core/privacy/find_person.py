@@ -41,7 +41,7 @@ class PersonRows:
 
 @dataclass(frozen=True)
 class Affected:
-    """A model or report that has to do with a person, and why."""
+    """A model, report or audit that has to do with a person, and why."""
 
     artifact: StoredArtifact
     why: str
@@ -113,17 +113,17 @@ def in_unfinished(artifact: StoredArtifact, identity: str) -> bool:
 
 
 def affected(inventory: Inventory, identity: str, rewritten: Collection[str]) -> list[Affected]:
-    """The models and reports that have to do with a person, models before reports.
+    """The models, reports and audits that have to do with a person, models before reports.
 
     A model is affected if the person is one of its classes, or it goes on from such a model; a
     report, if it holds embeddings of the person, is about such crops or such a model, or compares
-    such reports.
+    such reports; an audit, if it names the person, whose photographs it may show.
 
     Args:
         rewritten: fingerprints of the raw and crops artifacts that hold the person.
     """
     by_artifact: dict[tuple[str, str], Affected] = {}
-    waiting = [a for a in inventory.artifacts if a.stage in ("train", "validate")]
+    waiting = [a for a in inventory.artifacts if a.stage in ("train", "audit", "validate")]
     artifacts = {stored: opened(stored) for stored in waiting}
     while True:
         before = len(by_artifact)
@@ -144,7 +144,7 @@ def _why(
     by_artifact: Mapping[tuple[str, str], Affected],
 ) -> str:
     if artifact is None:
-        what = "training" if stored.stage == "train" else "validation"
+        what = {"train": "training", "audit": "audit"}.get(stored.stage, "validation")
         return f"{stored.state} {what}: what it is made from is not known" if rewritten else ""
     inputs = [parent.fingerprint for parent in artifact.inputs]
     models = [by_artifact[("train", i)].artifact for i in inputs if ("train", i) in by_artifact]
@@ -155,6 +155,9 @@ def _why(
         if labels is None and any(parent in rewritten for parent in inputs):
             return "made from crops that hold the person"
         return f"goes on from {models[0].label}" if models else ""
+    if stored.stage == "audit":
+        rows = _audited(artifact, identity)
+        return f"has {rows} rows about the person, and may show photographs" if rows else ""
     rows = _embedded(artifact, identity)
     if rows:
         return f"holds {rows} embeddings of the person, and may show photographs"
@@ -176,6 +179,22 @@ def _embedded(report: Artifact, identity: str) -> int:
         names = table["identity"].to_pylist()
         return sum(_nfc(name) == identity for name in names)
     return 0
+
+
+def _audited(audit: Artifact, identity: str) -> int:
+    """Rows of an audit's tables about a person; one that cannot be read counts."""
+    rows = 0
+    for part in audit.parts:
+        if not part.name.endswith(".parquet"):
+            continue
+        try:
+            table = parquet.read_table(audit.file_uri(part.name))
+        except ArtifactError:
+            return 1
+        for column in {"identity", "other_identity"} & {*table.column_names}:
+            names = table[column].drop_null().to_pylist()
+            rows += sum(_nfc(name) == identity for name in names)
+    return rows
 
 
 def kept_downloads(root: str, raws: Iterable[Artifact]) -> list[str]:

@@ -69,6 +69,20 @@ EMBEDDINGS = _schema(
     {"image_id": pa.string(), "identity": pa.string(), "embedding": pa.list_(pa.float32())}
 )
 
+FINDINGS = _schema(
+    {
+        "kind": pa.string(),
+        "image_id": pa.string(),
+        "identity": pa.string(),
+        "other_image_id": pa.string(),
+        "other_identity": pa.string(),
+        "distance": pa.float32(),
+        "severity": pa.float32(),
+        "reason": pa.string(),
+    }
+)
+KEEP = _schema({"image_id": pa.string(), "identity": pa.string()})
+
 
 def crop_embeddings(dimensions: int, flipped: bool = False) -> pa.Schema:
     """Of the embed stage: a row for each crop, its embedding of unit length.

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _RATES = ("learning_rate", "learning_rate_schedule_file")
 # Found by where they lie, which a manifest's configuration does not say.
-_PLACES = ("resume", "pretrained_model", "filter_model", "lfw_dir", "lfw_pairs")
+_PLACES = ("resume", "pretrained_model", "filter_model", "audit", "lfw_dir", "lfw_pairs")
 # What belongs to weights, as the details of a model's manifest say it.
 _OF_WEIGHTS = ("model_def", "embedding_size", "image_size", "use_fixed_image_standardization")
 # Below this share of layers in common, weights are those of another network.
@@ -58,9 +58,10 @@ def continued(config: TrainConfig) -> TrainConfig:
     explicit = {name: getattr(config, name) for name in config.model_fields_set}
     inheritable = set(TrainConfig.model_fields) - set(_RATES) - set(_PLACES)
     values = {name: value for name, value in parent.config.items() if name in inheritable}
-    filters = {i.fingerprint: i.uri for i in parent.inputs}
-    if parent.config.get("filter_model") is not None:
-        values["filter_model"] = filters[parent.config["filter_model"]]
+    uris = {i.fingerprint: i.uri for i in parent.inputs}
+    for name in ("filter_model", "audit"):
+        if parent.config.get(name) is not None:
+            values[name] = uris[parent.config[name]]
     result = build(TrainConfig, {**values, **explicit}, f"resume {config.resume}")
     done = parent.counts["epochs"]
     if result.max_nrof_epochs <= done:
@@ -144,15 +145,16 @@ def inherited_schedule(config: TrainConfig) -> str | None:
 
 
 def inputs_of(config: TrainConfig) -> dict[str, Input]:
-    """The models that a training is made from besides its crops, by the field that names them.
+    """What a training is made from besides its crops, by the field that names it.
 
     Raises:
-        ArtifactError: one is not a finished model.
+        ArtifactError: one is not a finished model, or audit.
     """
     inputs = {}
-    for name in ("resume", "pretrained_model", "filter_model"):
+    for name in ("resume", "pretrained_model", "filter_model", "audit"):
         if (uri := getattr(config, name)) is not None:
-            inputs[name] = Input(uri, storage.open_artifact(uri, "train").fingerprint)
+            stage = "audit" if name == "audit" else "train"
+            inputs[name] = Input(uri, storage.open_artifact(uri, stage).fingerprint)
     return inputs
 
 

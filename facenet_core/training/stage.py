@@ -22,6 +22,7 @@ from facenet_core.models.networks import registry
 from facenet_core.runtime import keras_alone, quietly
 from facenet_core.storage import Input, Manifest, Outcome, Plan
 from facenet_core.training import resume, schedules
+from facenet_core.training.input import audits
 from facenet_core.training.input.crops import require_room
 from facenet_core.training.input.data import how_to_read, open_data
 
@@ -73,6 +74,7 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     config = resume.continued(config)
     config.warn_of_unused(explicit=explicit)
     resume.require_same_crop(config, crops)
+    audits.require_same_crops(config, crops)
     registry.locate(config.model_def)
     if "image_size" in crops.config:
         require_room((crops.config["image_size"],) * 2, config.image_size)
@@ -86,17 +88,17 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
             f"{config.warmup_epochs:g}; the learning rate would never be reached"
         )
     name = config.name or crops.name
-    models = resume.inputs_of(config)
+    others = resume.inputs_of(config)
     determining = config.determining() | {
         "name": name,
         "learning_rate_schedule": rates,
         "read_crops": how_to_read(crops, config),
-        **{field: model.fingerprint for field, model in models.items()},
+        **{field: other.fingerprint for field, other in others.items()},
     }
     del determining["learning_rate"], determining["learning_rate_schedule_file"]
     if "lfw_dir" in determining:
         determining |= _pairs_that_decide(config)
-    inputs = [Input(crops_uri, crops.fingerprint), *models.values()]
+    inputs = [Input(crops_uri, crops.fingerprint), *others.values()]
     return storage.plan_stage(root, "train", name, determining, inputs, STAGE_FORMAT)
 
 
@@ -262,6 +264,8 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
         "epochs": trainer.history[-1]["epoch"],
         "steps": trainer.step,
     }
+    if config.audit is not None:
+        counts["dropped_images"] = trainer.data.dropped
     row = trainer.own_history[-1]
     if config.keep_best and best is not None:
         row = next(row for row in trainer.own_history if row["step"] == best)

@@ -39,6 +39,10 @@ def embed() -> str:
     return f"embed {artifact(parameters['source'])} by {artifact(parameters['model'])}"
 
 
+def audit() -> str:
+    return f"audit {artifact(flow_run.parameters['source'])}"
+
+
 def train() -> str:
     parameters = flow_run.parameters
     config: TrainConfig = parameters["config"]

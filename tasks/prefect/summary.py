@@ -43,6 +43,7 @@ class PipelineSummary(BaseModel):
     crops: StageSummary
     holdout_raw: StageSummary
     holdout_crops: StageSummary
+    audit: StageSummary | None = None
     model: StageSummary
     report: StageSummary
     embeddings: StageSummary | None = None

@@ -13,7 +13,7 @@ from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.storage import Artifact
 from facenet_core.training import diagnostics
-from facenet_core.training.input import cache, people, stream
+from facenet_core.training.input import audits, cache, people, stream
 from facenet_core.training.input.crops import Crops, decoding_threads, require_room
 from facenet_core.training.input.people import Selection
 
@@ -25,11 +25,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Data:
-    """The crops, who is on them, and their size (height, width) in pixels."""
+    """The crops, who is on them, and their size (height, width) in pixels.
+
+    `dropped` images are left out for what an audit says of them.
+    """
 
     crops: Crops
     selection: Selection
     crop_size: tuple[int, int]
+    dropped: int = 0
 
     def batch(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[Batch, np.ndarray]:
         """Images of rows, with what `augmentation` drew for them, and their labels int32 [n]."""
@@ -74,13 +78,16 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
         raise TrainingError(f"{crops_uri}: no crops to train on; see the rejects of its alignment")
     height, width = crops.decode(0).shape[:2]
     require_room((height, width), config.image_size)
-    near = None
+    usable = np.ones(len(crops), bool)
+    if config.audit is not None:
+        usable = ~audits.rows_with_findings(artifact, config.audit, config.drop)
+    dropped = int((~usable).sum())
     if config.filter_model is not None and config.filter_percentile < 100:
         threads = decoding_threads(config.nrof_preprocess_threads)
         size, model = (height, width), config.filter_model
-        near = people.near_rows(crops, size, model, config.filter_percentile, threads)
+        usable &= people.near_rows(crops, size, model, config.filter_percentile, threads)
     try:
-        selection = people.select(crops.identities, crops.identity_of_row, config, near)
+        selection = people.select(crops.identities, crops.identity_of_row, config, usable)
     except TrainingError as error:
         raise TrainingError(f"{crops_uri}: {error}") from None
     if warning := diagnostics.center_warning(selection, config):
@@ -92,7 +99,7 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
             "larger, or train with a smaller image_size",
             config.image_size,
         )
-    return Data(crops, selection, (height, width))
+    return Data(crops, selection, (height, width), dropped)
 
 
 def _require_held_out(selection: Selection, config: TrainConfig) -> None:

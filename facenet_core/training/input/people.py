@@ -48,7 +48,7 @@ def select(
     identities: Sequence[str],
     identity_of_row: np.ndarray,
     config: TrainConfig,
-    near: np.ndarray | None = None,
+    usable: np.ndarray | None = None,
 ) -> Selection:
     """Leave out people with few images, give the others labels, hold images of each out.
 
@@ -60,12 +60,13 @@ def select(
         identity_of_row: int [rows], index into `identities`.
         config: `filter_min_nrof_images_per_class`, `validation_set_split_ratio`,
             `min_nrof_val_images_per_class` and `seed`.
-        near: bool [rows], images that are near enough to their person's centre; default: all.
+        usable: bool [rows], images that nothing speaks against; default: all.
 
     Raises:
         TrainingError: fewer than two people are left.
     """
-    usable = np.ones(len(identity_of_row), bool) if near is None else near
+    if usable is None:
+        usable = np.ones(len(identity_of_row), bool)
     sizes = np.bincount(identity_of_row[usable], minlength=len(identities))
     least = max(config.filter_min_nrof_images_per_class, 1)
     remaining = [i for i, n in enumerate(sizes) if n >= least]

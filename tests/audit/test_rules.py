@@ -1,0 +1,198 @@
+"""The rules of the audit, on embeddings whose people are known."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from facenet_core.audit import labels, leaks, stage
+from facenet_core.audit.duplicates import Copy, Photographs, copies_within, duplicate_findings
+from facenet_core.audit.faces import Faces
+from facenet_core.audit.findings import Limits
+from facenet_core.audit.identities import Cores, distance, find_cores
+from facenet_core.audit.neighbours import nearest, nearest_others
+from facenet_core.audit.thumbnails import correlation, crop_to_face, mirrored, thumbnail
+from facenet_core.config import AuditConfig
+from tests.support.small_crops import draw
+
+PEOPLE, EACH, DIMENSIONS = 12, 10, 64
+LIMITS, CONFIG = Limits(stage.DEFAULT_THRESHOLD), AuditConfig()
+
+
+def embeddings(people: list[int], seed: int = 0) -> np.ndarray:
+    """Unit vectors of people; two of one person are about 0.8 apart."""
+    centres = np.random.default_rng(99).normal(size=(100, DIMENSIONS))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    noise = np.random.default_rng(seed).normal(size=(len(people), DIMENSIONS))
+    vectors = centres[people] + noise * np.sqrt(0.8**2 / (2 - 0.8**2) / DIMENSIONS)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def faces(people: list[int], names: list[str], scores: float = 1.0) -> Faces:
+    distinct = sorted({*names} - {""})
+    numbers = [distinct.index(name) if name else -1 for name in names]
+    ids = pa.array([f"{name}/{row}.jpg" for row, name in enumerate(names)])
+    vectors = embeddings(people)
+    score = np.full(len(names), scores, np.float32)
+    return Faces(ids, tuple(distinct), np.array(numbers, np.int32), vectors, score)
+
+
+def clean() -> tuple[list[int], list[str]]:
+    people = [person for person in range(PEOPLE) for _ in range(EACH)]
+    return people, [f"person-{person:02d}" for person in people]
+
+
+def found(people: list[int], names: list[str], scores: float = 1.0) -> dict[str, set[int]]:
+    data = faces(people, names, scores)
+    findings = stage.find(data, find_cores(data, LIMITS.same), None, CONFIG, LIMITS)
+    return {kind: {f.row for f in findings if f.kind == kind} for kind in stage.KINDS}
+
+
+def test_nothing_is_wrong_with_a_clean_set() -> None:
+    assert not any(found(*clean()).values())
+
+
+def test_an_image_of_another_identity_is_a_wrong_label_and_names_its_owner() -> None:
+    people, names = clean()
+    names[3], names[47] = names[-1], names[0]
+    data = faces(people, names)
+    findings = stage.find(data, find_cores(data, LIMITS.same), None, CONFIG, LIMITS)
+    owners = {f.row: data.name(f.other) for f in findings if f.other is not None}
+    assert {f.kind for f in findings} == {"wrong_label"}
+    assert owners == {3: "person-00", 47: "person-04"}
+    assert all("looks like" in f.reason for f in findings)
+
+
+@pytest.mark.parametrize(("score", "kind"), [(1.0, "wrong_label"), (0.8, "no_face")])
+def test_an_image_of_nobody_is_a_wrong_label_or_no_face_by_the_detector(
+    score: float, kind: str
+) -> None:
+    people, names = clean()
+    people[5] = 50
+    said = found(people, names, score)
+    assert said.pop(kind) == {5}  # type: ignore[arg-type]
+    assert not any(said.values())
+
+
+def test_the_second_person_of_an_identity_is_found() -> None:
+    people, names = clean()
+    names[EACH : EACH + 6] = [names[0]] * 6
+    people[EACH : EACH + 6] = [60] * 6
+    said = found(people, names)
+    assert said["mixed_identity"] == {*range(EACH, EACH + 6)}
+    assert not said["wrong_label"]
+
+
+def test_two_names_of_one_person_are_found_and_neither_is_a_wrong_label() -> None:
+    people, names = clean()
+    names[:4] = ["again"] * 4
+    said = found(people, names)
+    assert said["split_identity"] == {*range(4)}
+    assert sum(map(len, said.values())) == 4
+
+
+def test_identities_of_one_image_and_images_of_nobody_known_are_left_alone() -> None:
+    people, names = clean()
+    people += [70, 71, 3]
+    names += ["alone", "", ""]
+    assert not any(found(people, names).values())
+
+
+def test_leaked_people_are_found_under_other_names() -> None:
+    data = faces(*clean())
+    others = faces([3] * 5 + [80] * 5, ["ann"] * 5 + ["bob"] * 5)
+    others = Faces(
+        others.image_ids,
+        others.names,
+        others.identities,
+        embeddings([3] * 5 + [80] * 5, 7),
+        others.scores,
+    )
+    cores, theirs = find_cores(data, LIMITS.same), find_cores(others, LIMITS.same)
+    findings = leaks.leaked_people(data, cores, others, theirs, LIMITS, 10**6)
+    assert {data.name(f.row) for f in findings} == {"person-03"}
+    assert len(findings) == EACH
+    assert {others.name(f.other) for f in findings if f.other is not None} == {"ann"}
+
+
+def test_centres_of_one_person_are_near_however_scattered() -> None:
+    same = faces([1] * 60, ["a"] * 30 + ["b"] * 30)
+    cores = find_cores(same, 1.3)
+    assert labels.centre_distance(cores, 0, cores, 1) < 0.2
+    assert float(distance(float(cores.means[0] @ cores.means[1]))) > 0.7
+
+
+@pytest.mark.parametrize("exact", [10**6, 0])
+def test_neighbours_are_those_of_numpy(exact: int) -> None:
+    people = [person for person in range(40) for _ in range(50)]
+    vectors = embeddings(people)
+    products = vectors @ vectors.T
+    np.fill_diagonal(products, -2)
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :5]
+    near = nearest_others(vectors, 5, exact=exact)
+    shared = [len({*a} & {*b}) / 5 for a, b in zip(near.rows, expected, strict=True)]
+    assert np.mean(shared) > (0.999 if exact else 0.95)
+    assert (near.rows != np.arange(len(vectors))[:, None]).all()
+
+
+def test_fewer_vectors_than_neighbours_leave_places_empty() -> None:
+    near = nearest(embeddings([1]), embeddings([1, 2]), 4)
+    assert near.rows[0].tolist() == [0, 1, -1, -1]
+    assert np.isneginf(near.products[0, 2:]).all()
+
+
+def test_copies_are_found_changed_and_mirrored_and_others_are_not() -> None:
+    images = [draw(person, 0, 80) for person in range(10)]
+    images += [images[2][::2, ::2], np.ascontiguousarray(images[5][:, ::-1])]
+    people = [*range(10), 2, 5]
+    data = faces(people, [f"p{n}" for n in range(12)])
+    data.vectors[10:] = data.vectors[[2, 5]]
+    thumbnails = np.stack([thumbnail(image) for image in images])
+    photographs = Photographs(thumbnails, np.full(12, "", object))
+    copies = copies_within(data, photographs, CONFIG, LIMITS)
+    assert {frozenset((c.first, c.second)) for c in copies} == {
+        frozenset((2, 10)),
+        frozenset((5, 11)),
+    }
+    assert {c.mirrored for c in copies if 5 in (c.first, c.second)} == {True}
+
+
+def test_equal_files_are_copies_whatever_was_cropped_from_them() -> None:
+    data = faces([1, 2, 3], ["a", "b", "c"])
+    thumbnails = np.stack([thumbnail(draw(person, 0, 80)) for person in range(3)])
+    photographs = Photographs(thumbnails, np.array(["x", "y", "x"], object))
+    [copy] = copies_within(data, photographs, CONFIG, LIMITS)
+    assert (copy.first, copy.second) == (0, 2)
+
+
+def test_of_copies_the_one_without_another_finding_stays() -> None:
+    data = faces([1, 1, 1], ["a", "b", "b"])
+    copies = [Copy(0, 1, 0.99), Copy(1, 2, 0.99)]
+    findings = duplicate_findings(data, copies, {0}, 0.97)
+    assert {(f.row, f.other) for f in findings} == {(0, 1), (2, 1)}
+
+
+def test_thumbnails_do_not_depend_on_the_margin_of_the_crop() -> None:
+    photograph = draw(4, 0, 200)
+    marks = [80, 85, 120, 85, 100, 105, 85, 125, 115, 125]
+    small, large = (
+        thumbnail(
+            np.ascontiguousarray(
+                photograph[
+                    60 - margin // 2 : 140 + margin // 2, 60 - margin // 2 : 140 + margin // 2
+                ]
+            ),
+            crop_to_face({"box": [60, 60, 140, 140], "landmarks": marks}, margin),
+        )
+        for margin in (10, 60)
+    )
+    assert correlation(small, large) > 0.98
+    assert correlation(mirrored(small[None])[0], large) < 0.9
+
+
+def test_cores_leave_out_what_is_not_like_the_others() -> None:
+    people, names = clean()
+    people[0] = 90
+    cores: Cores = find_cores(faces(people, names), LIMITS.same)
+    assert cores.sizes[0] == EACH - 1
+    assert cores.cluster_of[0] == -1
+    assert cores.typical[0] in range(1, EACH)
