@@ -12,6 +12,7 @@ from pydantic import Field
 from facenet_core import storage
 from facenet_core.config import AlignConfig, Config
 from facenet_core.errors import ModelError
+from facenet_core.extras import require_keras
 from facenet_core.fetch.catalogue import CatalogueFile, read_entries
 from facenet_core.fetch.download import DownloadError, fetch
 from facenet_core.fetch.partial_file import stored
@@ -118,6 +119,7 @@ def _bring(
     )
     if (uri := _imported(root, name, options, files)) is not None:
         return uri
+    require_keras(f"Importing {name}")  # before a download that would be in vain
     uri = _file(storage.join(root, DOWNLOADS, _FOLDER, name), model, files, progress)
     plan = plan_import(root, uri, options, name)
     if storage.finished(plan) is None:
