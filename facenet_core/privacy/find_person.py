@@ -209,11 +209,11 @@ def kept_downloads(root: str, raws: Iterable[Artifact]) -> list[str]:
 
 
 def cached() -> list[Path]:
-    """Files made of crops in this machine's cache folder: copies, distances, sheets of samples.
+    """Files made of crops in this machine's cache folder: copies, distances, samples, indexes.
 
     All of them, whatever artifact they were made of: it may be gone, and they are made again.
     """
-    kinds = ("crops", "distances", "samples")
+    kinds = ("crops", "distances", "faces", "samples")
     files = (path for kind in kinds for path in (configured_folder() / kind).rglob("*"))
     return sorted(path for path in files if path.is_file())
 

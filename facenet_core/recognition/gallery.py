@@ -161,9 +161,9 @@ def _index_of(uri: str, parts: Sequence[str], faces: int) -> faiss.Index:
     key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
     beside = storage.is_local(uri) and uri.endswith(".parquet")
     name = posixpath.basename(uri)
-    folder = Path(uri).parent if beside else cache.cache_folder()
-    if not os.access(folder, os.W_OK):
-        folder = cache.cache_folder()
+    folder = Path(uri).parent
+    if not beside or not os.access(folder, os.W_OK):
+        folder = cache.cache_folder() / "faces"
     file = folder / f"{name}.{key}.faiss"
     if file.is_file():
         try:

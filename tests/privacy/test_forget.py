@@ -246,8 +246,9 @@ def test_unfinished_embeddings_that_hold_the_person_are_removed(site: Site) -> N
 
 
 def test_copies_of_photographs_and_crops_go_too(site: Site) -> None:
-    copy = cache_folder() / "crops" / "some.arrow"
-    storage.write_bytes(str(copy), b"crops")
+    copies = [cache_folder() / "crops" / "some.arrow", cache_folder() / "faces" / "some.faiss"]
+    for copy in copies:
+        storage.write_bytes(str(copy), b"crops or their embeddings")
     remembered = f".prefect/shards/align/{site.crops.rsplit('/', 1)[-1]}/00000"
     storage.write_bytes(storage.join(site.root, remembered), b"{}")
     download = storage.join(site.root, "downloads/more/more.tar")
@@ -259,7 +260,7 @@ def test_copies_of_photographs_and_crops_go_too(site: Site) -> None:
     remaining = ingest.Stored(download, "http://example.org/more.tar", 1, "")
     ingest.finish(plan, ingest.stream(site.root, plan, config), {}, [remaining])
     forget(site.root)
-    assert not copy.exists()
+    assert not any(copy.exists() for copy in copies)
     for name in (remembered, "downloads/more/more.tar", "downloads/more/more.tar.json"):
         assert not storage.exists(storage.join(site.root, name))
 
