@@ -198,8 +198,8 @@ def _write(
     remains[[finding.row for finding in findings]] = False
     rows = np.flatnonzero(remains).tolist()
     ids = faces.image_ids.take(pa.array(rows, pa.int64()))
-    kept = pa.table([ids, [faces.name(row) for row in rows]], schema=schemas.KEEP)
-    tables = {FINDINGS: table(findings, faces, against), KEEP: kept}
+    remaining = pa.table([ids, [faces.name(row) for row in rows]], schema=schemas.KEEP)
+    tables = {FINDINGS: table(findings, faces, against), KEEP: remaining}
     parts = []
     for name, content in tables.items():
         parquet.write_table(storage.join(plan.uri, name), content, plan.fingerprint)

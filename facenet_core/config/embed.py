@@ -16,10 +16,10 @@ class EmbedConfig(Config):
         description="What runs the model. `auto` is OpenVINO where it is installed, else Keras.",
         json_schema_extra=WHERE,
     )
-    precision: Precision | None = Field(
-        None,
-        description="Number format that the model computes in. The default is the one that the "
-        "processor is fastest in.",
+    precision: Precision = Field(
+        "float32",
+        description="Number format that the model computes in. `bfloat16` is OpenVINO's, and "
+        "faster on processors that have it.",
     )
     use_flipped_images: bool = Field(
         False,

@@ -93,8 +93,8 @@ def embed_shard(
             parquet.PartWriter(uri, schema, plan.fingerprint, artifact.GROUP_ROWS) as writer,
         ):
             for group in one_ahead(parquet.read_row_groups(crops_part, _COLUMNS)):
-                kept = [row for row in group.to_pylist() if not left_out(row["identity"])]
-                for row in _embedded(kept, runtime, flipped):
+                remaining = [row for row in group.to_pylist() if not left_out(row["identity"])]
+                for row in _embedded(remaining, runtime, flipped):
                     writer.write(row)
                 watchdog.progress()
     return _summarise(plan, crops_part, number)
@@ -124,7 +124,7 @@ def finish(
 
 
 @lru_cache(maxsize=1)
-def _open(uri: str, fingerprint: str, engine: str, precision: Precision | None) -> Runtime:
+def _open(uri: str, fingerprint: str, engine: str, precision: Precision) -> Runtime:
     """Fetch and compile a model, for one thread: a worker is a process for each core."""
     model = storage.open_artifact(uri, "train")
     if model.fingerprint != fingerprint:

@@ -144,9 +144,9 @@ def _find_local(fs: LocalFileSystem, path: str) -> dict[str, dict[str, Any]]:
     """As fsspec's `find`, which leaves out folders that it is not allowed to list."""
     infos = {}
     for folder, _, files in os.walk(path, onerror=_unless_gone, followlinks=True):
-        for place in (posixpath.join(folder, name) for name in files):
+        for file in (posixpath.join(folder, name) for name in files):
             with suppress(FileNotFoundError):
-                infos[place] = fs.info(place)
+                infos[file] = fs.info(file)
     return infos
 
 

@@ -28,9 +28,7 @@ from tests.support.small_artifacts import (
 )
 
 
-@pytest.mark.parametrize(
-    "config", [{}, {"engine": "keras"}, {"precision": "float32", "use_flipped_images": True}]
-)
+@pytest.mark.parametrize("config", [{}, {"engine": "keras"}, {"use_flipped_images": True}])
 def test_every_crop_has_its_embedding_in_the_part_of_its_own_part(
     crops_uri: str, model_uri: str, root: str, config: dict[str, Any]
 ) -> None:

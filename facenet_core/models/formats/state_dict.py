@@ -106,8 +106,8 @@ def _normalised_layers() -> dict[str, str]:
     layers = {f"conv2d_{name[:2]}": f"{_SCOPE}/Conv2d_{name}" for name in _STEM}
     for module, scope in _blocks().items():
         for number, branch in enumerate(_branches(module)):
-            for place, name in enumerate(branch):
-                part = f"branch{number}" + (f".{place}" if len(branch) > 1 else "")
+            for position, name in enumerate(branch):
+                part = f"branch{number}" + (f".{position}" if len(branch) > 1 else "")
                 layers[f"{module}.{part}"] = f"{scope}/Branch_{number}/Conv2d_{name}"
     return layers | {"last": f"{_SCOPE}/Bottleneck"}
 

@@ -108,9 +108,9 @@ def run(options: argparse.Namespace, context: Context) -> None:
         )
         plan = onnx.plan_import(root, path, onnx_options, options.name)
     else:
-        given = {name: getattr(options, name) for name in ("image_size", *_OF_WEIGHTS)}
+        settings = {name: getattr(options, name) for name in ("image_size", *_OF_WEIGHTS)}
         weights_options = weights.ImportOptions(
-            **{name: value for name, value in given.items() if value is not None}
+            **{name: value for name, value in settings.items() if value is not None}
         )
         plan = weights.plan_import(root, path, weights_options, options.name)
     manifest = storage.finished(plan)
