@@ -48,7 +48,7 @@ def pipeline(config: PipelineConfig) -> PipelineSummary:
             audit_config = config.audit.model_copy(update={"against": against})
             audited = audit(crops.uri, audit_config, root, config.cluster, config.embed)
             training = training.model_copy(update={"audit": audited.uri})
-    model = train(crops.uri, training, root)
+    model = train(crops.uri, training, root, config.cluster)
     embeddings = None
     if config.validation.identification:  # of all crops, which takes more than one process
         fields = {"use_flipped_images", "precision"}

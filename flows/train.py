@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facenet_core import storage
-from facenet_core.config import TrainConfig, Uri
+from facenet_core.config import ClusterConfig, TrainConfig, Uri
 from facenet_core.housekeeping.promotion import resolve
 from facenet_core.training import stage as core
 from tasks.models import bring_model
@@ -20,6 +20,7 @@ def train(
     crops: Uri,
     config: TrainConfig = TrainConfig(),
     root: Uri | None = None,
+    where: ClusterConfig = ClusterConfig(),
     storage_credentials: str | None = None,
 ) -> StageSummary:
     """Train a model on crops, continuing from the newest checkpoint of an interrupted run.
@@ -30,6 +31,7 @@ def train(
             `filter_model`, `lfw_dir` and `audit` are URIs or `newest:NAME`, the second and third
             also models from elsewhere, as for `validate`.
         root: storage root, a folder or URI.
+        where: the Dask workers that train, if `train_workers` says how many.
         storage_credentials: a Prefect block with the root's credentials.
     """
     run = Run()
@@ -40,7 +42,7 @@ def train(
     if summary := already_made(plan, run):
         return summary
     storage.check_writable(root)
-    outcome = train_model(plan, config, run.id)
+    outcome = train_model(plan, config, run.id, where)
     summary = StageSummary.of(plan, core.finish(plan, outcome, run.record()), run)
     show_summary(summary, f"train {plan.name}")
     show_curves(plan)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from prefect.cache_policies import NO_CACHE
 
 from facenet_core import storage
-from facenet_core.config import TrainConfig
+from facenet_core.config import ClusterConfig, TrainConfig
 from facenet_core.storage import Outcome, Plan, parquet
 from facenet_core.training import stage as core
 from facenet_core.training.history import HISTORY_FILE
+from tasks.dask.cluster import dask_cluster
+from tasks.dask.ranks import train_on_ranks
 from tasks.prefect.artifacts import show_png
 from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
 from tasks.prefect.retries import retry_can_help
+
+IN_PROCESS = ClusterConfig()
 
 
 @task(
@@ -23,14 +27,19 @@ from tasks.prefect.retries import retry_can_help
     retry_delay_seconds=30,
     retry_condition_fn=retry_can_help,
 )
-def train_model(plan: Plan, config: TrainConfig, run_id: str) -> Outcome:
-    """Train in this process, from the newest checkpoint if there is one."""
+def train_model(
+    plan: Plan, config: TrainConfig, run_id: str, where: ClusterConfig = IN_PROCESS
+) -> Outcome:
+    """Train in this process or on Dask workers, from the newest checkpoint if there is one."""
     with progress("train", None, unit="steps") as report:
 
         def advance(step: core.Step) -> None:
             report(step.step, step.steps, describe(step))
 
-        return core.train(plan, config, run_id=run_id, progress=advance)
+        if where.train_workers is None:
+            return core.train(plan, config, run_id=run_id, progress=advance)
+        with dask_cluster(where.for_training()) as cluster:
+            return train_on_ranks(cluster, where.train_workers, plan, config, run_id, advance)
 
 
 def show_curves(plan: Plan) -> None:

@@ -29,7 +29,7 @@ class HoldoutConfig(Config):
 
 
 class ClusterConfig(Config):
-    """Where shards are worked on. Never changes what is made."""
+    """Where shards are worked on, and models trained. Never changes what is made."""
 
     workers: int | None = Field(
         None,
@@ -59,6 +59,13 @@ class ClusterConfig(Config):
         None,
         description="Fewest and most workers of `cluster_class`, which then scales with the work.",
     )
+    train_workers: int | None = Field(
+        None,
+        ge=2,
+        le=10_000,
+        description="Number of Dask workers that share the training, each with all GPUs it sees. "
+        "The default is to train in the run's own process. Takes KERAS_BACKEND=jax.",
+    )
     worker_timeout: float = Field(
         600.0,
         gt=0,
@@ -70,6 +77,12 @@ class ClusterConfig(Config):
     @classmethod
     def _strip_options(cls, options: dict[str, Any]) -> Any:
         return url_secrets.hide_all(options)
+
+    def for_training(self) -> Self:
+        """The cluster that trains: as many workers as there are ranks, unless it runs already."""
+        if self.dask_address is not None:
+            return self
+        return self.model_copy(update={"workers": self.train_workers, "adapt": None})
 
     def unused(self) -> dict[str, str]:
         if self.dask_address is None:

@@ -321,7 +321,7 @@ class TrainConfig(Config):
     )
     data_parallel: bool = Field(
         False,
-        description="Split each batch between all GPUs of this host.",
+        description="Split each batch between all GPUs of this host. Takes KERAS_BACKEND=jax.",
         json_schema_extra=WHERE,
     )
     seed: Seed = Field(

@@ -15,27 +15,13 @@ import keras
 from keras import ops
 
 from facenet_core.models.preprocessing import Tensor
-from facenet_core.training.engine import distribution
 from facenet_core.training.engine.weight_decay import half_squares
 
-# The mixins below stand before one of Keras' optimizers.
+# The mixin below stands before one of Keras' optimizers.
 _Optimizer: Any = keras.optimizers.Optimizer if TYPE_CHECKING else object
 
 
-class CrossReplicaSum(_Optimizer):
-    """Mixed into the optimizer that a step asks: gradients are summed over replicas, all at once.
-
-    Keras sums them later, so that what looks at gradients before would see one replica's.
-    """
-
-    def apply_gradients(self: Any, grads_and_vars: Any) -> Any:
-        return super().apply_gradients(distribution.total_gradients(grads_and_vars))
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return grads_and_vars
-
-
-class RecordsGradientNorms(CrossReplicaSum):
+class RecordsGradientNorms(_Optimizer):
     """Mixed into an optimizer: it remembers how long the gradients of the last step were.
 
     Attributes:
@@ -154,10 +140,6 @@ class Momentum(RecordsGradientNorms, keras.optimizers.SGD):
         self.assign(sums, ops.add(ops.multiply(sums, self.momentum), gradient))
         step = ops.add(gradient, ops.multiply(sums, self.momentum))
         self.assign_sub(variable, ops.multiply(rate, step))
-
-
-class LossScale(CrossReplicaSum, keras.optimizers.LossScaleOptimizer):
-    """Around an optimizer that trains in float16, whose small gradients would be zero."""
 
 
 def _adamw(rate: float, weight_decay: float) -> keras.optimizers.Optimizer:

@@ -15,6 +15,7 @@ from facenet_core.evaluation.protocol.verification import check_folds, verify
 from facenet_core.models.face_model import FaceModel
 from facenet_core.models.runtimes import open_runtime
 from facenet_core.models.standardization import of_flag
+from facenet_core.training.engine import distribution
 
 FIGURES = ("lfw_accuracy", "lfw_val_rate", "lfw_auc")
 
@@ -39,8 +40,11 @@ class Monitor:
 
     def measure(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
         """`FIGURES` of the network with these weights, in the order of `keras.Model.weights`."""
-        self._runtime.model.network.set_weights(weights)
-        embeddings = embed_crops(self._crops, self._pairs.image_ids(), self._runtime, self._config)
+        with distribution.own_devices():
+            self._runtime.model.network.set_weights(weights)
+            embeddings = embed_crops(
+                self._crops, self._pairs.image_ids(), self._runtime, self._config
+            )
         verification = verify(
             embeddings.vectors,
             self._pairs.indexed(embeddings),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from facenet_core.training import resume, schedules
 from facenet_core.training.input import audits
 from facenet_core.training.input.crops import require_room
 from facenet_core.training.input.data import how_to_read, open_data
+from facenet_core.training.ranks import ALONE, Rank
 
 if TYPE_CHECKING:
     from facenet_core.training.history import EventLog
@@ -134,27 +135,47 @@ def train(
         progress: called after each step; what it raises ends training.
 
     Raises:
+        ConfigError: the batch cannot be shared between devices, or the backend cannot share it.
         TrainingError: the data cannot be trained on, or the loss is no longer finite.
         ArtifactError: the crops are missing or damaged.
+    """
+    outcome = train_rank(plan, config, ALONE, run_id=run_id, progress=progress)
+    assert outcome is not None  # who is alone leads
+    return outcome
+
+
+def train_rank(
+    plan: Plan,
+    config: TrainConfig,
+    rank: Rank,
+    *,
+    run_id: str,
+    progress: Callable[[Step], None] | None = None,
+) -> Outcome | None:
+    """As `train`, in one of the processes that share a training.
+
+    Returns:
+        None for ranks that do not lead: they write nothing and call no `progress`.
     """
     if (published := storage.published(plan)) is not None:
         return published
     config = resume.continued(config)
     # These import Keras and its engine, which planning does not wait for.
     with quietly(), keras_alone():
-        from facenet_core.training.engine import devices, threads
+        from facenet_core.training.engine import devices, distribution, threads
         from facenet_core.training.trainer import Trainer
 
         threads.settle(plan.uri, config.resume)
         devices.prepare(config.gpu_memory_fraction)
+        distribution.join(rank)
         devices.require_precision(config.mixed_precision)
     schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
     config = config.model_copy(update={"read_crops": plan.config["read_crops"]})
     # May copy for minutes, while a progress bar is drawn.
-    data = open_data(plan.inputs[0].uri, config)
-    with devices.shared(config) as scope:
+    data = open_data(plan.inputs[0].uri, config, rank)
+    with distribution.shared(config, rank):
         with quietly():
-            trainer = Trainer(data, schedule, config, scope)
+            trainer = Trainer(data, schedule, config)
         _go_on(plan, config, trainer)
         _run(plan, trainer, run_id, progress)
         # A run beside this one may have been faster: its model stays as it is.
@@ -172,7 +193,9 @@ def _run(
 
     config = trainer.config
     logs = storage.join(checkpoints.attempt_uri(plan.uri, run_id), LOGS)
-    with EventLog(logs, run_id, trainer.step) as events, closing(trainer.batches()) as batches:
+    leads = trainer.data.rank.leads
+    log = EventLog(logs, run_id, trainer.step) if leads else nullcontext()
+    with log as events, closing(trainer.batches()) as batches:
 
         def end_epoch() -> None:
             trainer.speed.pause()
@@ -180,22 +203,23 @@ def _run(
             _log_epoch(events, trainer)
 
         def save() -> None:
-            best = trainer.best_step
-            checkpoints.save(
-                plan.uri, run_id, trainer.checkpoint(), kept=config.checkpoints_kept, best=best
-            )
-            events.upload()
+            best, checkpoint = trainer.best_step, trainer.checkpoint()
+            if events is not None:
+                checkpoints.save(
+                    plan.uri, run_id, checkpoint, kept=config.checkpoints_kept, best=best
+                )
+                events.upload()
             trainer.speed.pause()
 
         for batch, labels in batches:
             trainer.advance(batch, labels)
-            if trainer.ends_window:
+            if trainer.ends_window and events is not None:
                 _log(events, trainer)
             if trainer.ends_epoch:
                 end_epoch()
             if trainer.ends_epoch or trainer.step % config.checkpoint_every == 0:
                 save()
-            if progress is not None:
+            if progress is not None and leads:
                 progress(_step(trainer))
             if trainer.ends_epoch and trainer.stopped_early:
                 break
@@ -207,8 +231,16 @@ def _run(
 def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
     """Bring the trainer to where an earlier attempt, or the model to resume, has come."""
     from facenet_core.training import checkpoints
+    from facenet_core.training.engine import distribution
 
     checkpoint = checkpoints.newest(plan.uri, trainer.variables)
+    step = distribution.agreed(None if checkpoint is None else checkpoint.step)
+    if step != (None if checkpoint is None else checkpoint.step):
+        raise TrainingError(
+            f"{plan.uri}: the ranks do not see the same checkpoints: the first one step {step}, "
+            f"rank {trainer.data.rank.number} {checkpoint and checkpoint.step}; all need the same "
+            "storage root"
+        )
     if checkpoint is not None:
         trainer.restore(checkpoint)
     elif config.resume is not None:
@@ -221,8 +253,8 @@ def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
             )
 
 
-def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
-    """Write the model, its history and its logs, copied from the attempts.
+def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
+    """Write the model, its history and its logs, copied from the attempts, if this rank leads.
 
     Raises:
         TrainingError: the checkpoint of the best epoch, which is to be kept, is gone.
@@ -239,6 +271,8 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome:
             raise TrainingError(f"{plan.uri}: the checkpoint of the best step, {best}, is gone")
         trainer.take_back_to(checkpoint)
     weights, raw = trainer.weights()
+    if not trainer.data.rank.leads:
+        return None
     networks = {MODEL_FILE: weights} | ({} if raw is None else {RAW_FILE: raw})
     network = trainer.network()
     for name, values in networks.items():
@@ -320,12 +354,15 @@ def _log(events: EventLog, trainer: Trainer) -> None:
         events.write(trainer.step, dict(zip(paths, map(float, norms), strict=True)))
 
 
-def _log_epoch(events: EventLog, trainer: Trainer) -> None:
+def _log_epoch(events: EventLog | None, trainer: Trainer) -> None:
+    sample = trainer.look_closer() if trainer.sample is not None else None
+    if events is None:  # a rank that only computes
+        return
     row = trainer.history[-1]
     measured = {k.replace("_", "/", 1): v for k, v in row.items() if k.startswith(_MEASURED)}
     events.write(trainer.step, measured)
-    if trainer.sample is not None:  # none where a resumed epoch had come to its last step
-        images, embeddings = trainer.look_closer()
+    if sample is not None:  # none where a resumed epoch had come to its last step
+        images, embeddings = sample
         events.write_images(trainer.step, "train/images", images)
         events.write_histogram(trainer.step, "train/embeddings", embeddings)
     if trainer.config.log_histograms:

@@ -81,8 +81,8 @@ class TrainStep(keras.Model):
     each other. Between steps variables are read by `value`, written by `write`, and anybody else's
     after `sync_to_variables`: under JAX they are empty until then.
 
-    Built in a scope of `devices.shared`, it trains on all devices of the host. `compute_loss` then
-    gives one replica's share of the batch's loss; all shares, and their gradients, sum up to it.
+    Built within `distribution.shared`, it trains on the devices of all ranks; each of them gives
+    its own rows of a batch, of which the loss is that of the whole.
     """
 
     def __init__(self, network: keras.Model, nrof_classes: int, config: TrainConfig) -> None:
@@ -103,9 +103,8 @@ class TrainStep(keras.Model):
             else None
         )
         self.sums = self._zeros((len(Metrics().values()),), "sums")
-        self._divide = distribution.divider()
         self._steps: JaxSteps | None = None
-        self.built = True  # else Keras would build it of a batch, which must not be divided then
+        self.built = True  # else Keras would build it of a batch
 
     def call(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
         """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
@@ -120,7 +119,7 @@ class TrainStep(keras.Model):
         self, x: Tensor, y: Tensor = None, sample_weight: Tensor = None, **options: Any
     ) -> Tensor:
         if keras.backend.backend() != "jax":
-            return super().train_on_batch(*self._divide((x, y, sample_weight)), **options)
+            return super().train_on_batch(x, y, sample_weight, **options)
         self._steps = self._steps or JaxSteps(self)
         return self._steps.take((x, y, sample_weight))
 
@@ -128,11 +127,11 @@ class TrainStep(keras.Model):
         self, x: Tensor, y: Tensor = None, sample_weight: Tensor = None, **options: Any
     ) -> Tensor:
         self.sync_to_variables()
-        return super().test_on_batch(*self._divide((x, y, sample_weight)), **options)
+        return super().test_on_batch(x, y, sample_weight, **options)
 
     def predict_on_batch(self, x: Tensor) -> Tensor:
         self.sync_to_variables()
-        return super().predict_on_batch(self._divide(x))
+        return super().predict_on_batch(x)
 
     def value(self, variable: keras.Variable) -> np.ndarray:
         """That of a variable of this model or its optimizer, between steps."""
@@ -164,21 +163,18 @@ class TrainStep(keras.Model):
         """
         prelogits, outputs = y_pred
         weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
-        images = distribution.total(ops.sum(weight))
+        images = ops.sum(weight)
         terms = self._classification_or_triplet_terms(prelogits, outputs, y, weight / images)
         loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
         if decays := self.losses:
-            terms["weight_decay"] = distribution.share(sum(decays))
+            terms["weight_decay"] = sum(decays)
             loss = loss + terms["weight_decay"]
         if training and self.centers is not None:
-            terms["center_loss"] = distribution.share(
-                losses.center_loss(prelogits, y, self.centers)
-            )
+            terms["center_loss"] = losses.center_loss(prelogits, y, self.centers)
             loss = loss + self.config.center_loss_factor * terms["center_loss"]
             self._move_centers(prelogits, y)
         if training and self.config.prelogits_norm_loss_factor:
             norm = losses.prelogits_norm(prelogits, self.config.prelogits_norm_p)
-            norm = distribution.share(norm)
             terms["prelogits_norm_loss"] = norm
             loss = loss + self.config.prelogits_norm_loss_factor * norm
         if training and self.average is not None:
@@ -186,16 +182,15 @@ class TrainStep(keras.Model):
             self.average.follow(self.network.weights)
         lengths = ops.sqrt(ops.sum(ops.square(prelogits), axis=1))
         terms["embedding_norm"] = ops.sum(lengths * weight) / images
-        metrics = Metrics(images=distribution.share(1.0), loss=loss, **terms)
+        metrics = Metrics(images=1.0, loss=loss, **terms)
         row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(metrics).values()]
-        self.sums.assign(self.sums + images * distribution.total(ops.stack(row)))
+        self.sums.assign(self.sums + images * ops.stack(row))
         return loss
 
     def _move_centers(self, prelogits: Tensor, y: Tensor) -> None:
         assert self.centers is not None  # only called where there is a center loss
-        everyone, labels = distribution.whole_batch(prelogits), distribution.whole_batch(y)
         alfa = self.config.center_loss_alfa
-        self.centers.assign(losses.moved_centers(everyone, labels, self.centers, alfa))
+        self.centers.assign(losses.moved_centers(prelogits, y, self.centers, alfa))
 
     def _classification_or_triplet_terms(
         self, prelogits: Tensor, outputs: Tensor, y: Tensor, weight: Tensor
@@ -206,8 +201,8 @@ class TrainStep(keras.Model):
             per_triplet = losses.triplet_loss(positive, negative, self.config.alpha)
             right = ops.cast(positive < negative, "float32")
             return {
-                "triplet_loss": distribution.share(ops.mean(per_triplet)),
-                "accuracy": distribution.share(ops.mean(right)),
+                "triplet_loss": ops.mean(per_triplet),
+                "accuracy": ops.mean(right),
             }
         per_image = losses.classification_loss(outputs, y, self.config)
         right = ops.cast(ops.equal(ops.argmax(outputs, axis=1), y), weight.dtype)
@@ -229,8 +224,12 @@ class TrainStep(keras.Model):
         return Metrics(*map(float, sums))
 
     def embed(self, batch: Batch) -> np.ndarray:
-        """Embeddings float32 [n, embedding_size] of unit length, as of a finished model."""
-        prelogits = ops.convert_to_numpy(self.predict_on_batch(batch)[0])
+        """Embeddings float32 [n, embedding_size] of unit length, as of a finished model.
+
+        Of the whole batch, of which each rank gives its own rows.
+        """
+        own = ops.convert_to_numpy(self.predict_on_batch(batch)[0])
+        prelogits = distribution.everyones(own)
         return prelogits / np.maximum(np.linalg.norm(prelogits, axis=1, keepdims=True), 1e-5)
 
     def averaged_weights(self) -> list[np.ndarray] | None:

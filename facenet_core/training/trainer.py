@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -25,7 +24,7 @@ from facenet_core.training import (
 )
 from facenet_core.training.checkpoints import Checkpoint
 from facenet_core.training.diagnostics import advice
-from facenet_core.training.engine import devices
+from facenet_core.training.engine import devices, distribution
 from facenet_core.training.input import batches, crops, order
 from facenet_core.training.input.batches import Data
 from facenet_core.training.pairs_callback import Monitor
@@ -41,14 +40,11 @@ class Trainer:
 
     What a step does follows from the seed, its number and `state`; nothing else is remembered.
 
-    Args:
-        scope: of `devices.shared`, in which the train_step's variables are made.
-
     Attributes:
         step: steps done, of `steps`; `epochs` of `epoch_steps` each.
         history: a row for each epoch done, see `history.HISTORY`.
         latest: mean metrics of the last window; empty before the first.
-        sample: the last batch.
+        sample: the last batch, this rank's part of it.
     """
 
     def __init__(
@@ -56,7 +52,6 @@ class Trainer:
         data: Data,
         schedule: Schedule,
         config: TrainConfig,
-        scope: AbstractContextManager[Any] | None = None,
     ) -> None:
         self.data, self.config = data, config
         nrof_rows = len(data.selection.training)
@@ -72,11 +67,11 @@ class Trainer:
             decay_epochs=config.learning_rate_decay_epochs,
             decay_factor=config.learning_rate_decay_factor,
         )
-        network = _build_network(config)
-        with scope or nullcontext():
-            self.train_step = TrainStep(network, len(data.selection.identities), config)
-            self.optimizer = _build_optimizer(config, self.rates.at(0))
-            self.optimizer.build(self.train_step.trainable_variables)
+        with distribution.own_devices():
+            network = _build_network(config)
+        self.train_step = TrainStep(network, len(data.selection.identities), config)
+        self.optimizer = _build_optimizer(config, self.rates.at(0))
+        self.optimizer.build(self.train_step.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
         self.train_step.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
         self.variables = [*self.train_step.variables, *self.optimizer.variables]
@@ -154,7 +149,7 @@ class Trainer:
         self.sample = batch
         if self.ends_window:
             self._look()
-        self.speed.lap(len(labels))
+        self.speed.lap(self.config.batch_size)
 
     def _look(self) -> None:
         metrics = self.train_step.pop_metrics()
@@ -272,7 +267,10 @@ class Trainer:
 
     def network(self) -> keras.Model:
         """The network as it is saved, for the weights of `weights`."""
-        return self._network or _build_network(self.config, start=False)
+        if self._network is not None:
+            return self._network
+        with distribution.own_devices():
+            return _build_network(self.config, start=False)
 
     def gradient_norms(self) -> np.ndarray:
         """Of the last step: float32 [trainable variables], in the train_step's order."""
@@ -298,11 +296,15 @@ class Trainer:
         if self.monitor is None:
             return NOT_MEASURED
         self.train_step.sync_to_variables()
+        # By one rank, as the others could stop at another epoch if theirs came out differently.
+        return distribution.agreed(self._measured(self.monitor) if self.data.rank.leads else None)
+
+    def _measured(self, monitor: Monitor) -> dict[str, float | None]:
         raw = self.train_step.network.get_weights()
         if self.train_step.average is None:
-            return {**NOT_MEASURED, **self.monitor.measure(raw)}
-        averaged = self.monitor.measure(self.train_step.average.values())
-        return {**averaged, "lfw_accuracy_raw": self.monitor.measure(raw)["lfw_accuracy"]}
+            return {**NOT_MEASURED, **monitor.measure(raw)}
+        averaged = monitor.measure(self.train_step.average.values())
+        return {**averaged, "lfw_accuracy_raw": monitor.measure(raw)["lfw_accuracy"]}
 
     def _central(self) -> np.ndarray:
         """What `augmentation` draws for a batch of crops that are cut to their centres."""
@@ -327,7 +329,8 @@ class Trainer:
             # All batches have one shape; what fills the last one weighs nothing.
             places = np.arange(start, start + size)
             weight = (places < len(rows)).astype(np.float32)
-            return *self.data.batch(rows[places % len(rows)], drawn), weight
+            batch, labels = self.data.batch(rows[places % len(rows)], drawn)
+            return batch, labels, weight[self.data.rank.own(size)]
 
         threads = crops.decoding_threads(self.config.nrof_preprocess_threads)
         sums = Metrics()
@@ -361,7 +364,9 @@ def _build_network(config: TrainConfig, start: bool = True) -> keras.Model:
 
 def _build_optimizer(config: TrainConfig, rate: float) -> keras.optimizers.Optimizer:
     optimizer = optimizers.build(config.optimizer, rate, config.weight_decay)
-    return optimizers.LossScale(optimizer) if config.mixed_precision == "float16" else optimizer
+    if config.mixed_precision != "float16":  # else small gradients would be zero
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
 class Speedometer:

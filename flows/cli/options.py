@@ -56,6 +56,8 @@ def add_common(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
     fields = {"default": argparse.SUPPRESS}  # of the section `cluster`
     add("--workers", type=yaml_value, metavar="N", help="local Dask workers", **fields)
     add("--dask-address", metavar="URI", help="an existing Dask scheduler", **fields)
+    text = "Dask workers that share the training"
+    add("--train-workers", type=yaml_value, metavar="N", help=text, **fields)
     add("--json", action="store_true", help="print one JSON object")
     add("--verbose", action="store_true", help="show Prefect's log")
     add("--debug", action="store_true", help="show tracebacks")

@@ -6,8 +6,10 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +39,14 @@ class ClusterClosed(FacenetError):
 
 class UnfitWorker(FacenetError):
     """The cluster has no workers that may run this job."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A Dask worker, and the host it runs on, as others reach it."""
+
+    address: str
+    host: str
 
 
 class DaskCluster:
@@ -84,6 +94,47 @@ class DaskCluster:
             if self._closed:
                 raise ClusterClosed("the run is ending") from error
             raise
+
+    def choose_workers(self, count: int) -> list[Worker]:
+        """So many workers for work that needs them at once, on as many hosts as there are; those of
+        a host are next to each other.
+
+        Raises:
+            UnfitWorker: see `start`, or there are fewer in time.
+        """
+        from distributed import TimeoutError as TooFew
+
+        client, probe = self._connected()
+        self._wait_for_workers(probe)
+        try:
+            client.wait_for_workers(count, max(self._deadline - time.monotonic(), 0.1))
+        except TooFew:
+            raise UnfitWorker(
+                f"{self._name}: train_workers is {count}, and fewer workers came within "
+                f"{self._config.worker_timeout:.0f} s; start more, or set train_workers lower"
+            ) from None
+        seen = Counter[str]()
+        ranked = []
+        for address, worker in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
+            ranked.append((seen[worker["host"]], worker["host"], address))
+            seen[worker["host"]] += 1
+        chosen = sorted(ranked)[:count]
+        return [Worker(address, host) for _, host, address in sorted(chosen, key=lambda w: w[1:])]
+
+    def submit(self, worker: str, function: Callable[..., Any], /, *args: Any) -> Future:
+        """Begin to run a function on the worker of this address."""
+        client, _ = self._connected()
+        return client.submit(_run, function, args, {}, pure=False, workers=[worker])
+
+    @contextmanager
+    def events(self, topic: str, handler: Callable[[Any], None]) -> Iterator[None]:
+        """Hand what workers log under a topic to `handler`, with its time, from another thread."""
+        client, _ = self._connected()
+        client.subscribe_topic(topic, handler)
+        try:
+            yield
+        finally:
+            client.unsubscribe_topic(topic)
 
     def _connected(self) -> tuple[Client, Future]:
         with self._lock:

@@ -9,6 +9,7 @@ from facenet_core.training.augmentation import Augmentation, central
 from facenet_core.training.diagnostics import advice, center_warning
 from facenet_core.training.engine import devices, distribution
 from facenet_core.training.input.people import Selection
+from facenet_core.training.ranks import ALONE
 from facenet_core.training.step import TrainStep
 from tests.support.small_crops import tiny
 
@@ -189,12 +190,15 @@ def test_errors_of_the_device_are_explained(text, meaning):
         raise ValueError("another")
 
 
-def test_a_device_alone_has_nothing_to_share(caplog):
-    if len(keras.distribution.list_devices()) > 1:
-        pytest.skip("there are several")
-    with devices.shared(CONFIG.model_copy(update={"data_parallel": True})) as scope, scope:
-        assert distribution.count() == 1
-    assert "is the only device" in caplog.text
+def test_only_jax_shares_a_training_and_others_say_so():
+    config = CONFIG.model_copy(update={"data_parallel": True})
+    if keras.backend.backend() == "jax":
+        pytest.skip("the backend is JAX")
+    with (
+        pytest.raises(ConfigError, match="data_parallel: only JAX"),
+        distribution.shared(config, ALONE),
+    ):
+        pass
 
 
 def test_float16_is_refused_without_a_gpu():

@@ -36,11 +36,17 @@ def compile_network(network: keras.Model) -> Callable[[np.ndarray], Tensor]:
 def on_device(batch: np.ndarray) -> Tensor:
     """A batch [n, …] on the device, or divided between those of the distribution in scope.
 
-    Each of them gets all of a batch that cannot be divided evenly.
+    Each of them gets all of a batch that cannot be divided evenly. Where the devices are also those
+    of other processes, the batch is this process's part of theirs together.
     """
     import jax
 
     distribution = keras.distribution.distribution()
-    if distribution is None or len(batch) % distribution.device_mesh.devices.size:
+    if distribution is None:
         return jax.device_put(batch)
-    return keras.distribution.distribute_tensor(batch, distribution.get_data_layout(batch.shape))
+    layout = distribution.get_data_layout(batch.shape)
+    if not (sharding := layout.backend_layout).is_fully_addressable:
+        return jax.make_array_from_process_local_data(sharding, batch)
+    if len(batch) % distribution.device_mesh.devices.size:
+        return jax.device_put(batch)
+    return keras.distribution.distribute_tensor(batch, layout)

@@ -1,4 +1,4 @@
-"""Batch norm while training, in one kernel, of the whole batch also where devices share it."""
+"""Batch norm while training, in one kernel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from facenet_core.models.preprocessing import Tensor
-from facenet_core.training.engine import distribution
 from facenet_core.training.engine.recomputation import mark_kept
 
 
@@ -29,10 +28,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         if not training or not self.trainable or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        if distribution.count() > 1:
-            normalized = _normalized_together
-        else:
-            normalized = _normalized_frugally if self.frugal else _normalized
+        normalized = _normalized_frugally if self.frugal else _normalized
         beta = ops.convert_to_tensor(self.beta, "float32")
         outputs, mean, variance = normalized(inputs, beta, self.epsilon)
         self._follow(self.moving_mean, mean)
@@ -72,62 +68,6 @@ def _normalized_frugally(x: Tensor, offset: Tensor, epsilon: float) -> tuple[Any
 
     outputs, mean, variance = normalized(x, tf.convert_to_tensor(offset))
     return mark_kept(outputs), mean, variance
-
-
-def _normalized_together(x: Tensor, offset: Tensor, epsilon: float) -> tuple[Any, Any, Any]:
-    """As `_normalized`, with mean and variance those of all replicas' images.
-
-    The kernel that knows a replica's own images gives their statistics and their gradient; what
-    the others' images change is a scale and a shift of each channel. (The gradient that TensorFlow
-    has for given statistics is not repeatable on GPUs.) The gradient is batch norm's,
-    (dy − mean dy − x̂ · mean dy·x̂) / σ with means over all images, of Ioffe & Szegedy,
-    https://arxiv.org/abs/1502.03167.
-    """
-    import tensorflow as tf
-
-    ones = ops.ones_like(offset)
-
-    def standardized(
-        x: Tensor, scale: Tensor, offset: Tensor, mean: Tensor, variance: Tensor
-    ) -> Tensor:
-        return tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=scale,
-            offset=offset,
-            mean=mean,
-            variance=variance,
-            epsilon=epsilon,
-            is_training=False,
-        )[0]
-
-    @tf.custom_gradient
-    def normalized(x: Tensor, offset: Tensor) -> Tensor:
-        _, own_mean, unbiased, *saved = _kernel(x, offset, epsilon)
-        own_variance = _biased(unbiased, x)
-        means, variances = ops.unstack(
-            distribution.side_by_side(ops.stack([own_mean, own_variance])), axis=1
-        )
-        mean = ops.mean(means, axis=0)
-        variance = ops.mean(variances + ops.square(means - mean), axis=0)
-        outputs = standardized(x, ones, offset, mean, variance)
-
-        def gradient(d_outputs: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-            deviation = ops.sqrt(variance + epsilon)
-            # x̂ = ratio · (x as its own images standardise it) + shift
-            ratio = ops.sqrt(own_variance + epsilon) / deviation
-            shift = (own_mean - mean) / deviation
-            d_x, d_scale, d_offset = _kernel_gradient(d_outputs, x, ratio, saved, epsilon)
-            sums = ops.stack([d_offset, ratio * d_scale + shift * d_offset])
-            plain, along = ops.unstack(distribution.share(distribution.total(sums)), axis=0)
-            # d_x has its own images' means taken off; give them back, and take all images' off.
-            places = _places(x) * deviation
-            scale = (d_scale - ratio * along) / places
-            others = (d_offset - plain - shift * along) / places
-            return d_x + standardized(x, scale, others, own_mean, own_variance), d_offset
-
-        return (outputs, mean, variance), gradient
-
-    return normalized(x, offset)
 
 
 def _kernel(x: Tensor, offset: Tensor, epsilon: float) -> Tensor:

@@ -7,14 +7,11 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import keras
 
-from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError, TrainingError
 from facenet_core.runtime import limit_gpu_memory
 
@@ -59,49 +56,6 @@ def require_precision(mixed_precision: str) -> None:
             "mixed_precision: this CPU does not compute in bfloat16 (no avx512_bf16 or amx_bf16), "
             "training will be slower than with off"
         )
-
-
-@contextmanager
-def shared(config: TrainConfig) -> Iterator[AbstractContextManager[Any]]:
-    """Around a training whose batches are shared, if `data_parallel`, by all devices of this host.
-
-    Each device holds all variables and computes its part of the batch; batch norm, losses and
-    centers are those of the whole batch, so that weights equal one device's.
-
-    Yields:
-        The scope in which to build the train_step and its optimizer.
-
-    Raises:
-        ConfigError: the batch cannot be shared evenly.
-    """
-    if not config.data_parallel:
-        yield nullcontext()
-        return
-    devices = keras.distribution.list_devices()
-    tensorflow = keras.backend.backend() == "tensorflow"
-    # A replica of TensorFlow's computes the loss of whole triplets.
-    together = 3 if tensorflow and config.loss == "triplet" else 1
-    if config.batch_size % (len(devices) * together):
-        raise ConfigError(
-            f"batch_size {config.batch_size}: {len(devices)} devices need a multiple of "
-            f"{len(devices) * together}"
-        )
-    if len(devices) == 1:
-        logger.warning("data_parallel: %s is the only device, nothing is shared", devices[0])
-        yield nullcontext()
-    elif tensorflow:
-        yield _strategy(tuple(devices)).scope()
-    else:
-        with keras.distribution.DataParallel(devices=devices).scope():
-            yield nullcontext()
-
-
-@cache
-def _strategy(devices: tuple[str, ...]) -> Any:
-    """TensorFlow's for these devices: one a process, as the sums of two would be mixed up."""
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy(devices)
 
 
 def settle() -> None:

@@ -1,118 +1,107 @@
-"""One training step shared between the devices of a host, by TensorFlow's MirroredStrategy.
+"""A training shared between devices, and between processes (ranks) that each have devices, by JAX.
 
-Every device is a replica: it holds all variables and computes its part of the batch. What these
-functions give is the whole batch's, so that every replica moves its copies of centers, statistics
-and averages alike, and nothing needs to be sent round afterwards. On one device, and under JAX,
-whose compiler does all this by itself, they leave everything as it is.
-
-Only sums cross devices. The strategy's own `all_gather` makes all replicas wait for each other and
-ask for shapes at every call; rows side by side, zeros elsewhere, are a sum too.
+Every device holds all variables and computes its part of the batch. JAX's compiler makes of this
+one step on the whole batch: batch norm, losses and centers are those of all its images. All ranks
+run the same program, and only its results leave the first one. Alone, a process is the first rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from facenet_core.models.preprocessing import Tensor
+from facenet_core.config import TrainConfig
+from facenet_core.errors import ConfigError
+from facenet_core.training.ranks import Rank
 
 
-def count() -> int:
-    """Devices that share a step, as the strategy in scope has them."""
-    if keras.backend.backend() != "tensorflow":
+def join(rank: Rank) -> None:
+    """Meet the other ranks, before the backend's first operation."""
+    if rank.count > 1:
+        keras.distribution.initialize(rank.coordinator, rank.count, rank.number)
+
+
+@contextmanager
+def shared(config: TrainConfig, rank: Rank) -> Iterator[None]:
+    """Around a training whose batches are shared by the devices of all ranks, or by all devices of
+    this process if `data_parallel`.
+
+    Raises:
+        ConfigError: the backend is not JAX, the ranks have not equally many devices, or the batch
+            cannot be shared evenly.
+    """
+    if rank.count == 1 and not config.data_parallel:
+        yield
+        return
+    require_jax("data_parallel" if rank.count == 1 else "train_workers")
+    import jax
+
+    devices = keras.distribution.list_devices()
+    if rank.count * jax.local_device_count() != len(devices):
+        raise ConfigError(
+            f"train_workers: {rank.count} ranks have {len(devices)} devices together and "
+            f"{jax.local_device_count()} on one of them; each needs equally many"
+        )
+    if config.batch_size % len(devices):
+        raise ConfigError(
+            f"batch_size {config.batch_size}: {len(devices)} devices need a multiple of "
+            f"{len(devices)}"
+        )
+    with keras.distribution.DataParallel(devices=devices).scope():
+        yield
+
+
+@contextmanager
+def own_devices() -> Iterator[None]:
+    """Around what a rank builds and computes by itself: on its own devices, without the others."""
+    if _ranks() == 1:
+        yield
+        return
+    import jax
+
+    devices = [f"{device.platform}:{device.id}" for device in jax.local_devices()]
+    with keras.distribution.DataParallel(devices=devices).scope():
+        yield
+
+
+def require_jax(option: str) -> None:
+    """Raises ConfigError where the backend is not JAX."""
+    if (backend := keras.backend.backend()) != "jax":
+        raise ConfigError(
+            f"{option}: only JAX shares a training between devices, and the backend is {backend}; "
+            "install the extra `jax` and set KERAS_BACKEND=jax"
+        )
+
+
+def agreed(value: Any) -> Any:
+    """A JSON value as the first rank has it; every rank must ask."""
+    if _ranks() == 1:
+        return value
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8).astype(np.int32)
+    size = int(broadcast_one_to_all(np.array(len(text), np.int32)))
+    text = broadcast_one_to_all(np.resize(text, size))
+    return json.loads(np.asarray(text).astype(np.uint8).tobytes())
+
+
+def everyones(rows: np.ndarray) -> np.ndarray:
+    """Rows [n, …] of the whole batch from each rank's own; every rank must ask."""
+    if _ranks() == 1:
+        return rows
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(rows, tiled=True))
+
+
+def _ranks() -> int:
+    if keras.backend.backend() != "jax":
         return 1
-    import tensorflow as tf
+    import jax
 
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def divider() -> Callable[[Any], Any]:
-    """What cuts batches for the strategy in scope.
-
-    Nested arrays [n, …] on the host become what its `run` hands out, n / replicas rows to each
-    replica, put on its device at once. An n that cannot be divided so is a ValueError.
-    """
-    if count() == 1:
-        return lambda batch: batch
-    import tensorflow as tf
-
-    strategy = tf.distribute.get_strategy()
-
-    def divide(array: Tensor) -> Tensor:
-        if array is None:
-            return None
-        parts = np.split(array, strategy.num_replicas_in_sync)
-
-        def part(context: Tensor) -> Tensor:
-            replica = context.replica_id_in_sync_group
-            with tf.device(strategy.extended.worker_devices[replica]):
-                return tf.convert_to_tensor(parts[replica])
-
-        return strategy.experimental_distribute_values_from_function(part)
-
-    return lambda batch: keras.tree.map_structure(divide, batch)
-
-
-def share(mean: Tensor) -> Tensor:
-    """A replica's share of the batch's mean, of a mean over its own part: shares sum up to it."""
-    return mean if count() == 1 else mean / count()
-
-
-def total(share: Tensor) -> Tensor:
-    """The sum over replicas, the same tensor on each."""
-    return share if count() == 1 else _sums([share])[0]
-
-
-def total_gradients(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of gradient and variable, with the gradients of all replicas summed up.
-
-    They are sent together. A variable without a gradient keeps None.
-    """
-    pairs = list(pairs)
-    if count() == 1:
-        return pairs
-    sums = iter(_sums([gradient for gradient, _ in pairs if gradient is not None]))
-    return [
-        (gradient if gradient is None else next(sums), variable) for gradient, variable in pairs
-    ]
-
-
-def side_by_side(own: Tensor) -> Tensor:
-    """Float tensors of one shape [...] as [replicas, ...]; more than one replica only."""
-    places = ops.reshape(ops.arange(count()), (-1,) + (1,) * len(own.shape))
-    return total(ops.where(ops.equal(places, _place()), own[None], 0))
-
-
-def whole_batch(own: Tensor) -> Tensor:
-    """Rows [n, …] of the whole batch from each replica's [n / replicas, …].
-
-    They travel as float32, which is exact for labels of up to 16 million people.
-    """
-    if count() == 1:
-        return own
-    rows = side_by_side(ops.cast(own, "float32"))
-    return ops.cast(ops.reshape(rows, (-1, *own.shape[1:])), own.dtype)
-
-
-def own_rows(whole: Tensor) -> Tensor:
-    """A replica's part of rows [n, …] that all replicas know."""
-    rows = ops.shape(whole)[0] // count()
-    return whole[_place() * rows : (_place() + 1) * rows]
-
-
-def _place() -> Any:
-    """Which replica computes this, from 0."""
-    import tensorflow as tf
-
-    return tf.distribute.get_replica_context().replica_id_in_sync_group
-
-
-def _sums(tensors: list[Tensor]) -> list[Tensor]:
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    return jax.process_count()

@@ -1,7 +1,6 @@
 """The copy of a network that is trained: faster batch norm, and half precision where asked for.
 
 On a CPU, in float32, it keeps less for the backward pass, see `recomputation`.
-Where devices share a step, batch norm and dropout are those of the whole batch.
 
 What is saved is the network itself, made of plain Keras layers in float32, so that the file opens
 without this package and under any engine.
@@ -9,30 +8,12 @@ without this package and under any engine.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
-from keras import ops
 
-from facenet_core.training.engine import devices, distribution
+from facenet_core.training.engine import devices
 from facenet_core.training.engine.batch_norm import FusedBatchNormalization
 from facenet_core.training.engine.recomputation import frugal_class
 from facenet_core.training.engine.weight_decay import FusedL2, LateL2
-
-
-class WholeBatchDropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` whose mask is drawn for the whole batch: each replica takes its rows.
-
-    So it is that of one device.
-    """
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training or not self.rate:
-            return inputs
-        rows = ops.shape(inputs)[0] * distribution.count()
-        ones = ops.ones((rows, *inputs.shape[1:]), inputs.dtype)
-        mask = keras.random.dropout(ones, self.rate, self.noise_shape, self.seed_generator)
-        return inputs * distribution.own_rows(mask)
 
 
 def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
@@ -43,9 +24,8 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
             float32.
     """
     tensorflow = keras.backend.backend() == "tensorflow"
-    together = distribution.count() > 1
     # Half precision takes half of the memory by itself.
-    frugal = tensorflow and not together and mixed_precision == "off" and not devices.has_gpu()
+    frugal = tensorflow and mixed_precision == "off" and not devices.has_gpu()
     # A layer that is called twice would take its penalty's gradient twice, and so would those of an
     # inner model that is; these are not among the network's own.
     called_once = {id(layer) for layer in network.layers if len(layer._inbound_nodes) == 1}
@@ -58,10 +38,6 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
         if tensorflow and decay is not None and type(decay) is keras.regularizers.L2:
             late = frugal and type(layer) is keras.layers.Conv2D and id(layer) in called_once
             config["kernel_regularizer"] = (LateL2 if late else FusedL2)(float(decay.l2))
-        if together and type(layer) is keras.layers.Dropout:
-            return WholeBatchDropout.from_config(config)
-        if together and isinstance(layer, keras.layers.BatchNormalization):
-            config["synchronized"] = True
         # With an offset and without a scale, as in the networks of the original.
         plain_norm = type(layer) is keras.layers.BatchNormalization and (
             layer.center and not layer.scale

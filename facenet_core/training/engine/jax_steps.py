@@ -56,10 +56,17 @@ class JaxSteps:
         return keras.ops.convert_to_numpy(self._values[group][index])
 
     def write(self, variable: keras.Variable, value: Any) -> None:
-        variable.assign(value)
-        if self._values is not None:
-            group, index = self._place[id(variable)]
-            self._values[group][index] = variable.value
+        if self._values is None:
+            variable.assign(value)
+            return
+        import jax
+
+        group, index = self._place[id(variable)]
+        array = np.asarray(value, variable.dtype)
+        # Unlike `assign`, without comparing it with what other processes write.
+        self._values[group][index] = jax.make_array_from_callback(
+            array.shape, self._values[group][index].sharding, array.__getitem__
+        )
 
     def sync_to_variables(self) -> None:
         """Give all variables their values, for others to read and write."""

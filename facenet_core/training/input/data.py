@@ -16,6 +16,7 @@ from facenet_core.training import diagnostics
 from facenet_core.training.input import audits, cache, people, stream
 from facenet_core.training.input.crops import Crops, decoding_threads, require_room
 from facenet_core.training.input.people import Selection
+from facenet_core.training.ranks import ALONE, Rank
 
 if TYPE_CHECKING:
     from facenet_core.training.step import Batch
@@ -27,16 +28,24 @@ logger = logging.getLogger(__name__)
 class Data:
     """The crops, who is on them, and their size (height, width) in pixels.
 
-    `dropped` images are left out for what an audit says of them.
+    Attributes:
+        dropped: images that are left out for what an audit says of them.
+        rank: whose part of each batch is decoded here.
     """
 
     crops: Crops
     selection: Selection
     crop_size: tuple[int, int]
     dropped: int = 0
+    rank: Rank = ALONE
 
     def batch(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[Batch, np.ndarray]:
-        """Images of rows, with what `augmentation` drew for them, and their labels int32 [n]."""
+        """Images of rows, with what `augmentation` drew for them, and their labels int32 [n].
+
+        Of a batch [n · ranks, …] this rank's part alone.
+        """
+        own = self.rank.own(len(rows))
+        rows, drawn = rows[own], drawn[own]
         images = self.crops.decode_rows(rows, self.crop_size)
         return {"images": images, "drawn": drawn}, self.selection.labels[rows]
 
@@ -61,7 +70,7 @@ def how_to_read(crops: Artifact, config: TrainConfig) -> str:
     return "stream"
 
 
-def open_data(crops_uri: str, config: TrainConfig) -> Data:
+def open_data(crops_uri: str, config: TrainConfig, rank: Rank = ALONE) -> Data:
     """The crops, and who among them is trained on and held out.
 
     Raises:
@@ -99,7 +108,7 @@ def open_data(crops_uri: str, config: TrainConfig) -> Data:
             "larger, or train with a smaller image_size",
             config.image_size,
         )
-    return Data(crops, selection, (height, width), dropped)
+    return Data(crops, selection, (height, width), dropped, rank)
 
 
 def _require_held_out(selection: Selection, config: TrainConfig) -> None:

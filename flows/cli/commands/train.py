@@ -11,7 +11,7 @@ from flows.cli.context import Context
 from flows.cli.output import print_summary
 from tasks.prefect import server
 
-COMMON = common.STAGE
+COMMON = (*common.STAGE, "dask_address", "train_workers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,5 +44,11 @@ def run(options: argparse.Namespace, context: Context) -> None:
     settings = context.settings
     with server.starting():
         from flows.train import train
-    summary = train(options.crops, settings.train, settings.storage, settings.storage_credentials)
+    summary = train(
+        options.crops,
+        settings.train,
+        settings.storage,
+        settings.cluster,
+        settings.storage_credentials,
+    )
     print_summary(summary, context.json)

@@ -32,7 +32,13 @@ def test_three_steps_give_the_same_weights_under_tensorflow(root, crops_uri, opt
 
 @pytest.mark.slow
 def test_two_devices_give_the_weights_and_centers_of_one(root, crops_uri):
-    options = {"optimizer": "momentum", "center_loss_factor": 0.01, "moving_average_decay": 0.9}
+    options = {
+        "optimizer": "momentum",
+        "center_loss_factor": 0.01,
+        "moving_average_decay": 0.9,
+        "keep_probability": 0.8,
+        "random_crop": True,
+    }
     one = three_steps(jax_on_cpus(), f"{root}/one", crops_uri, options)
     shared = options | {"data_parallel": True}
     assert_close(one, three_steps(jax_on_cpus(2), f"{root}/two", crops_uri, shared))
