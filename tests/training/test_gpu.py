@@ -38,7 +38,7 @@ print(statistics["bytes_limit"] / 2**20 / runtime._gpu_megabytes()[0])
 
 @pytest.fixture(scope="module", autouse=True)
 def _the_engine_has_the_gpu():
-    program = "from facenet_core.training import devices; print(devices.has_gpu())"
+    program = "from facenet_core.training.engine import devices; print(devices.has_gpu())"
     if run_program(program, ENGINE).split()[-1] != "True":
         pytest.skip(f"{ENGINE['KERAS_BACKEND']} sees no GPU")
 
