@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -110,12 +110,12 @@ def on_ranks(
 
 def rank_processes() -> list[psutil.Process]:
     """The ranks under this process."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-        and "facenet_core.training.ranks" in process.cmdline()
-    ]
+    ranks = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has just ended
+            if "facenet_core.training.ranks" in process.cmdline():
+                ranks.append(process)
+    return ranks
 
 
 def last_checkpoint(root: Path) -> dict[str, np.ndarray]:
