@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import uuid
@@ -207,7 +208,8 @@ class TestRetry:
         self, stories: dict[str, Story], kind: str, site: Site
     ) -> None:
         def parts() -> set[str]:
-            lines = [line for line in site.log(stories[kind].run) if "images, " in line]
+            log = site.log(stories[kind].run)
+            lines = [line for line in log if re.search(r": \d+ images, ", line)]
             return {line.split(": ")[0].rsplit("/", 1)[-1] for line in lines}
 
         every = {f"part-{n:05d}.parquet" for n in range(SHARDS)}

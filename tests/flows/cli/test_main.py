@@ -50,7 +50,7 @@ def test_what_would_do_nothing_or_something_else_is_refused(capsys, words, messa
     ("command", "options"),
     [
         ("align", "config set storage storage-credentials workers dask-address verbose"),
-        ("train", "config set storage storage-credentials verbose"),
+        ("train", "config set storage storage-credentials train-workers dask-address verbose"),
         ("compare", "config storage storage-credentials"),
         ("doctor", "config storage storage-credentials dask-address"),
         ("inspect", "config storage-credentials"),
