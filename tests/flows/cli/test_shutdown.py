@@ -12,7 +12,7 @@ import pytest
 STUBBORN = """
 import signal, time
 from flows.cli import shutdown
-shutdown.GRACE = 0.2
+shutdown.GRACE = 2.0
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, lambda number, frame: print("handled", number, flush=True))
 shutdown.end_in_time()
