@@ -69,7 +69,7 @@ class Ground:
         }
         # Spawned workers take over both; tests that follow are to find them as they were.
         self._ending.enter_context(patch.dict(os.environ, environment))
-        self._ending.enter_context(patch.object(sys, "path", [*sys.path, bugs]))
+        self._ending.enter_context(patch.object(sys, "path", [bugs, *sys.path]))
         from facenet_core.config import ClusterConfig
         from tasks.dask import start
 
