@@ -170,7 +170,7 @@ def collect(
     going = [decision for decision in decisions if decision.remove]
     if as_json:
         answer = {"root": stock.root, "removed": yes, "bytes": sum(v.bytes for v in going)}
-        echo_json({**answer, "decisions": [asdict(decision) for decision in decisions]})
+        echo_json({**answer, "verdicts": [asdict(decision) for decision in decisions]})
     else:
         _print_decisions(stock, decisions, yes)
     if refused := [decision for decision in decisions if decision.refused]:

@@ -18,6 +18,7 @@ from flows.cli.output import human
 from tests.support.stored import (
     CONFIG,
     Site,
+    age,
     aligned,
     ingested,
     promote,
@@ -198,3 +199,14 @@ def test_what_is_no_age(text: str) -> None:
 )
 def test_sizes_for_people(size: int, shown: str) -> None:
     assert human(size) == shown
+
+
+def test_gc_says_as_json_what_would_go_and_why(site: Site, capsys) -> None:
+    half = unfinished(site.root, "crops/half/0123456789abcdef")
+    age(half, days=30)
+    assert facenet(site.root, "gc", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    going = [one["label"] for one in answer["verdicts"] if one["remove"]]
+    assert going == ["crops/half/0123456789abcdef"]
+    assert answer["removed"] is False
+    assert storage.exists(half)
