@@ -14,8 +14,6 @@ from flows.align import align
 from tasks.prefect.summary import Run
 from tasks.validate import import_set
 
-_ADDRESSES = ("http://", "https://", "ftp://", "ftps://")
-
 
 def crops_for(
     source: str,
@@ -48,7 +46,7 @@ def crops_for(
         return plan.uri
     overrides = overrides or AlignConfig()
     source = resolve(root, source, "align")
-    crops = None if source.startswith(_ADDRESSES) else storage.read_manifest(source)
+    crops = None if storage.is_address(source) else storage.read_manifest(source)
     if crops is not None and crops.stage == "align":
         warn_of_overrides(source, crops, overrides)
         return storage.absolute(source)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from prefect.cache_policies import NO_CACHE
-
 from facenet_core.audit import stage as core
 from facenet_core.config import AuditConfig
 from facenet_core.storage import Outcome, Plan, join, parquet
 from tasks.prefect.artifacts import show_table
 from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
-from tasks.prefect.retries import retry_can_help
+from tasks.prefect.retries import WHOLE_STAGE
 
 _SHOWN = 50
 _COLUMNS = ("kind", "image_id", "identity", "other_image_id", "reason")
 
 
-@task(
-    task_run_name="audit {plan.name}",
-    cache_policy=NO_CACHE,
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=retry_can_help,
-)
+@task(task_run_name="audit {plan.name}", **WHOLE_STAGE)
 def audit_faces(plan: Plan, config: AuditConfig) -> Outcome:
     """Look for all that is wrong with the faces, and write findings and report."""
     with progress("audit", None) as report:

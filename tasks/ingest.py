@@ -17,11 +17,10 @@ from facenet_core.progress import Progress
 from facenet_core.storage import Outcome, Part, Plan
 from tasks.dask.cluster import DaskCluster
 from tasks.prefect.decorators import task
-from tasks.prefect.progress import Report, progress
-from tasks.prefect.retries import retry_can_help
+from tasks.prefect.progress import Megabytes, Report, progress
+from tasks.prefect.retries import WHOLE_STAGE
 from tasks.prefect.shards import shard_task
 
-_MB = 10**6
 _SECONDS_BETWEEN = 0.2  # two reports; more only cost time
 
 
@@ -48,12 +47,11 @@ class Transfers:
     """
 
     def __init__(self, report: Report) -> None:
-        self._report = report
+        self._megabytes = Megabytes(report)
         self._lock = Lock()
         self._done: dict[str, int] = {}
         self._totals: dict[str, int] = {}
         self._first: dict[str, int] = {}
-        self._started = self._reported = time.monotonic()
         self._stopped = Event()
 
     def stop(self) -> None:
@@ -75,27 +73,13 @@ class Transfers:
                 self._first.setdefault(wanted.uri, done)
                 self._done[wanted.uri] = done
                 self._totals[wanted.uri] = total or done
-                self._report_all()
+                sums = (sum(each.values()) for each in (self._done, self._totals, self._first))
+                self._megabytes.show(*sums)
 
         return report
 
-    def _report_all(self) -> None:
-        now = time.monotonic()
-        done, total = sum(self._done.values()), sum(self._totals.values())
-        if now - self._reported < _SECONDS_BETWEEN and done < total:
-            return
-        self._reported = now
-        rate = (done - sum(self._first.values())) / max(now - self._started, 1e-3)
-        self._report(done // _MB, -(-total // _MB), f"{rate / _MB:.1f} MB/s")
 
-
-@task(
-    task_run_name="read {plan.name}",
-    cache_policy=NO_CACHE,
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=retry_can_help,
-)
+@task(task_run_name="read {plan.name}", **WHOLE_STAGE)
 def stream_source(root: str, plan: Plan, config: IngestConfig) -> Outcome:
     """Write the raw shards of a folder or archive in one pass."""
     reported = started = time.monotonic()

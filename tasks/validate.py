@@ -14,16 +14,10 @@ from facenet_core.evaluation import stage as core
 from facenet_core.storage import Manifest, Outcome, Plan
 from tasks.prefect.decorators import task
 from tasks.prefect.progress import progress
-from tasks.prefect.retries import retry_can_help
+from tasks.prefect.retries import WHOLE_STAGE
 
 
-@task(
-    task_run_name="validate {plan.name}",
-    cache_policy=NO_CACHE,
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=retry_can_help,
-)
+@task(task_run_name="validate {plan.name}", **WHOLE_STAGE)
 def validate_model(plan: Plan, config: ValidateConfig) -> Outcome:
     """Embed the pairs' images, measure, and write the report."""
     with progress("validate", None) as report:

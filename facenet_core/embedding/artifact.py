@@ -11,7 +11,6 @@ from facenet_core.storage import Artifact, Input, Plan
 
 FOLDER = "embeddings"
 GROUP_ROWS = 1024  # of a part
-_ADDRESSES = ("http://", "https://", "ftp://", "ftps://")
 # In the footers of tables of embeddings: what made them.
 MODEL, MODEL_NAME = b"facenet:model", b"facenet:model_name"
 
@@ -24,7 +23,7 @@ def naming_model(schema: pa.Schema, fingerprint: str, name: str) -> pa.Schema:
 
 def find_embeddings(source: str) -> Artifact | None:
     """The artifact of the stage `embed` that a source is; None where it is anything else."""
-    if source.startswith(_ADDRESSES):
+    if storage.is_address(source):
         return None
     uri = storage.absolute(source)
     artifact = storage.find_artifact(uri)

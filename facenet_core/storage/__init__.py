@@ -13,7 +13,13 @@ from facenet_core.storage.artifact import (
     publish,
     published,
 )
-from facenet_core.storage.clients import client_options, file_system, is_local, local_path
+from facenet_core.storage.clients import (
+    client_options,
+    file_system,
+    is_address,
+    is_local,
+    local_path,
+)
 from facenet_core.storage.dataset_card import CARD
 from facenet_core.storage.files import (
     absolute,
@@ -100,6 +106,7 @@ __all__ = [
     "find_files",
     "fingerprint",
     "finished",
+    "is_address",
     "is_folder",
     "is_local",
     "is_system_file",

@@ -28,6 +28,11 @@ REQUEST_TRIES = 4
 _SCHEME = re.compile(r"((?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
+def is_address(uri: str) -> bool:
+    """Whether files at a URI are downloaded before they are used, not read where they are."""
+    return uri.partition("://")[0].lower() in ("http", "https", "ftp", "ftps")
+
+
 def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URI and the path within it, with the secrets of a stripped address.
 

@@ -13,7 +13,7 @@ from facenet_core.config.validate import Precision
 from facenet_core.errors import ConfigError
 from facenet_core.models.runtimes import ENGINES, check_engine
 from flows.cli.context import Context
-from flows.cli.options import check_input
+from flows.cli.options import check_input, check_path, real
 from flows.cli.output import echo_error, progress_bar
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ MODEL = (
     "name of a published model (`facenet models`), URI of a model artifact, newest:NAME, "
     "promoted:NAME, or a model from elsewhere: .keras, TensorFlow 1 (folder, .zip or .pb), .h5, "
     ".pt, .safetensors"
+)
+
+NO_THRESHOLD = (
+    "No threshold: this model was not validated here. `facenet validate` finds one, --threshold "
+    "sets one."
 )
 
 
@@ -61,6 +66,23 @@ def add_every_face(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every face; default: the large, central one",
     )
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add the distance below which two faces are one person's."""
+    parser.add_argument(
+        "--threshold",
+        type=real(gt=0),
+        metavar="DISTANCE",
+        help="Euclidean distances below it are one person's; default: that of the model's last "
+        "validation",
+    )
+
+
+def check_photographs(photographs: Sequence[str]) -> None:
+    """Raises ConfigError for a path where nothing is."""
+    for photograph in photographs:
+        check_path("PHOTOGRAPH", photograph)
 
 
 def check_model_name(name: str, model: str) -> None:

@@ -6,22 +6,25 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from facenet_core import storage
-from facenet_core.errors import FacenetError
+from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.privacy.url_secrets import in_depth, scrub
 from facenet_core.text.plural import plural
 from facenet_core.text.printable import printable, shortened
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
     from rich.table import Table
 
     from tasks.prefect.progress import Report
     from tasks.prefect.summary import PipelineSummary, StageSummary
+
+Entry = TypeVar("Entry", bound="BaseModel")
 
 _LONGEST_LINE = 4_000  # characters
 _LONGEST = 200_000
@@ -52,6 +55,30 @@ def echo_json(value: Any) -> None:
     """Print one JSON object; JSON escapes control characters by itself."""
     value = in_depth(lambda text: scrub(text) if "://" in text else text, value)
     print(json.dumps(value, default=str))
+
+
+def print_catalogue(
+    entries: Mapping[str, Entry],
+    name: str | None,
+    as_json: bool,
+    print_one: Callable[[str, Entry], None],
+    print_all: Callable[[Mapping[str, Entry]], None],
+) -> None:
+    """Print all entries of a catalogue, or all that is known of the one of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name is not None:
+        if name not in entries:
+            raise ConfigError(f"{name}: not in the catalogue; known: {', '.join(entries)}")
+        entries = {name: entries[name]}
+    if as_json:
+        echo_json({name: entry.model_dump(mode="json") for name, entry in entries.items()})
+    elif name is not None:
+        print_one(name, entries[name])
+    else:
+        print_all(entries)
 
 
 def console(**options: Any) -> Console:

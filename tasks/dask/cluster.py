@@ -118,8 +118,8 @@ class DaskCluster:
         for address, worker in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
             ranked.append((seen[worker["host"]], worker["host"], address))
             seen[worker["host"]] += 1
-        chosen = sorted(ranked)[:count]
-        return [Worker(address, host) for _, host, address in sorted(chosen, key=lambda w: w[1:])]
+        selected = sorted(ranked)[:count]
+        return [Worker(address, host) for _, host, address in sorted(selected, key=lambda w: w[1:])]
 
     def submit(self, worker: str, function: Callable[..., Any], /, *args: Any) -> Future:
         """Begin to run a function on the worker of this address."""

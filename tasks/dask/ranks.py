@@ -61,10 +61,9 @@ class RankFailed(FacenetError):
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a rank runs: its worker, and which one it is of how many on that host."""
+class _Placement:
+    """Which rank it is of how many on its host, and under which topic its worker speaks of it."""
 
-    worker: str
     topic: str
     number_on_host: int
     ranks_on_host: int
@@ -106,8 +105,8 @@ def train_on_ranks(
             for number, worker in enumerate(workers):
                 job = Job(plan, config, run_id, Rank(number, count, coordinator), {})
                 on_host = Counter(hosts[:number])[worker.host]
-                place = _Place(worker.address, topic, on_host, hosts.count(worker.host))
-                futures.append(cluster.submit(worker.address, _run_rank, job, place))
+                placement = _Placement(topic, on_host, hosts.count(worker.host))
+                futures.append(cluster.submit(worker.address, _run_rank, job, placement))
             return _watch(futures, hosts, messages, progress)
         finally:
             for future in futures:
@@ -166,12 +165,12 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _run_rank(job: Job, place: _Place) -> Outcome | None:
+def _run_rank(job: Job, placement: _Placement) -> Outcome | None:
     """On a worker: start a rank, pass on what it says, and see that it ends with this task.
 
     Raises: see `train_on_ranks`.
     """
-    environment = runtime.child_environment() | {"KERAS_BACKEND": "jax"} | _own_gpus(place)
+    environment = runtime.child_environment() | {"KERAS_BACKEND": "jax"} | _own_gpus(placement)
     environment.setdefault("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo")
     ours, theirs = Pipe()
     with ours, tempfile.TemporaryFile() as output:
@@ -188,14 +187,18 @@ def _run_rank(job: Job, place: _Place) -> Outcome | None:
         try:
             with contextlib.suppress(BrokenPipeError):
                 ours.send(replace(job, secrets=url_secrets.hidden()))
-            return _listen(ours, child, output, job.rank, place)
+            return _listen(ours, child, output, job.rank, placement)
         finally:
             child.kill()
             child.wait()
 
 
 def _listen(
-    pipe: Connection, child: subprocess.Popen[bytes], output: IO[bytes], rank: Rank, place: _Place
+    pipe: Connection,
+    child: subprocess.Popen[bytes],
+    output: IO[bytes],
+    rank: Rank,
+    placement: _Placement,
 ) -> Outcome | None:
     from distributed import get_worker
 
@@ -230,7 +233,7 @@ def _listen(
             pause = _STEP_SECONDS if kind == "step" and value["step"] < value["steps"] else 0.0
         if kind != "outcome" and heard - relayed.get(kind, 0.0) >= pause:
             relayed[kind] = heard
-            worker.log_event(place.topic, {"rank": rank.number, kind: value})
+            worker.log_event(placement.topic, {"rank": rank.number, kind: value})
     return None
 
 
@@ -241,13 +244,13 @@ def _last_line(output: IO[bytes]) -> str:
     return f": {lines[-1][:300]}" if lines else ""
 
 
-def _own_gpus(place: _Place) -> dict[str, str]:
+def _own_gpus(placement: _Placement) -> dict[str, str]:
     """The variable by which ranks that share a host divide its GPUs, unless its worker has it.
 
     Raises:
         UnfitWorker: the host has GPUs, but fewer than ranks.
     """
-    if place.ranks_on_host == 1 or "CUDA_VISIBLE_DEVICES" in os.environ:
+    if placement.ranks_on_host == 1 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return {}
     try:
         command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -255,10 +258,10 @@ def _own_gpus(place: _Place) -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         return {}
     gpus = listed.stdout.split()
-    if gpus and len(gpus) < place.ranks_on_host:
+    if gpus and len(gpus) < placement.ranks_on_host:
         raise UnfitWorker(
-            f"{socket.gethostname()}: {len(gpus)} GPUs for {place.ranks_on_host} ranks; start as "
-            "many Dask workers there as it has GPUs"
+            f"{socket.gethostname()}: {len(gpus)} GPUs for {placement.ranks_on_host} ranks; start "
+            "as many Dask workers there as it has GPUs"
         )
-    own = gpus[place.number_on_host :: place.ranks_on_host]
+    own = gpus[placement.number_on_host :: placement.ranks_on_host]
     return {"CUDA_VISIBLE_DEVICES": ",".join(own)} if gpus else {}

@@ -71,22 +71,34 @@ def transfer(opened: Callable[..., AbstractContextManager[Report]]) -> Iterator[
         opened: `bar`, or `progress` in a task or flow.
     """
     with ExitStack() as stack:
-        report: Report | None = None
-        started = reported = 0.0
-        first = 0
+        megabytes: Megabytes | None = None
+        before = 0
 
         def advance(done: int, total: int | None, /) -> None:
-            nonlocal report, started, reported, first
-            now = time.monotonic()
-            if report is None:
-                report = stack.enter_context(opened("fetch", None, "MB"))
-                started, first = now, done
-            if now - reported >= _TRANSFER_SECONDS or done == total:
-                reported = now
-                rate = (done - first) / max(now - started, 1e-3) / _MB
-                report(done // _MB, -(-(total or done) // _MB), f"{rate:.1f} MB/s")
+            nonlocal megabytes, before
+            if megabytes is None:
+                megabytes = Megabytes(stack.enter_context(opened("fetch", None, "MB")))
+                before = done
+            megabytes.show(done, total, before)
 
         yield advance
+
+
+class Megabytes:
+    """Reports bytes that are transferred, and their rate, a few times a second at most."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._started = self._reported = time.monotonic()
+
+    def show(self, done: int, total: int | None, before: int) -> None:
+        """So many bytes are there, of `total`; `before` of them lay there at the beginning."""
+        now = time.monotonic()
+        if now - self._reported < _TRANSFER_SECONDS and done != total:
+            return
+        self._reported = now
+        rate = (done - before) / max(now - self._started, 1e-3) / _MB
+        self._report(done // _MB, -(-(total or done) // _MB), f"{rate:.1f} MB/s")
 
 
 class _Artifact:

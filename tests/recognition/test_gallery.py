@@ -139,9 +139,9 @@ def test_a_photograph_is_found_among_the_faces_of_a_folder(
 def test_every_face_of_a_group_is_found(embedder, files, embedded) -> None:
     pictures = [np.asarray(Image.open(file)) for file in (files[0], files[5])]
     group = np.concatenate(pictures, axis=1)
-    found = embedder.find(group, embedded, count=1)
+    faces = embedder.find(group, embedded, count=1)
     people = [Path(files[number]).parent.name for number in (0, 5)]
-    by_place = sorted(found, key=lambda pair: float(pair[0].box[0]))
+    by_place = sorted(faces, key=lambda pair: float(pair[0].box[0]))
     assert [matches[0].identity for _, matches in by_place] == people
 
 

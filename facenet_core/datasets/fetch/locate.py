@@ -17,7 +17,6 @@ from facenet_core.errors import SourceError
 from facenet_core.fetch.wanted import DOWNLOADS, Wanted
 from facenet_core.privacy import url_secrets
 
-_FETCHED = ("http", "https", "ftp", "ftps")
 _DATA_EXTENSIONS = (".parquet", ".rec", ".csv", ".tsv")
 EXPECTED = (
     "a folder, an archive (.tar, .tgz, .tar.bz2, .tar.xz, .tar.zst, .zip), Parquet, InsightFace's "
@@ -59,7 +58,7 @@ def locate(root: str, config: IngestConfig) -> Origin:
                     f"mean `{nearest[0]}`?"
                 )
             raise SourceError(nothing_at(storage.absolute(source)))
-    elif urlsplit(source).scheme in _FETCHED:
+    elif storage.is_address(source):
         return _fetched(root, config, source)
     name = config.name or name_of(source)
     uri = storage.absolute(url_secrets.whole(source))

@@ -20,7 +20,6 @@ from facenet_core.text.printable import printable
 from flows.cli import embedding
 from flows.cli import options as common
 from flows.cli.context import Context
-from flows.cli.options import real
 from flows.cli.output import console, echo, echo_json
 
 if TYPE_CHECKING:
@@ -34,13 +33,7 @@ COMMON = common.ROOT
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photographs", metavar="PHOTOGRAPH", nargs="+", help="two or more")
     embedding.add_model(parser)
-    parser.add_argument(
-        "--threshold",
-        type=real(gt=0),
-        metavar="DISTANCE",
-        help="Euclidean distances below it are one person's; default: that of the model's last "
-        "validation",
-    )
+    embedding.add_threshold(parser)
     parser.add_argument(
         "--strict",
         action="store_true",
@@ -58,8 +51,7 @@ def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     if len(options.photographs) < 2:
         raise ConfigError("compare: give two photographs or more")
     embedding.check_model(options.model, options.engine)
-    for photograph in options.photographs:
-        common.check_path("PHOTOGRAPH", photograph)
+    embedding.check_photographs(options.photographs)
 
 
 def run(options: argparse.Namespace, context: Context) -> None:
@@ -140,10 +132,7 @@ def _print(photographs: Sequence[str], distances: np.ndarray, decision: Threshol
     if decision.distance is not None:
         echo("\n".join(f"Same person: {pair}" for pair in alike) or "No two of the same person.")
     if decision.distance is None:
-        echo(
-            "No threshold: this model was not validated here. `facenet validate` finds one, "
-            "--threshold sets one."
-        )
+        echo(embedding.NO_THRESHOLD)
     else:
         origin = f"from {decision.report}" if decision.report else "as given"
         echo(f"The line is drawn at a Euclidean distance of {decision.distance:.4f}, {origin}")

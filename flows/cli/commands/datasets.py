@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from facenet_core.errors import ConfigError
 from flows.cli.context import Context
-from flows.cli.output import console, echo, echo_json
+from flows.cli.output import console, echo, print_catalogue
 
 if TYPE_CHECKING:
     from facenet_core.datasets.fetch.catalogue import CatalogueEntry
@@ -31,16 +30,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.datasets.fetch.catalogue import read_catalogue
 
     entries = read_catalogue(options.catalogue or context.settings.ingest.catalogue)
-    if options.name is not None:
-        if options.name not in entries:
-            raise ConfigError(f"{options.name}: not in the catalogue; known: {', '.join(entries)}")
-        entries = {options.name: entries[options.name]}
-    if context.json:
-        echo_json({name: entry.model_dump(mode="json") for name, entry in entries.items()})
-    elif options.name is not None:
-        _show_one(options.name, entries[options.name])
-    else:
-        _show_all(entries)
+    print_catalogue(entries, options.name, context.json, _show_one, _show_all)
 
 
 def _show_all(entries: Mapping[str, CatalogueEntry]) -> None:

@@ -16,7 +16,7 @@ from facenet_core.text.printable import printable
 from flows.cli import embedding
 from flows.cli import options as common
 from flows.cli.context import Context
-from flows.cli.options import real, whole
+from flows.cli.options import whole
 from flows.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=whole(ge=1), default=5, metavar="N", help="nearest of each face [5]"
     )
-    parser.add_argument(
-        "--threshold",
-        type=real(gt=0),
-        metavar="DISTANCE",
-        help="Euclidean distances below it are one person's; default: that of the model's last "
-        "validation",
-    )
+    embedding.add_threshold(parser)
     parser.add_argument(
         "--picture",
         type=common.ending_in(".png"),
@@ -58,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     embedding.check_model(options.model, options.engine)
     common.check_input("--in", options.gallery)
-    for photograph in options.photographs:
-        common.check_path("PHOTOGRAPH", photograph)
+    embedding.check_photographs(options.photographs)
 
 
 def run(options: argparse.Namespace, context: Context) -> None:
@@ -93,10 +86,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
             name = printable(match.identity or "(no name)")
             echo(f"  {match.distance:.3f}  {name}  {printable(match.image_id)}  {verdict}".rstrip())
     if decision.distance is None:
-        echo(
-            "No threshold: this model was not validated here. `facenet validate` finds one, "
-            "--threshold sets one."
-        )
+        echo(embedding.NO_THRESHOLD)
     if picture:
         echo(picture)
 

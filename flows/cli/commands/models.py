@@ -8,13 +8,11 @@ $FACENET_MODEL_CATALOGUE.
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from facenet_core.errors import ConfigError
 from flows.cli.context import Context
-from flows.cli.output import console, echo, echo_json
+from flows.cli.output import console, echo, print_catalogue
 
 if TYPE_CHECKING:
     from facenet_core.models.catalogue import CatalogueModel
@@ -31,17 +29,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
     from facenet_core.models.catalogue import read_models
 
     models = read_models(options.catalogue)
-    if options.name is not None:
-        if options.name not in models:
-            near = difflib.get_close_matches(options.name, models, n=3, cutoff=0.5) or models
-            raise ConfigError(f"{options.name}: not in the catalogue; known: {', '.join(near)}")
-        models = {options.name: models[options.name]}
-    if context.json:
-        echo_json({name: model.model_dump(mode="json") for name, model in models.items()})
-    elif options.name is not None:
-        _show_one(options.name, models[options.name])
-    else:
-        _show_all(models)
+    print_catalogue(models, options.name, context.json, _show_one, _show_all)
 
 
 def _show_all(models: Mapping[str, CatalogueModel]) -> None:
