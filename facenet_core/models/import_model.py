@@ -121,10 +121,11 @@ def _require_file(uri: str) -> None:
 
 
 def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
-    exported = _load_exported(uri)
+    _require_file(uri)
     plan = _plan_keras(root, uri)
     if storage.finished(plan) is not None:
         return plan.uri
+    exported = _load_exported(uri)
     with storage.new_file(storage.join(plan.uri, MODEL_FILE)) as copy:
         storage.fetch_file(uri, copy, keras_file.LARGEST)
     details = {

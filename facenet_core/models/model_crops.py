@@ -13,8 +13,10 @@ from facenet_core.storage import Manifest
 logger = logging.getLogger(__name__)
 
 # Fields that say what a crop looks like; what ran the detector may not be installed here.
-_CROPPING = {"image_size", "crop", "margin", "minsize", "thresholds", "factor", "exif"}
-_CROPPING |= {"tolerate_truncated"}
+_CROPPING = {
+    *("image_size", "crop", "margin", "minsize", "thresholds", "factor", "exif"),
+    "tolerate_truncated",
+}
 
 
 def alignment_of(
@@ -34,10 +36,10 @@ def alignment_of(
     Raises:
         ConfigError: its manifest names an alignment that there is not.
     """
-    uri = artifact_of(model_uri)
-    model = storage.read_manifest(uri)
     if as_validated := _alignment_of_inputs(reports):
         return as_validated
+    uri = artifact_of(model_uri)
+    model = storage.read_manifest(uri)
     if model is None:
         return AlignConfig(image_size=image_size)
     image_size = model.details.get("image_size", image_size)

@@ -306,7 +306,7 @@ def load_once(uri: str) -> FaceModel:
     """The model at `uri`, shared by all that ask for it in this process while its files are equal.
 
     Raises:
-        ModelError, ArtifactError: as `foreign.load`.
+        ModelError, ArtifactError: as `import_model.load`.
     """
     with _LOADING:
         return _loaded(uri, import_model.fingerprint_of(uri))

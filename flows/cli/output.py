@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import sys
@@ -71,7 +72,8 @@ def print_catalogue(
     """
     if name is not None:
         if name not in entries:
-            raise ConfigError(f"{name}: not in the catalogue; known: {', '.join(entries)}")
+            near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5) or entries
+            raise ConfigError(f"{name}: not in the catalogue; known: {', '.join(near)}")
         entries = {name: entries[name]}
     if as_json:
         echo_json({name: entry.model_dump(mode="json") for name, entry in entries.items()})

@@ -68,14 +68,14 @@ def insert_token(data: bytearray, random: Random) -> None:
 
 def replace_digits(data: bytearray, random: Random) -> None:
     """Another number where one is written out."""
-    places = [path for path, byte in enumerate(data[:65536]) if 48 <= byte <= 57]
-    if not places:
+    offsets = [offset for offset, byte in enumerate(data[:65536]) if 48 <= byte <= 57]
+    if not offsets:
         return insert_token(data, random)
-    path = random.choice(places)
-    end = path
+    offset = random.choice(offsets)
+    end = offset
     while end < len(data) and 48 <= data[end] <= 57:
         end += 1
-    data[path:end] = str(random.choice((*_NUMBERS, -1, 10**30))).encode()
+    data[offset:end] = str(random.choice((*_NUMBERS, -1, 10**30))).encode()
     return None
 
 

@@ -59,7 +59,8 @@ class _Dtype:
     """Stands in for a NumPy dtype: its letter, such as `b1`."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.code = code.decode() if isinstance(code, bytes) else str(code)
+        code = code.decode() if isinstance(code, bytes) else code
+        self.code = code if isinstance(code, str) else ""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -77,7 +78,7 @@ class _Array:
             self.items = data
             return
         if len(shape) != 1 or dtype.code not in ("b1", "u1", "i1", "i4", "i8"):
-            raise NotAllowed(f"holds an array of {dtype.code} with shape {shape}")
+            raise NotAllowed(f"holds an array of {dtype.code:.20} with {len(shape)} axes")
         data = data.encode("latin-1") if isinstance(data, str) else data
         self.items = np.frombuffer(data, dtype.code, count=shape[0]).tolist()
 
@@ -150,4 +151,7 @@ def _bytes(image: Any) -> bytes:
 def _truth(label: Any) -> bool:
     if isinstance(label, bool | int) and label in (0, 1):
         return bool(label)
-    raise NotAllowed(f"has the label {label!r:.40} in place of true or false")
+    # What is nested may be written out for ever.
+    plain = isinstance(label, int | float | str)
+    text = f"{label!r:.40}" if plain else f"of {type(label).__name__}"
+    raise NotAllowed(f"has the label {text} in place of true or false")

@@ -16,11 +16,10 @@ from pathlib import Path
 import h5py
 
 from facenet_core.errors import ModelError
-from facenet_core.models.formats.variables import Variables, open_error
+from facenet_core.models.formats.variables import KINDS, Variables, open_error
 
 _WHOLE_MODEL = "model_weights"  # the group of a whole model; else weights lie at the root
 _OF_TRAINING = "optimizer_weights"
-_KINDS = {"kernel": "weights", "bias": "biases"}  # Keras' names for TF-Slim's
 _REPEATS = {"35": "Repeat/block35", "17": "Repeat_1/block17", "8": "Repeat_2/block8"}
 _LAST_BLOCK = ("8", "6")  # stands apart in the original's graph: it has no activation
 _LARGEST_RATIO = 100  # bytes of an array for each of the file that it is packed into
@@ -76,6 +75,8 @@ def _arrays(source: str, file: h5py.File) -> dict[str, h5py.Dataset]:
 def _checked(source: str, array: h5py.Dataset) -> h5py.Dataset:
     if array.is_virtual or array.external:
         raise ModelError(f"{source}: {array.name} lies in another file, which is not opened")
+    if array.dtype.hasobject:  # of any length, wherever it lies in the file
+        raise ModelError(f"{source}: {array.name} holds no numbers")
     unpacked = math.prod(array.shape or ()) * array.dtype.itemsize
     if unpacked > _LARGEST_RATIO * array.id.get_storage_size():
         raise ModelError(
@@ -95,4 +96,4 @@ def _variable_name(layer: str, array: str) -> str:
         layer = f"{scope}/{rest}"
     kind = array.partition(":")[0]
     scope = f"InceptionResnetV1/{layer}" + ("/BatchNorm" if batch_norm else "")
-    return f"{scope}/{_KINDS.get(kind, kind)}"
+    return f"{scope}/{KINDS.get(kind, kind)}"

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,8 @@ from facenet_core.config.base import build
 from facenet_core.errors import ConfigError, ModelError
 from facenet_core.models.face_model import ONNX_FILE, FaceModel, name_from
 from facenet_core.models.formats import onnx_file
-from facenet_core.models.formats.onnx_file import LARGEST_EMBEDDING, OnnxGraph
+from facenet_core.models.formats.onnx_file import OnnxGraph
+from facenet_core.models.formats.variables import LARGEST_EMBEDDING
 from facenet_core.models.runtimes import open_runtime
 from facenet_core.models.standardization import FIXED, PER_IMAGE, PIXELS, Channels, Standardization
 from facenet_core.storage import Input, Manifest, Plan
@@ -95,10 +95,14 @@ def plan_import(root: str, uri: str, options: OnnxOptions, name: str | None = No
     """Where the imported model belongs.
 
     Raises:
-        ConfigError, ModelError: as `onnx_file.fetch`.
+        ConfigError, ModelError: as `onnx_file.fetched`.
     """
-    with _fetched(uri) as (local, _):
-        digest = storage.sha256(str(local))[:16]  # with external data
+    with onnx_file.fetched(uri) as (local, _):
+        return _plan(root, uri, local, options, name)
+
+
+def _plan(root: str, uri: str, local: Path, options: OnnxOptions, name: str | None = None) -> Plan:
+    digest = storage.sha256(str(local))[:16]  # with external data
     config = {"onnx": {key: value for key, value in asdict(options).items() if value is not None}}
     name = name or name_from(posixpath.basename(uri).removesuffix(".onnx"))
     return storage.plan_stage(root, "train", name, config, [Input(uri, digest)], STAGE_FORMAT)
@@ -112,7 +116,7 @@ def import_model(plan: Plan, uri: str, options: OnnxOptions, run: Mapping[str, A
         ModelError: it is not a network from one image to one embedding, or nothing says how pixels
             are standardised for it.
     """
-    with _fetched(uri) as (local, graph):
+    with onnx_file.fetched(uri) as (local, graph):
         model = _model(uri, graph, options, plan, str(local))
         dimensions = _probe(uri, model)
         storage.copy_file(local, storage.join(plan.uri, ONNX_FILE))
@@ -136,16 +140,9 @@ def load(uri: str) -> FaceModel:
         ConfigError, ModelError: as `import_model`.
     """
     options = OnnxOptions()
-    with _fetched(uri) as (_, graph):
-        model = _model(uri, graph, options, plan_import("", uri, options), uri)
+    with onnx_file.fetched(uri) as (local, graph):
+        model = _model(uri, graph, options, _plan("", uri, local, options), uri)
     return model if model.embedding_size else replace(model, embedding_size=_probe(uri, model))
-
-
-@contextmanager
-def _fetched(uri: str) -> Iterator[tuple[Path, OnnxGraph]]:
-    with storage.temporary_folder() as folder:
-        local = folder / ONNX_FILE
-        yield local, onnx_file.fetch(uri, local)
 
 
 def _model(uri: str, graph: OnnxGraph, options: OnnxOptions, plan: Plan, file: str) -> FaceModel:

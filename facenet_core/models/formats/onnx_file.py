@@ -11,19 +11,23 @@ import math
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from google.protobuf.message import DecodeError, Message
+
 from facenet_core import storage
 from facenet_core.errors import ModelError, StorageError
 from facenet_core.extras import MissingPackage, install, installed
+from facenet_core.models.face_model import ONNX_FILE
+from facenet_core.models.formats.files import LARGEST_FILE
+from facenet_core.models.formats.variables import LARGEST_EMBEDDING
 from facenet_core.runtime import quietly
 
-LARGEST_FILE = 2**31 - 1  # bytes; what a protocol buffer may have
 _SIDES = range(16, 2049)  # pixels, as `AlignConfig.image_size`
 _LARGEST_BATCH = 256  # of a graph with a fixed one
-LARGEST_EMBEDDING = 2**14  # dimensions
 # Operators that every runtime brings along: ONNX's own and those of its machine learning library.
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
@@ -54,8 +58,10 @@ class OnnxGraph:
     metadata: Mapping[str, str]
 
 
-def fetch(uri: str, local: Path) -> OnnxGraph:
-    """Copy an ONNX file to `local`, with external data in it, and say what it takes and gives.
+@contextmanager
+def fetched(uri: str) -> Iterator[tuple[Path, OnnxGraph]]:
+    """A local copy of an ONNX file for the time of the block, external data in it, and what it
+    takes and gives.
 
     External data are read from beside the file and nowhere else.
 
@@ -63,11 +69,16 @@ def fetch(uri: str, local: Path) -> OnnxGraph:
         MissingPackage: the package onnx is not installed.
         ModelError: it is missing, damaged, or not a network from one image to one embedding.
     """
+    with storage.temporary_folder() as folder:
+        local = folder / ONNX_FILE
+        yield local, _fetch(uri, local)
+
+
+def _fetch(uri: str, local: Path) -> OnnxGraph:
     if not installed("onnx"):
         raise MissingPackage(f"{uri}: needs the package onnx: {install('use')}")
     with quietly():
         import onnx
-    from google.protobuf.message import DecodeError
 
     if not storage.exists(uri):
         raise ModelError(f"{uri}: no such file")
@@ -130,7 +141,7 @@ def _read_beside(uri: str, location: str) -> bytes:
     """The content of a file in the folder of `uri`, or below it."""
     folder = posixpath.dirname(uri)
     parts = location.split("/")
-    outside = "\\" in location or not {"", ".", ".."}.isdisjoint(parts)
+    outside = not {"\\", "\0"}.isdisjoint(location) or not {"", ".", ".."}.isdisjoint(parts)
     target = storage.join(folder, location)
     local = storage.local_path(folder)
     if local is not None and not outside:  # links may lead anywhere
@@ -243,37 +254,23 @@ def _listed(shape: list[int | None]) -> str:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """All tensors with values, of the graph, its functions and what is nested in their nodes."""
-    for graph in _graphs(model.graph.node, model.graph):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for node in _nodes(model):
-        for attribute in node.attribute:
-            yield from attribute.tensors
-            if attribute.HasField("t"):
-                yield attribute.t
-            for sparse in (
-                *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
-                *attribute.sparse_tensors,
-            ):
-                yield from (sparse.values, sparse.indices)
-    for function in model.functions:
-        for graph in _graphs(function.node):
-            yield from graph.initializer
+    """All tensors with values, wherever in the model."""
+    from onnx import TensorProto
+
+    return (message for message in _messages(model) if isinstance(message, TensorProto))
 
 
 def _nodes(model: Any) -> Iterator[Any]:
-    for nodes in (model.graph.node, *(function.node for function in model.functions)):
-        yield from nodes
-        for graph in _graphs(nodes):
-            yield from graph.node
+    """All nodes, also of functions and of the graphs in loops and conditions."""
+    from onnx import NodeProto
+
+    return (message for message in _messages(model) if isinstance(message, NodeProto))
 
 
-def _graphs(nodes: Any, *first: Any) -> Iterator[Any]:
-    """The graphs `first`, and those nested in nodes (of loops and conditions)."""
-    yield from first
-    for node in nodes:
-        for attribute in node.attribute:
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(graph.node, graph)
+def _messages(message: Message) -> Iterator[Message]:
+    """A message of a protocol buffer and all that are in it."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if isinstance(value, Message) else value:
+                yield from _messages(inner)

@@ -75,7 +75,13 @@ class _Tensor:
 
 
 class _OrderedDict(dict[Any, Any]):
-    """Stands in for the mapping that a state dict is; its metadata are versions of layers."""
+    """Stands in for the mapping that a state dict is; its metadata are versions of layers.
+
+    It is made empty, as PyTorch makes it: keys of items that came at once would not be checked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -137,6 +143,8 @@ def _open_old(file: BinaryIO) -> tuple[Any, Read]:
     keys, offsets = _load(head), {}
     offset = head.tell()
     for key in keys:
+        if not isinstance(key, str):  # hashing others can take for ever
+            raise NotAllowed(f"names a storage by a {type(key).__name__}")
         offsets[key] = offset + 8  # behind the number of values
         file.seek(offset)
         (count,) = struct.unpack("<q", file.read(8))

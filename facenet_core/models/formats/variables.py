@@ -12,6 +12,9 @@ import numpy as np
 from facenet_core.errors import ModelError
 from facenet_core.models.formats.files import describe_content
 
+# Keras' names for TF-Slim's.
+KINDS = {"kernel": "weights", "bias": "biases"}
+LARGEST_EMBEDDING = 2**14  # dimensions; a file may claim any
 _LARGEST_VARIABLE = 2**28  # values; the classifier of a million people on 128 dimensions has half
 
 

@@ -25,7 +25,12 @@ from facenet_core.models.face_model import MODEL_FILE, FaceModel, name_from, sav
 from facenet_core.models.formats import files as model_files
 from facenet_core.models.formats import keras_h5, state_dict, tf1, torch_file
 from facenet_core.models.formats.files import ModelFiles
-from facenet_core.models.formats.variables import Variables, listed
+from facenet_core.models.formats.variables import (
+    KINDS,
+    LARGEST_EMBEDDING,
+    Variables,
+    listed,
+)
 from facenet_core.models.networks import registry
 from facenet_core.models.standardization import of_flag
 from facenet_core.runtime import quietly
@@ -43,8 +48,6 @@ SCOPES = {
     "InceptionResnetV2": "inception_resnet_v2",
     "squeezenet": "squeezenet",
 }
-# The names of Keras for which TF-Slim has others.
-_KINDS = {"kernel": "weights", "bias": "biases"}
 _AVERAGE = "/ExponentialMovingAverage"
 _CLASSIFIER = {"weights": "Logits/weights", "biases": "Logits/biases"}
 # Variables of training: optimizers' slots, the classifier, center loss, counters, mean losses.
@@ -52,7 +55,6 @@ _OF_TRAINING = re.compile(
     r"(^|/)(Logits/.*|centers|global_step|beta[12]_power|Variable(_\d+)?|learning_rate)$"
     r"|/(Adam|RMSProp|Adadelta)(_1)?$|/(Adagrad|Momentum)$|/avg$|/(local_step|biased)$"
 )
-_LARGEST_EMBEDDING = 2**14  # dimensions; a graph may claim any
 # Older models were trained on images standardised one by one.
 _FIRST_FIXED_YEAR = 2018
 
@@ -198,14 +200,13 @@ def recognise(variables: Variables) -> _Graph:
     scopes = {name.partition("/")[0] for name in variables.shapes if "/" in name}
     networks = [scope for scope in SCOPES if scope in scopes]
     if len(networks) != 1:
-        listed = ", ".join(sorted(scopes)[:8]) or "none"
         raise ModelError(
             f"{variables.source}: not one network that is known ({', '.join(SCOPES)}); its "
-            f"variables are in the scopes {listed}"
+            f"variables are in the scopes {listed(sorted(scopes)) or 'none'}"
         )
     bottleneck = f"{networks[0]}/Bottleneck/weights"
     shape = variables.shapes.get(bottleneck)
-    if shape is None or len(shape) != 2 or not 0 < shape[1] <= _LARGEST_EMBEDDING:
+    if shape is None or len(shape) != 2 or not 0 < shape[1] <= LARGEST_EMBEDDING:
         raise ModelError(
             f"{variables.source}: {bottleneck} is missing or of no size that an embedding has "
             f"({'missing' if shape is None else list(shape)})"
@@ -216,7 +217,7 @@ def recognise(variables: Variables) -> _Graph:
 def variable_name(network: keras.Model, variable: Any) -> str:
     """A network's variable by the name that the original's graph gives it."""
     layer, kind = variable.path.split("/")[-2:]
-    return f"{network.name}/{layer.replace('.', '/')}/{_KINDS.get(kind, kind)}"
+    return f"{network.name}/{layer.replace('.', '/')}/{KINDS.get(kind, kind)}"
 
 
 def expects_fixed(files: ModelFiles, options: ImportOptions) -> bool:

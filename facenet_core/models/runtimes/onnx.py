@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from facenet_core import storage
 from facenet_core.errors import FacenetError, ModelError
-from facenet_core.models.face_model import ONNX_FILE, FaceModel, fit
+from facenet_core.models.face_model import FaceModel, fit
 from facenet_core.models.formats import onnx_file
-from facenet_core.models.formats.onnx_file import OnnxGraph
 from facenet_core.models.runtimes import Embed, Precision, Runtime
 from facenet_core.runtime import quietly
 
@@ -52,21 +48,13 @@ def open_model(
     return Runtime(model, engine, network.precision, _embedder(model, engine, network))
 
 
-@contextmanager
-def _fetched(model: FaceModel) -> Iterator[tuple[Path, OnnxGraph]]:
-    assert model.file is not None
-    with storage.temporary_folder() as folder:
-        local = folder / ONNX_FILE
-        yield local, onnx_file.fetch(model.file, local)
-
-
 def _openvino(model: FaceModel, threads: int | None, precision: Precision | None) -> _Network:
     import openvino as ov
 
     from facenet_core.models.runtimes.openvino import compile_network, precision_of
 
     def build() -> ov.Model:
-        with _fetched(model) as (local, graph):
+        with onnx_file.fetched(str(model.file)) as (local, graph):
             network = ov.Core().read_model(local)
         side, batch = model.image_size, graph.batch or -1
         nchw = graph.layout == "NCHW"
@@ -98,7 +86,7 @@ def _onnxruntime(model: FaceModel, threads: int | None) -> _Network:
         options.intra_op_num_threads = threads
     fastest = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [name for name in fastest if name in onnxruntime.get_available_providers()]
-    with _fetched(model) as (local, graph):
+    with onnx_file.fetched(str(model.file)) as (local, graph):
         session = onnxruntime.InferenceSession(str(local), options, providers)
 
     def infer(images: np.ndarray) -> np.ndarray:

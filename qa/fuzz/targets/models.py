@@ -15,6 +15,7 @@ import numpy as np
 
 from facenet_core.errors import ModelError
 from facenet_core.models.formats import keras_file
+from facenet_core.models.formats.variables import Variables
 
 from ..mutations import mutated
 from ..target import Target
@@ -132,14 +133,18 @@ def frozen_graphs() -> list[bytes]:
     return [graph.as_graph_def().SerializeToString()]
 
 
+def _read_all(variables: Variables) -> None:
+    for name in variables.shapes:
+        with suppress(ModelError):
+            variables.read(name)
+
+
 def _read_weights(place: Path) -> None:
     from facenet_core.models.formats import files
     from facenet_core.models.formats.weights import open_variables
 
     with open_variables(files.find(str(place))) as variables:
-        for name in variables.shapes:
-            with suppress(ModelError):
-                variables.read(name)
+        _read_all(variables)
 
 
 def read_frozen(data: bytes, folder: Path) -> None:
@@ -227,9 +232,7 @@ def read_torch(data: bytes, folder: Path) -> None:
 
     (folder / "model.pt").write_bytes(data)
     with open_torch("model.pt", folder / "model.pt") as variables:
-        for name in variables.shapes:
-            with suppress(ModelError):
-                variables.read(name)
+        _read_all(variables)
 
 
 @cache
@@ -244,9 +247,7 @@ def read_safetensors(data: bytes, folder: Path) -> None:
 
     (folder / "model.safetensors").write_bytes(data)
     with open_safetensors("model.safetensors", folder / "model.safetensors") as variables:
-        for name in variables.shapes:
-            with suppress(ModelError):
-                variables.read(name)
+        _read_all(variables)
 
 
 def _archives() -> list[bytes]:

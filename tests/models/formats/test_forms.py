@@ -163,6 +163,11 @@ def _text(file: h5py.File, folder: Path) -> None:
     file["Bottleneck/kernel:0"] = ["text"]
 
 
+def _of_any_length(file: h5py.File, folder: Path) -> None:
+    rows = file.create_dataset("Bottleneck/kernel:0", (4,), h5py.vlen_dtype("f4"))
+    rows[:] = [np.ones(9, np.float32)] * 4
+
+
 def _circle(file: h5py.File, folder: Path) -> None:
     group = file.create_group("Bottleneck")
     group["again"] = group
@@ -178,6 +183,7 @@ def _circle(file: h5py.File, folder: Path) -> None:
         (_bomb, "far more than the file holds"),
         (_circle, "inside itself"),
         (_text, "Bottleneck"),
+        (_of_any_length, "holds no numbers"),
     ],
 )
 def test_a_hostile_h5_is_refused(make, message, tmp_path):
@@ -201,6 +207,7 @@ def _calls(name: str, *arguments: object) -> bytes:
         (dumps([1, 2]), "holds a list"),
         (dumps({"weight": 3}), "has a int as 'weight'"),
         (dumps({((),): 3}), "has a tuple as a key"),
+        (dumps(Called("collections.OrderedDict", [((), 1)])), "a state dict"),
         (
             b"\x80\x02ccollections\nOrderedDict\nN}X\x01\x00\x00\x00aK\x01s\x86b.",
             "sets the state",
@@ -219,6 +226,14 @@ def test_a_pickle_that_would_run_code_runs_none(
     with pytest.raises(ModelError, match=message):
         import_model.load("model.pt")
     assert not Path("ran").exists()
+
+
+def test_storages_are_named_by_texts(tmp_path):
+    content = write_old({"weight": np.ones(2, np.float32)})
+    keys = content.rindex(b"\x80\x02]")
+    (tmp_path / "model.pt").write_bytes(content[:keys] + dumps([()]) + bytes(16))
+    with pytest.raises(ModelError, match="names a storage by a tuple"):
+        import_model.load(str(tmp_path / "model.pt"))
 
 
 def test_a_tensor_larger_than_its_storage_is_refused(tmp_path):

@@ -148,11 +148,18 @@ def hidden_in_a_branch(what):
     model = linear()
     branch = what.graph
     branch.ClearField("input")
-    output = branch.output[0].name
     model.graph.node.append(
         helper.make_node("If", ["yes"], ["other"], then_branch=branch, else_branch=branch)
     )
-    assert output
+    return model
+
+
+def external_in_a_function(location):
+    """External data as the default of a function's attribute."""
+    model = linear()
+    function = model.functions.add(name="f", domain="local")
+    default = external(location).graph.initializer[0]
+    function.attribute_proto.append(helper.make_attribute("value", default))
     return model
 
 
@@ -182,6 +189,8 @@ def claiming(dims):
         (external("link/secret.bin"), r"outside its folder, which is not read"),
         (external("a/../../secret.bin"), r"outside its folder, which is not read"),
         (external(""), r"outside its folder, which is not read"),
+        (external("weights\0.bin"), r"outside its folder, which is not read"),
+        (external_in_a_function("../secret.bin"), r"outside its folder, which is not read"),
         (hidden_in_a_branch(external("../secret.bin")), r"outside its folder"),
         (external("gone.bin"), "gone.bin, which is not there"),
         (external("short.bin", offset=0, length=10**6), "not all in short.bin"),

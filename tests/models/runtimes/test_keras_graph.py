@@ -17,7 +17,7 @@ import pytest
 from facenet_core.errors import ModelError
 from facenet_core.imaging.decode import decode_photograph
 from facenet_core.models.face_model import FaceModel
-from facenet_core.models.formats import tf1
+from facenet_core.models.formats import weights
 from facenet_core.models.networks import registry
 from facenet_core.models.preprocessing import standardize
 from facenet_core.models.runtimes import keras_graph, open_runtime
@@ -78,7 +78,7 @@ def test_embeddings_are_those_of_keras(
 def test_the_published_model_embeds_as_on_keras(shared: Path, tmp_path: Path) -> None:
     script = shared / "models" / "tf1_folder.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
-    model = tf1.load_embedder(str(tmp_path / "20170512-110547"))
+    model = weights.load_model(str(tmp_path / "20170512-110547"))
     model.network.save(tmp_path / "model.keras")
     photographs = sorted((shared / "data" / "lfw-originals").glob("*/*.jpg"))[:20]
     crops = np.stack([decode_photograph(file.read_bytes()).pixels for file in photographs])
