@@ -49,7 +49,7 @@ def facenet_pytorch(threads: int) -> Detect:
 
     def detect(images: list[np.ndarray]) -> int:
         boxes, _ = detector.detect(np.stack(images))
-        return sum(len(results) for results in boxes if results is not None)
+        return sum(len(of_image) for of_image in boxes if of_image is not None)
 
     return detect
 

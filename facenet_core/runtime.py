@@ -180,9 +180,17 @@ def limit_gpu_memory(fraction: float) -> None:
 
 def _gpu_megabytes() -> list[int]:
     """Memory of the visible GPUs, MiB; TensorFlow itself does not tell."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible:
-        command.append(f"--id={visible}")
+    options = [f"--id={visible}"] if visible else []
+    return [int(size) for size in query_gpus("memory.total", *options)]
+
+
+def query_gpus(field: str, *options: str) -> list[str]:
+    """A field of `nvidia-smi --help-query-gpu`, for each GPU.
+
+    Raises:
+        OSError, subprocess.SubprocessError: there are no GPUs of NVIDIA.
+    """
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits", *options]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    return [int(line) for line in output.split()]
+    return output.split()

@@ -49,7 +49,7 @@ def align(
     run = Run()
     root = open_root(root, storage_credentials)
     raw = resolve(root, raw, "ingest")
-    if raw.startswith(("http://", "https://")) or storage.read_manifest(raw) is None:
+    if storage.is_address(raw) or storage.read_manifest(raw) is None:
         raw = ingest(IngestConfig(source=raw), root, where).uri
     source = storage.open_artifact(storage.absolute(raw), "ingest")
     plan = core.plan_align(root, source, config)

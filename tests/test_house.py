@@ -210,6 +210,8 @@ WRONG = [
     ("classify predict x --classifier nowhere.parquet", "nowhere.parquet: no such file"),
     ("embed x --model y --engine fast", "engine: Input should be"),
     ("embed a b --model y --use-flipped-images", "goes with one data set"),
+    ("embed a b --model y --precision float32", "--precision: goes with one data set"),
+    ("embed a b --model y --margin 4", "--margin: goes with one data set"),
     ("pairs x --folds 1", "greater than or equal to 2"),
     ("export x --float16", "--format tflite"),
     ("import nowhere", "nowhere: no such file"),

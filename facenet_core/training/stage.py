@@ -157,7 +157,8 @@ def train_rank(
     Returns:
         None for ranks that do not lead: they write nothing and call no `progress`.
     """
-    if (published := storage.published(plan)) is not None:
+    # The first rank looks, for all: others may see what was published a moment later.
+    if rank.leads and (published := storage.published(plan)) is not None:
         return published
     config = resume.continued(config)
     # These import Keras and its engine, which planning does not wait for.
@@ -169,6 +170,8 @@ def train_rank(
         devices.prepare(config.gpu_memory_fraction)
         distribution.join(rank)
         devices.require_precision(config.mixed_precision)
+        if config.data_parallel:
+            distribution.require_jax("data_parallel")
     schedule = schedules.parse(plan.config["learning_rate_schedule"], "learning_rate_schedule")
     config = config.model_copy(update={"read_crops": plan.config["read_crops"]})
     # May copy for minutes, while a progress bar is drawn.
@@ -179,7 +182,7 @@ def train_rank(
         _go_on(plan, config, trainer)
         _run(plan, trainer, run_id, progress)
         # A run beside this one may have been faster: its model stays as it is.
-        if (published := storage.published(plan)) is not None:
+        if rank.leads and (published := storage.published(plan)) is not None:
             return published
         return _write_model(plan, trainer)
 

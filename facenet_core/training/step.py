@@ -172,7 +172,8 @@ class TrainStep(keras.Model):
         if training and self.centers is not None:
             terms["center_loss"] = losses.center_loss(prelogits, y, self.centers)
             loss = loss + self.config.center_loss_factor * terms["center_loss"]
-            self._move_centers(prelogits, y)
+            alfa = self.config.center_loss_alfa
+            self.centers.assign(losses.moved_centers(prelogits, y, self.centers, alfa))
         if training and self.config.prelogits_norm_loss_factor:
             norm = losses.prelogits_norm(prelogits, self.config.prelogits_norm_p)
             terms["prelogits_norm_loss"] = norm
@@ -186,11 +187,6 @@ class TrainStep(keras.Model):
         row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(metrics).values()]
         self.sums.assign(self.sums + images * ops.stack(row))
         return loss
-
-    def _move_centers(self, prelogits: Tensor, y: Tensor) -> None:
-        assert self.centers is not None  # only called where there is a center loss
-        alfa = self.config.center_loss_alfa
-        self.centers.assign(losses.moved_centers(prelogits, y, self.centers, alfa))
 
     def _classification_or_triplet_terms(
         self, prelogits: Tensor, outputs: Tensor, y: Tensor, weight: Tensor

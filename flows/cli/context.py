@@ -68,7 +68,9 @@ def alignment_of(options: argparse.Namespace, settings: conf.PipelineConfig) -> 
     Those of the photographs to validate on come first, as in `facenet run`.
     """
     holdout = settings.holdout.align if settings.holdout is not None else None
-    return _merged(holdout or settings.align, vars(options))
+    # A switch that is off was not given.
+    values = {name: value for name, value in vars(options).items() if value is not False}
+    return _merged(holdout or settings.align, values)
 
 
 def _merged(section: conf.Config, options: Mapping[str, Any]) -> Any:

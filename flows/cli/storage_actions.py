@@ -31,6 +31,7 @@ _NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "align": {"crops": ("crop",), "rejects": ("reject",)},
     "embed": {"embeddings": ("embedding",)},
+    "audit": {"images": ("image",), "kept": ("kept", "kept")},
     "train": {"identities": ("person", "people"), "epochs": ("epoch",)},
     "validate": {"pairs": ("pair",), "pairs_skipped": ("skipped", "skipped")},
 }
@@ -124,7 +125,7 @@ def verify(
     if not uris:  # what is unfinished is not damaged
         artifacts = [artifact for artifact in artifacts if artifact.state != "unfinished"]
     checked = _verified(artifacts)
-    damaged = {damage.artifact for damage in checked.damages}
+    damaged = dict.fromkeys(damage.artifact for damage in checked.damages)
     commands = {artifact.uri: verification.remake(artifact) for artifact in damaged}
     if set_aside:
         verification.set_aside(checked.damages)
@@ -223,7 +224,7 @@ def _row(artifact: StoredArtifact, label: str, lineage: Lineage) -> tuple[str, .
 
 def _holds(artifact: StoredArtifact) -> str:
     counts = artifact.counts
-    nouns = _NOUNS.get(artifact.stage, {}).items()
+    nouns = _NOUNS[artifact.stage].items()
     texts = [plural(counts[name], *noun) for name, noun in nouns if counts.get(name)]
     if redacted := counts.get("redacted"):
         texts.append(f"{redacted:,} redacted")

@@ -253,11 +253,9 @@ def _own_gpus(placement: _Placement) -> dict[str, str]:
     if placement.ranks_on_host == 1 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return {}
     try:
-        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        gpus = runtime.query_gpus("index")
     except (OSError, subprocess.SubprocessError):
         return {}
-    gpus = listed.stdout.split()
     if gpus and len(gpus) < placement.ranks_on_host:
         raise UnfitWorker(
             f"{socket.gethostname()}: {len(gpus)} GPUs for {placement.ranks_on_host} ranks; start "

@@ -47,7 +47,7 @@ def test_the_report_is_an_artifact(report, crops_uri, model_uri):
     manifest = storage.open_artifact(uri, "validate")
     assert {part.name for part in manifest.parts} == FILES
     assert manifest.name == "tiny"
-    assert [arguments.uri for arguments in manifest.inputs] == [crops_uri, model_uri]
+    assert [source.uri for source in manifest.inputs] == [crops_uri, model_uri]
     # In each of 3 folds 4 + 4 pairs, one of each kind without a crop; 4 + 3 images remain.
     assert manifest.counts == {"pairs": 24, "pairs_skipped": 6, "images": 21}
     assert manifest.counts == validated.counts

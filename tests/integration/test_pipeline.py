@@ -59,7 +59,7 @@ def test_every_image_is_a_crop_or_a_reject(undisturbed: Path) -> None:
 def test_lineage_leads_from_the_report_to_the_photographs(undisturbed: Path) -> None:
     made = {manifest.fingerprint: manifest for manifest in manifests(undisturbed).values()}
     (report,) = (manifest for manifest in made.values() if manifest.stage == "validate")
-    crops, model = (made[arguments.fingerprint] for arguments in report.inputs)
+    crops, model = (made[source.fingerprint] for source in report.inputs)
     assert (crops.name, model.stage) == ("tiny-holdout", "train")
     assert made[crops.inputs[0].fingerprint].name == "tiny-holdout"
     assert made[model.inputs[0].fingerprint].name == "tiny"

@@ -35,7 +35,7 @@ USER = f"the-key:half/{SECRET}"  # nearly half of all secret keys have a slash i
 def everything_in(uri: str) -> bytes:
     """All objects of a bucket, one after the other."""
     fs, path = fsspec.core.url_to_fs(uri)
-    return b"".join(fs.cat_file(results) for results in fs.find(path))
+    return b"".join(fs.cat_file(file) for file in fs.find(path))
 
 
 def everything_recorded(home: Path) -> str:

@@ -23,14 +23,14 @@ from tests.support.tiny import facenet
 
 @pytest.fixture(scope="module")
 def crops(undisturbed: Path) -> str:
-    (results,) = (undisturbed / "crops" / "tiny-holdout").iterdir()
-    return str(results)
+    (artifact,) = (undisturbed / "crops" / "tiny-holdout").iterdir()
+    return str(artifact)
 
 
 @pytest.fixture(scope="module")
 def model(undisturbed: Path) -> str:
-    (results,) = (undisturbed / "models" / "tiny").iterdir()
-    return str(results)
+    (artifact,) = (undisturbed / "models" / "tiny").iterdir()
+    return str(artifact)
 
 
 def test_pairs_are_drawn_and_written_in_lfws_format(crops, tmp_path, capsys) -> None:

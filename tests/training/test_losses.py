@@ -113,11 +113,11 @@ def test_gradients_agree_with_finite_differences(loss, at):
         tape.watch(x)
         value = loss(x)
     gradient = tape.gradient(value, x).numpy()
-    for path in np.ndindex(at.shape):
+    for index in np.ndindex(at.shape):
         step = np.zeros(at.shape, np.float32)
-        step[path] = 5e-3
+        step[index] = 5e-3
         slope = (float(loss(at + step)) - float(loss(at - step))) / 1e-2
-        assert gradient[path] == pytest.approx(slope, abs=2e-3, rel=2e-2)
+        assert gradient[index] == pytest.approx(slope, abs=2e-3, rel=2e-2)
 
 
 def test_centers_follow_the_rule_over_several_batches_with_repeated_labels():

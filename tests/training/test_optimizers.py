@@ -35,12 +35,12 @@ def steps_of_tf1(name):
     with tf.Graph().as_default(), v1.Session() as session:
         rate = v1.placeholder(tf.float32)
         w = v1.get_variable("w", initializer=START)
-        arguments = v1.placeholder(tf.float32, START.shape)
-        step = tf1_optimizer(v1, name, rate).apply_gradients([(arguments, w)])
+        fed = v1.placeholder(tf.float32, START.shape)
+        step = tf1_optimizer(v1, name, rate).apply_gradients([(fed, w)])
         session.run(v1.global_variables_initializer())
         results = []
         for now in RATES:
-            session.run(step, {rate: now, arguments: gradient(session.run(w))})
+            session.run(step, {rate: now, fed: gradient(session.run(w))})
             results.append(session.run(w))
     return np.stack(results)
 

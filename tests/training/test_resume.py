@@ -40,7 +40,7 @@ def test_resuming_equals_having_trained_for_longer_at_once(root, crops_uri, pare
 def test_the_manifest_names_the_parent_and_the_whole_configuration(root, crops_uri, parent):
     plan = stage.plan_train(root, crops_uri, TrainConfig(resume=parent, max_nrof_epochs=5))
     manifest = storage.open_artifact(parent, "train")
-    assert [arguments.uri for arguments in plan.inputs] == [crops_uri, parent]
+    assert [source.uri for source in plan.inputs] == [crops_uri, parent]
     assert plan.config["resume"] == manifest.fingerprint
     differing = {k for k in plan.config if plan.config[k] != manifest.config.get(k)}
     assert differing == {"resume", "max_nrof_epochs"}

@@ -81,7 +81,7 @@ def open_runtime(
         return _open_onnx(model, engine, threads, precision)
     if engine == "onnxruntime":
         raise ConfigError(f"engine: onnxruntime runs ONNX networks; {model.name} is one of Keras")
-    if engine == "openvino" or (engine == "auto" and _prefers_openvino()):
+    if engine == "openvino" or (engine == "auto" and prefers_openvino()):
         from facenet_core.models.runtimes import keras_graph, openvino
 
         try:
@@ -130,5 +130,5 @@ def check_engine(engine: str, precision: Precision | None = None) -> None:
         raise MissingPackage(f"Models run on OpenVINO or Keras; neither is here: {install('use')}")
 
 
-def _prefers_openvino() -> bool:
+def prefers_openvino() -> bool:
     return installed("openvino") and not (os.environ.get("KERAS_BACKEND") == "jax" and has_keras())

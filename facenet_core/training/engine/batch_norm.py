@@ -58,10 +58,17 @@ def _normalized_frugally(x: Tensor, offset: Tensor, epsilon: float) -> tuple[Any
         variance = _biased(unbiased, x)
 
         def gradient(d_outputs: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-            # The mean of what is given as x here, and its variance, which with epsilon is 1.
-            saved = [offset, ops.ones_like(offset) - epsilon, []]
-            scale = ops.rsqrt(variance + epsilon)
-            d_x, _, d_offset = _kernel_gradient(d_outputs, outputs, scale, saved, epsilon)
+            d_x, _, d_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=d_outputs,
+                x=outputs,
+                scale=ops.rsqrt(variance + epsilon),
+                # The mean of the outputs, and their variance, which with epsilon is 1.
+                reserve_space_1=offset,
+                reserve_space_2=ops.ones_like(offset) - epsilon,
+                reserve_space_3=[],
+                epsilon=epsilon,
+                is_training=True,
+            )
             return d_x, d_offset
 
         return (outputs, mean, variance), gradient
@@ -85,30 +92,7 @@ def _kernel(x: Tensor, offset: Tensor, epsilon: float) -> Tensor:
     )
 
 
-def _kernel_gradient(
-    d_outputs: Tensor, x: Tensor, scale: Tensor, saved: Tensor, epsilon: float
-) -> Tensor:
-    """Of `_kernel`, by the images, by a scale and by the offset; `saved` are its last outputs."""
-    import tensorflow as tf
-
-    return tf.raw_ops.FusedBatchNormGradV3(
-        y_backprop=d_outputs,
-        x=x,
-        scale=scale,
-        reserve_space_1=saved[0],
-        reserve_space_2=saved[1],
-        reserve_space_3=saved[2],
-        epsilon=epsilon,
-        is_training=True,
-    )[:3]
-
-
 def _biased(unbiased: Tensor, x: Tensor) -> Tensor:
-    """The variance that Keras averages, of the one that the kernel returns."""
-    places = _places(x)
-    return unbiased * (places - 1) / places
-
-
-def _places(x: Tensor) -> Tensor:
-    """Values of each channel of images [n, h, w, c], float32."""
-    return ops.cast(ops.shape(x)[0] * math.prod(x.shape[1:3]), "float32")
+    """The variance that Keras averages, of the one that the kernel returns for images `x`."""
+    count = ops.cast(ops.shape(x)[0] * math.prod(x.shape[1:3]), "float32")
+    return unbiased * (count - 1) / count

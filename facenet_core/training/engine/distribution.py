@@ -8,6 +8,7 @@ run the same program, and only its results leave the first one. Alone, a process
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError
 from facenet_core.training.ranks import Rank
+
+logger = logging.getLogger(__name__)
 
 
 def join(rank: Rank) -> None:
@@ -52,6 +55,10 @@ def shared(config: TrainConfig, rank: Rank) -> Iterator[None]:
             f"batch_size {config.batch_size}: {len(devices)} devices need a multiple of "
             f"{len(devices)}"
         )
+    if len(devices) == 1:
+        logger.warning("data_parallel: %s is the only device, nothing is shared", devices[0])
+        yield
+        return
     with keras.distribution.DataParallel(devices=devices).scope():
         yield
 

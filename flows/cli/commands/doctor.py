@@ -102,15 +102,15 @@ def _detector() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from facenet_core.models.runtimes import check_engine
+    from facenet_core.models.runtimes import check_engine, prefers_openvino
 
     try:
         check_engine("auto")
     except FacenetError as error:
         yield Finding("models", "failed", str(error), "see the message")
         return
-    runtime = "openvino" if extras.installed("openvino") else "keras"
-    yield Finding("models", "ok", f"run on {runtime}")
+    others = "keras" if extras.has_keras() else "onnxruntime"
+    yield Finding("models", "ok", f"run on {'openvino' if prefers_openvino() else others}")
 
 
 def _training() -> Iterator[Finding]:

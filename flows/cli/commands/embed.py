@@ -27,6 +27,7 @@ from tasks.prefect import server
 
 COMMON = (*common.STAGE, "workers", "dask_address")
 _TABLE = "embeddings.parquet"
+_OF_DATA_SETS = ("precision", "progress_timeout", "image_size", "margin")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     embedding.check_model(options.model, settings.embed.engine, settings.embed.precision)
-    if settings.embed.use_flipped_images and not _is_data_set(options):
-        raise ConfigError("--use-flipped-images: goes with one data set, which becomes an artifact")
+    unused = [name for name in _OF_DATA_SETS if hasattr(options, name)]
+    unused += ["use_flipped_images"] if settings.embed.use_flipped_images else []
+    if unused and not _is_data_set(options):
+        option = unused[0].replace("_", "-")
+        raise ConfigError(f"--{option}: goes with one data set, which becomes an artifact")
 
 
 def run(options: argparse.Namespace, context: Context) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from typing import Any
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
@@ -24,7 +25,11 @@ from flows.cli.output import echo, echo_json
 
 NAME = "import"
 COMMON = common.ROOT
-_OF_WEIGHTS = ("use_fixed_image_standardization", "moving_average", "keep_classifier")
+_OF_WEIGHTS: tuple[str, ...] = (
+    "use_fixed_image_standardization",
+    "moving_average",
+    "keep_classifier",
+)
 _OF_ONNX = ("preset", "mean", "deviation", "color", "crop", "margin")
 
 
@@ -102,24 +107,18 @@ def run(options: argparse.Namespace, context: Context) -> None:
 
     started = time.monotonic()
     root, path = context.root, options.path
+    importer: Any = weights
+    kind: Any = weights.ImportOptions
+    names = _OF_WEIGHTS
     if path.endswith(".onnx"):
-        onnx_options = onnx.OnnxOptions(
-            image_size=options.image_size, **{name: getattr(options, name) for name in _OF_ONNX}
-        )
-        plan = onnx.plan_import(root, path, onnx_options, options.name)
-    else:
-        settings = {name: getattr(options, name) for name in ("image_size", *_OF_WEIGHTS)}
-        weights_options = weights.ImportOptions(
-            **{name: value for name, value in settings.items() if value is not None}
-        )
-        plan = weights.plan_import(root, path, weights_options, options.name)
+        importer, kind, names = onnx, onnx.OnnxOptions, _OF_ONNX
+    settings = {name: getattr(options, name) for name in ("image_size", *names)}
+    import_options = kind(**{name: v for name, v in settings.items() if v is not None})
+    plan = importer.plan_import(root, path, import_options, options.name)
     manifest = storage.finished(plan)
     if manifest is None:
         storage.check_writable(root)
-        if path.endswith(".onnx"):
-            manifest = onnx.import_model(plan, path, onnx_options, {})
-        else:
-            manifest = weights.import_model(plan, path, weights_options, {})
+        manifest = importer.import_model(plan, path, import_options, {})
     if context.json:
         values = {
             "stage": "import",

@@ -94,13 +94,13 @@ def test_the_page_needs_nothing_outside_itself(html):
     assert document.tags.count("script") == 1
     assert "default-src 'none'" in html
     assert len(document.references) > 20
-    assert all(results.startswith(("data:image/", "#")) for results in document.references)
+    assert all(reference.startswith(("data:image/", "#")) for reference in document.references)
     outside = set(re.findall(r"\w+://[\w./]+", html))
     assert outside == {"http://www.w3.org/2000/svg"}  # the name of a vocabulary, not an address
 
 
 def test_local_references_exist(html):
-    local = {results[1:] for results in Document(html).references if results.startswith("#")}
+    local = {reference[1:] for reference in Document(html).references if reference.startswith("#")}
     assert local <= set(re.findall(r' id="([^"]+)"', html))
 
 

@@ -7,7 +7,8 @@ from importlib.metadata import version
 import pytest
 
 from facenet_core.text.plural import plural
-from flows.cli.main import main
+from flows.cli.context import alignment_of, context_of
+from flows.cli.main import _parse, main
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -77,3 +78,10 @@ def test_a_command_offers_the_common_options_that_do_something(capsys, command, 
 )
 def test_one_of_something_is_not_called_several(count, noun, text) -> None:
     assert plural(count, *noun) == text
+
+
+def test_a_switch_that_was_not_given_leaves_the_configured_alignment(tmp_path) -> None:
+    words = ["embed", "lfw", "--model", "m", "--margin", "4", "--set"]
+    options = _parse([*words, "align.detect_multiple_faces=true"])
+    alignment = alignment_of(options, context_of(options).settings)
+    assert alignment.model_dump(exclude_unset=True) == {"detect_multiple_faces": True, "margin": 4}

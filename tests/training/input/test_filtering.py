@@ -28,7 +28,7 @@ def filtered(tmp_path_factory):
 def test_an_image_of_somebody_else_is_left_out(filtered):
     manifest = storage.open_artifact(filtered[0], "train")
     assert manifest.counts["training_images"] == 23
-    assert [arguments.uri for arguments in manifest.inputs] == [filtered[1], filtered[3]]
+    assert [source.uri for source in manifest.inputs] == [filtered[1], filtered[3]]
 
 
 def test_which_image_that_is(filtered):
