@@ -74,7 +74,7 @@ def opened(uri: str, folder: Path) -> Set:
     name = embeddings.fingerprint
     faces = read_faces(embeddings, folder / f"{name}.vectors")
     crops = storage.open_artifact(crops_of(embeddings).uri, "align")
-    thumbnails = read_thumbnails(crops, len(faces), folder / f"{name}.thumbnails")
+    thumbnails = read_thumbnails(crops, faces.image_ids, folder / f"{name}.thumbnails")
     return faces, Photographs(np.asarray(thumbnails), np.full(len(faces), "", object))
 
 

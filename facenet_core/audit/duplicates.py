@@ -11,7 +11,7 @@ import numpy as np
 from facenet_core import storage
 from facenet_core.audit.faces import Faces
 from facenet_core.audit.findings import Finding, Limits, severity
-from facenet_core.audit.neighbours import NONE, Neighbours, nearest, nearest_others
+from facenet_core.audit.neighbours import Neighbours, nearest, nearest_others
 from facenet_core.audit.thumbnails import correlation, mirrored
 from facenet_core.config import AuditConfig
 from facenet_core.errors import ArtifactError
@@ -88,7 +88,7 @@ def copies_within(
     k, exact = config.neighbours, config.exact_faces
     straight = nearest_others(thumbnails, k, exact=exact)
     copies += _alike(straight, False, thumbnails, thumbnails, faces, faces, config, limits)
-    turned = nearest(mirrored(thumbnails), thumbnails, k, exact=exact)
+    turned = nearest(thumbnails, thumbnails, k, exact=exact, change=mirrored)
     copies += _alike(turned, True, thumbnails, thumbnails, faces, faces, config, limits)
     return [copy for copy in copies if copy.first != copy.second]
 
@@ -109,8 +109,9 @@ def copies_of(
         if digest in row_of
     ]
     a, b = photographs.thumbnails, theirs.thumbnails
-    for turned, queries in ((False, a), (True, mirrored(a))):
-        near = nearest(queries, b, config.neighbours, exact=config.exact_faces)
+    k, exact = config.neighbours, config.exact_faces
+    for turned in (False, True):
+        near = nearest(a, b, k, exact=exact, change=mirrored if turned else np.asarray)
         copies += _alike(near, turned, a, b, faces, others, config, limits)
     return copies
 
@@ -127,7 +128,7 @@ def _alike(
 ) -> Iterator[Copy]:
     """Those of the neighbours that are the same photograph, by a closer look."""
     least = config.duplicate_correlation
-    rows, columns = np.nonzero((near.products > _LEAST) & (near.rows != NONE))
+    rows, columns = np.nonzero(near.products > _LEAST)
     for first, column in zip(rows, columns, strict=True):
         second = int(near.rows[first, column])
         cosine = float(faces.vectors[first] @ others.vectors[second])

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from facenet_core.embedding.artifact import FOLDER
+from facenet_core.embedding.artifact import vectors as vectors_of
 from facenet_core.errors import ArtifactError
 from facenet_core.storage import Artifact, parquet
 
@@ -60,8 +62,7 @@ def read_faces(embeddings: Artifact, file: Path) -> Faces:
     Raises:
         ArtifactError: a part is missing or damaged, or the artifact holds no face.
     """
-    parts = embeddings.parts_in("embeddings")
-    if not (rows := sum(part.rows for part in parts)):
+    if not (rows := sum(part.rows for part in embeddings.parts_in(FOLDER))):
         raise ArtifactError(
             f"{embeddings.uri}: no faces to audit; see the rejects of the crops it was made from"
         )
@@ -70,13 +71,12 @@ def read_faces(embeddings: Artifact, file: Path) -> Faces:
     people: list[pa.Array] = []
     scores: list[np.ndarray] = []
     end = 0
-    for part in parts:
-        for group in parquet.read_row_groups(embeddings.file_uri(part.name), _COLUMNS):
+    for uri in embeddings.part_uris(FOLDER):
+        for group in parquet.read_row_groups(uri, _COLUMNS):
             group = group.filter(pc.equal(group["face_index"], 0)).combine_chunks()
             if not len(group):
                 continue
-            block = np.asarray(group["embedding"].combine_chunks().flatten())
-            block = block.reshape(len(group), -1)
+            block = vectors_of(uri, group["embedding"])
             if vectors is None:
                 shape = (rows, block.shape[1])
                 vectors = np.memmap(file, np.float32, "w+", shape=shape)

@@ -75,7 +75,6 @@ class Finding:
         distance: Euclidean, as the reason says from what.
         severity: 0 to 1, how far beyond its limit.
         reason: a sentence.
-        against: `other` is a row of the set that this one is compared with.
     """
 
     kind: FindingKind
@@ -84,7 +83,11 @@ class Finding:
     distance: float
     severity: float
     reason: str
-    against: bool = False
+
+    @property
+    def against(self) -> bool:
+        """Whether `other` is a row of the set that this one is compared with."""
+        return self.kind == "leak"
 
 
 def severity(excess: float, scale: float) -> float:

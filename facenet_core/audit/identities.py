@@ -8,7 +8,6 @@ little, and thresholds for pairs of photographs hold for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +34,11 @@ class Cores:
     cluster_of: np.ndarray
 
 
-def find_cores(
-    faces: Faces, same: float, progress: Callable[[int], None] = lambda done: None
-) -> Cores:
+def find_cores(faces: Faces, same: float) -> Cores:
     """Cluster the faces of each identity.
 
     Args:
         same: root mean square distance within a cluster, at most.
-        progress: called with the identities done.
     """
     dimensions = faces.vectors.shape[1]
     means = np.zeros((len(faces.names), dimensions), np.float32)
@@ -57,7 +53,6 @@ def find_cores(
         means[number] = vectors[core].mean(axis=0)
         sizes[number] = core.sum()
         typical[number] = rows[core][np.argmax(vectors[core] @ means[number])]
-        progress(number + 1)
     return Cores(means, sizes, typical, cluster_of)
 
 

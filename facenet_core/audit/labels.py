@@ -21,7 +21,7 @@ FEW = 3
 # A smaller cluster is no second person: bad photographs of one person are like one another, too.
 _SECOND_PERSON = 5
 # Candidates among the other cores; the nearest ones may be the own one and its twins.
-_CANDIDATES = 4
+CANDIDATES = 4
 _BLOCK = 65_536
 # MTCNN's score of what passes for a face and is none lies below this; most faces' lies above.
 _SURE_FACE = 0.99
@@ -36,7 +36,7 @@ def split_identities(
         The findings, and int64 [identities], a number that identities of one person share.
     """
     person_of = np.arange(len(faces.names))
-    near = nearest(cores.means, cores.means, _CANDIDATES, exact=exact)
+    near = nearest(cores.means, cores.means, CANDIDATES, exact=exact)
     pairs = []
     for first, seconds in enumerate(near.rows):
         for second in map(int, seconds[seconds >= 0]):
@@ -149,7 +149,7 @@ def _nearest_other(
     faces: Faces, cores: Cores, rows: np.ndarray, person_of: np.ndarray, exact: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest core of another person for each face, and its distance."""
-    near = nearest(faces.vectors[rows], cores.means, _CANDIDATES, exact=exact)
+    near = nearest(faces.vectors[rows], cores.means, CANDIDATES, exact=exact)
     own = person_of[faces.identities[rows]][:, None]
     absent = (near.rows < 0) | (person_of[np.maximum(near.rows, 0)] == own)
     products = np.where(absent, -np.inf, near.products)

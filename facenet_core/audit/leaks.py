@@ -8,10 +8,8 @@ from facenet_core.audit.duplicates import Copy, how
 from facenet_core.audit.faces import Faces
 from facenet_core.audit.findings import Finding, Limits, severity
 from facenet_core.audit.identities import Cores, distance
-from facenet_core.audit.labels import centre_distance, same_person
+from facenet_core.audit.labels import CANDIDATES, centre_distance, same_person
 from facenet_core.audit.neighbours import NONE, nearest
-
-_CANDIDATES = 4
 
 
 def leaked_people(
@@ -21,7 +19,7 @@ def leaked_people(
     if not len(theirs.means) or not len(cores.means):
         return []
     findings = []
-    near = nearest(cores.means, theirs.means, _CANDIDATES, exact=exact)
+    near = nearest(cores.means, theirs.means, CANDIDATES, exact=exact)
     by_identity = faces.by_identity()
     for number, candidates in enumerate(near.rows):
         same = [
@@ -40,7 +38,7 @@ def leaked_people(
         reason = f"{faces.names[number]} is {others.names[person]} of the other set"
         beyond = severity(limit - apart, limit)
         findings += [
-            Finding("leak", int(row), int(theirs.typical[person]), apart, beyond, reason, True)
+            Finding("leak", int(row), int(theirs.typical[person]), apart, beyond, reason)
             for row in by_identity[number]
             if cores.cluster_of[row] == 0
         ]
@@ -60,5 +58,5 @@ def leaked_photographs(
         apart = float(np.linalg.norm(faces.vectors[row] - others.vectors[copy.second]))
         beyond = severity(min(copy.alike, 1.0) - least, 1 - least)
         reason = f"a photograph of the other set, {others.image_id(copy.second)}: {how(copy)}"
-        findings.append(Finding("leak", row, copy.second, apart, beyond, reason, True))
+        findings.append(Finding("leak", row, copy.second, apart, beyond, reason))
     return findings

@@ -39,7 +39,7 @@ def nearest(
     k: int,
     *,
     exact: int = EXACT,
-    progress: Callable[[int], None] = lambda done: None,
+    change: Callable[[np.ndarray], np.ndarray] = lambda block: block,
 ) -> Neighbours:
     """The vectors with the largest inner products with each query.
 
@@ -48,7 +48,7 @@ def nearest(
         vectors: float32 [m, d].
         k: how many.
         exact: most vectors that are searched exactly.
-        progress: called with the queries done.
+        change: makes the queries of what is passed as such, a block at a time.
     """
     import faiss
 
@@ -57,26 +57,19 @@ def nearest(
     products = np.full((len(queries), k), -np.inf, np.float32)
     index = None if len(vectors) <= exact else _inverted_file(vectors)
     for start in range(0, len(queries) if count else 0, _QUERIES):
-        block = np.ascontiguousarray(queries[start : start + _QUERIES], np.float32)
+        block = np.ascontiguousarray(change(queries[start : start + _QUERIES]), np.float32)
         end = start + len(block)
         if index is None:
             near, numbers = faiss.knn(block, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
         else:
             near, numbers = index.search(block, count)
         rows[start:end, :count], products[start:end, :count] = numbers, near
-        progress(end)
     return Neighbours(rows, products)
 
 
-def nearest_others(
-    vectors: np.ndarray,
-    k: int,
-    *,
-    exact: int = EXACT,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Neighbours:
+def nearest_others(vectors: np.ndarray, k: int, *, exact: int = EXACT) -> Neighbours:
     """For each vector the nearest of the others."""
-    both = nearest(vectors, vectors, k + 1, exact=exact, progress=progress)
+    both = nearest(vectors, vectors, k + 1, exact=exact)
     own = both.rows == np.arange(len(vectors))[:, None]
     # Where k others are as near as the vector itself, the last of them goes instead.
     own[~own.any(axis=1), -1] = True

@@ -94,6 +94,7 @@ def audit(plan: Plan, config: AuditConfig, *, progress: Progress | None = None) 
     from facenet_core.audit import page
 
     every = [storage.open_artifact(source.uri, "embed") for source in plan.inputs]
+    crops = [open_crops(one) for one in every]
     limits = Limits(plan.config["threshold"])
     with storage.temporary_folder() as folder:
         sets = [
@@ -102,7 +103,7 @@ def audit(plan: Plan, config: AuditConfig, *, progress: Progress | None = None) 
         faces, against = sets[0], (sets[1] if len(sets) > 1 else None)
         total = sum(map(len, sets))
         photographs: list[Photographs] = []
-        for number, one in enumerate(every):
+        for number, one in enumerate(crops):
             before = sum(len(done) for done in sets[:number])
             file = folder / f"thumbnails-{number}.bin"
             photographs.append(_photographs(one, sets[number], file, before, total, progress))
@@ -113,26 +114,23 @@ def audit(plan: Plan, config: AuditConfig, *, progress: Progress | None = None) 
                 faces, cores, photographs[0], against, photographs[1], config, limits
             )
         findings = ranked(findings)
-        crops = [open_crops(one) for one in every]
         html = page.render(plan, config, faces, against, findings, crops, every)
         return _write(plan, crops[0], faces, against, findings, html)
 
 
 def _photographs(
-    embeddings: Artifact,
+    crops: Artifact,
     faces: Faces,
     file: Path,
     before: int,
     total: int,
     progress: Progress | None,
 ) -> Photographs:
-    crops = open_crops(embeddings)
-
     def report(done: int) -> None:
         if progress is not None:
             progress(before + done, total)
 
-    thumbnails = read_thumbnails(crops, len(faces), file, report)
+    thumbnails = read_thumbnails(crops, faces.image_ids, file, report)
     return Photographs(thumbnails, duplicates.read_digests(crops, faces))
 
 
@@ -191,9 +189,8 @@ def _write(
     findings: Sequence[Finding],
     html: bytes,
 ) -> Outcome:
-    finished = storage.finished(plan)  # by a run beside this one
-    if finished is not None:
-        return Outcome(finished.parts, finished.counts, finished.details)
+    if (published := storage.published(plan)) is not None:  # by a run beside this one
+        return published
     remains = np.ones(len(faces), bool)
     remains[[finding.row for finding in findings]] = False
     rows = np.flatnonzero(remains).tolist()

@@ -14,6 +14,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from facenet_core.alignment.crops import TEMPLATE, TEMPLATE_SIZE, estimate_similarity
 from facenet_core.embedding.crops import decode
@@ -82,18 +84,23 @@ def crop_to_face(row: Mapping[str, Any], margin: float | None) -> np.ndarray | N
 
 
 def read_thumbnails(
-    crops: Artifact, count: int, file: Path, progress: Callable[[int], None] = lambda done: None
+    crops: Artifact,
+    image_ids: pa.Array,
+    file: Path,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """Float32 [count, SIDE²] of the first faces of crops, in the order of the parts.
+    """Float32 [n, SIDE²] of the first faces of n images.
 
     Args:
-        count: how many first faces there are.
+        image_ids: of the images, in the order of the crops, which may hold others besides: of
+            people who were forgotten since.
         file: is written and holds them.
 
     Raises:
         ArtifactError: a part or crop is missing or damaged.
     """
-    thumbnails = np.memmap(file, np.float32, "w+", shape=(count, SIDE * SIDE))
+    thumbnails = np.memmap(file, np.float32, "w+", shape=(len(image_ids), SIDE * SIDE))
+    wanted = {*image_ids.to_pylist()}
     margin = crops.config.get("margin")
     if crops.config.get("crop") == "similarity":
         margin = None
@@ -106,7 +113,8 @@ def read_thumbnails(
     with ThreadPoolExecutor(_THREADS) as pool:
         for part in crops.part_uris("crops"):
             for group in parquet.read_row_groups(part, _COLUMNS):
-                rows = [row for row in group.to_pylist() if row["face_index"] == 0]
+                first = group.filter(pc.equal(group["face_index"], 0)).to_pylist()
+                rows = [row for row in first if row["image_id"] in wanted]
                 for values in pool.map(read, rows):
                     thumbnails[done] = values
                     done += 1

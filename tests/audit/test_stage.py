@@ -102,6 +102,17 @@ def test_findings_name_image_other_distance_and_reason_and_the_rest_is_kept(audi
     assert manifest.counts["kept"] == len(keep)
 
 
+def test_crops_of_people_who_were_forgotten_since_are_passed_over(store) -> None:
+    rows = crop_rows(range(PEOPLE))
+    forgotten = [crop(PEOPLE + 9, image) for image in range(IMAGES)]
+    crops_uri = publish_crops(store, [[*forgotten, *rows]], [])
+    findings = pq.read_table(
+        storage.join(run(store, publish_embeddings(store, crops_uri, rows)), "findings.parquet")
+    )
+    assert findings["image_id"].to_pylist() == [image_id(0, 90), WRONG]
+    assert findings["kind"].to_pylist() == ["duplicate", "wrong_label"]
+
+
 def test_the_report_shows_the_photographs_side_by_side(audit_uri) -> None:
     page = storage.read_bytes(storage.join(audit_uri, "report.html")).decode()
     assert page.count("data:image/jpeg;base64,") == 4
