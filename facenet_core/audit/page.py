@@ -148,7 +148,7 @@ def _thumbnails(
 
 def _command(plan: Plan, config: AuditConfig) -> str:
     """The command line that makes this report again."""
-    root = plan.uri.rsplit("/", 3)[0]
+    root = plan.root
     embeddings, *against = (below_root(source.uri, root) for source in plan.inputs)
     words = ["facenet", "audit", embeddings, *(["--against", *against] if against else [])]
     words += as_options(AuditConfig, config.determining())

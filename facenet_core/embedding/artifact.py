@@ -55,13 +55,16 @@ def model_of(embeddings: Artifact | Plan) -> Input:
     return embeddings.inputs[1]
 
 
-def require_model(embeddings: Artifact, fingerprint: str) -> None:
-    """Raises ConfigError where another model than this one made the embeddings."""
-    own = model_of(embeddings).fingerprint
-    if own != fingerprint:
+def require_model(uri: str, own: str, fingerprint: str) -> None:
+    """Raises ConfigError where another model than this one made the embeddings at `uri`.
+
+    Args:
+        own: fingerprint of the model that made them; empty where they do not say.
+    """
+    if own and own != fingerprint:
         raise ConfigError(
-            f"{embeddings.uri}: embedded with the model {own}, another was named: {fingerprint}; "
-            "leave the model out, or embed the crops with that one"
+            f"{uri}: embedded with the model {own}, another was named: {fingerprint}; leave the "
+            "model out, or embed the photographs with that one"
         )
 
 

@@ -71,7 +71,8 @@ def plan_validate(
     model = storage.open_artifact(model_uri, "train")
     inputs = [crops.as_input(), model.as_input()]
     if embeddings is not None:
-        embedding.require_model(embeddings, model.fingerprint)
+        own = embedding.model_of(embeddings).fingerprint
+        embedding.require_model(embeddings.uri, own, model.fingerprint)
         if config.use_flipped_images:
             embedding.require_flipped(embeddings)
         inputs.append(embeddings.as_input())

@@ -125,8 +125,14 @@ def remake(stored: StoredArtifact) -> str:
     model = _MODELS[artifact.stage]
     if artifact.stage in ("ingest", "train"):
         words = [*words[:3], "--name", artifact.name]
-    elsewhere = ("name", "source", "shards", "pairs")  # or a digest instead of a path
-    values = {key: value for key, value in artifact.config.items() if key not in elsewhere}
+    elsewhere = {"name", "source", "shards", "pairs"}  # or a digest instead of a path
+    elsewhere |= {"threshold"} if artifact.config.get("validated_by") else set()
+    uri_of = {source.fingerprint: source.uri for source in artifact.inputs}
+    values = {
+        key: uri_of.get(value, value) if isinstance(value, str) else value
+        for key, value in artifact.config.items()
+        if key not in elsewhere
+    }
     return shlex.join([*words, *as_options(model, values)])
 
 

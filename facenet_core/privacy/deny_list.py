@@ -79,9 +79,8 @@ class Forgotten:
         if digest is None:
             return plan
         config = {**plan.config, CONFIG_KEY: digest}
-        root = plan.uri.rsplit("/", 3)[0]
         made = (plan.stage, plan.name, config, plan.inputs, plan.stage_format)
-        return storage.plan_stage(root, *made)
+        return storage.plan_stage(plan.root, *made)
 
 
 def read(root: str) -> Forgotten:
@@ -144,11 +143,10 @@ def of_plan(plan: Plan) -> Forgotten:
     Raises:
         ArtifactError: somebody was forgotten since the plan was made; a new plan knows.
     """
-    root = plan.uri.rsplit("/", 3)[0]
-    forgotten = read(root)
+    forgotten = read(plan.root)
     if forgotten.digest(base_fingerprint(plan)) != plan.config.get(CONFIG_KEY):
         raise ArtifactError(
-            f"{plan.uri}: somebody was forgotten in {root} since this {plan.stage} began, and "
+            f"{plan.uri}: somebody was forgotten in {plan.root} since this {plan.stage} began, and "
             "may be among its photographs; run it again"
         )
     return forgotten

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from facenet_core import storage
 from facenet_core.alignment.faces import Face, decode_configured, find_faces
 from facenet_core.config import AlignConfig
+from facenet_core.embedding.artifact import require_model
 from facenet_core.errors import ConfigError, FacenetError
 from facenet_core.evaluation.protocol.distances import distance
 from facenet_core.housekeeping.promotion import resolve
@@ -26,7 +27,7 @@ from facenet_core.models import import_model
 from facenet_core.models.face_model import FaceModel
 from facenet_core.models.model_crops import alignment_of
 from facenet_core.models.runtimes import Embed, Runtime, open_runtime
-from facenet_core.recognition.gallery import Gallery, Match, open_gallery, require_model
+from facenet_core.recognition.gallery import Gallery, Match, open_gallery
 from facenet_core.recognition.photographs import read_photograph
 from facenet_core.recognition.threshold import (
     Threshold,
@@ -170,7 +171,7 @@ class FaceEmbedder(TransformerMixin, BaseEstimator):
                 f"{_name(image, 0)}: no face was found; try a larger or upright photograph"
             )
         gallery = _gallery(table, _state_of(table))
-        require_model(gallery, table, self.face_model.fingerprint)
+        require_model(table, gallery.model, self.face_model.fingerprint)
         near = gallery.nearest(self.embed_crops(np.stack([face.pixels for face in faces])), count)
         return [
             (face, [replace(match, same=self.decision.same(match.distance)) for match in matches])

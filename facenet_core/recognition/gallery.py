@@ -14,7 +14,7 @@ import hashlib
 import logging
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,18 +86,19 @@ def open_gallery(uri: str) -> Gallery:
         ArtifactError: there are none, or a part is damaged.
     """
     uri = storage.absolute(uri)
-    parts = _parts(uri)
-    footers = [parquet.footer(part, _size(part)) for part in parts]
-    lacking = {"image_id", "identity", "embedding"} - set(footers[0].schema.to_arrow_schema().names)
+    sizes = {part: _size(part) for part in _parts(uri)}
+    footer = parquet.footer(*next(iter(sizes.items())))
+    columns = footer.schema.to_arrow_schema().names
+    lacking = {"image_id", "identity", "embedding"} - set(columns)
     if lacking:
         raise ArtifactError(
             f"{uri}: no column {', '.join(sorted(lacking))}; expected a table of `facenet embed`"
         )
-    names = pa.concat_tables(_names_of(part) for part in parts)
+    names = pa.concat_tables(_names_of(part, columns) for part in sizes)
     if not len(names):
         raise ArtifactError(f"{uri}: no faces in it")
-    model = (footers[0].metadata or {}).get(embeddings.MODEL, b"").decode(errors="replace")
-    return Gallery(names, _index_of(uri, parts, len(names)), model)
+    model = (footer.metadata or {}).get(embeddings.MODEL, b"").decode(errors="replace")
+    return Gallery(names, _index_of(uri, sizes, len(names)), model)
 
 
 def model_of(uri: str, root: str) -> str:
@@ -122,15 +123,6 @@ def model_of(uri: str, root: str) -> str:
     )
 
 
-def require_model(gallery: Gallery, uri: str, fingerprint: str) -> None:
-    """Raises ConfigError where another model than this one embedded the gallery."""
-    if gallery.model and gallery.model != fingerprint:
-        raise ConfigError(
-            f"{uri}: embedded with the model {gallery.model}, another one was named: "
-            f"{fingerprint}; use the same model for both"
-        )
-
-
 def _parts(uri: str) -> list[str]:
     artifact = storage.find_artifact(uri) if not uri.endswith(".parquet") else None
     if artifact is not None:
@@ -147,23 +139,23 @@ def _size(uri: str) -> int:
     return size
 
 
-def _names_of(part: str) -> pa.Table:
-    present = parquet.footer(part, _size(part)).schema.to_arrow_schema().names
-    table = parquet.read_table(part, [name for name in _NAMES if name in present])
-    if "face_index" not in present:
+def _names_of(part: str, columns: Sequence[str]) -> pa.Table:
+    table = parquet.read_table(part, [name for name in _NAMES if name in columns])
+    if "face_index" not in columns:
         table = table.append_column("face_index", pa.array(np.zeros(len(table), np.int32)))
     return table.select(_NAMES).replace_schema_metadata(None)
 
 
-def _index_of(uri: str, parts: Sequence[str], faces: int) -> faiss.Index:
+def _index_of(uri: str, sizes: Mapping[str, int], faces: int) -> faiss.Index:
     """The index of these parts: read where there is one that is up to date, else made and kept."""
-    state = [(part, _size(part), str(storage.modified(part))) for part in parts]
+    state = [(part, size, str(storage.modified(part))) for part, size in sizes.items()]
     key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
     beside = storage.is_local(uri) and uri.endswith(".parquet")
     name = posixpath.basename(uri)
     folder = Path(uri).parent
     if not beside or not os.access(folder, os.W_OK):
         folder = cache.cache_folder() / "faces"
+        name = f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{name}"
     file = folder / f"{name}.{key}.faiss"
     if file.is_file():
         try:
@@ -172,7 +164,7 @@ def _index_of(uri: str, parts: Sequence[str], faces: int) -> faiss.Index:
                 return index
         except RuntimeError as error:  # FAISS raises nothing else on a damaged file
             logger.warning("%s: cannot be read and is made again: %s", file, str(error)[:200])
-    index = _build(parts)
+    index = _build([*sizes])
     try:
         with storage.new_file(str(file)) as path:
             faiss.write_index(index, str(path))

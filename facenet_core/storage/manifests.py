@@ -108,6 +108,11 @@ class Plan:
     inputs: tuple[Input, ...]
     stage_format: int
 
+    @property
+    def root(self) -> str:
+        """The storage root."""
+        return self.uri.rsplit("/", 3)[0]
+
 
 @dataclass(frozen=True)
 class Manifest:

@@ -130,6 +130,7 @@ def read_table(
     Raises:
         ConfigError: another model than the one that was named made it.
     """
+    from facenet_core.embedding.artifact import require_model
     from facenet_core.housekeeping.promotion import resolve
     from facenet_core.models import import_model
     from facenet_core.recognition import tables
@@ -137,11 +138,7 @@ def read_table(
     faces = tables.read(table, every_face=every_face)
     if model and faces.model:
         fingerprint = import_model.fingerprint_of(resolve(context.root, model, "train"))
-        if fingerprint != faces.model:
-            raise ConfigError(
-                f"{table}: embedded with the model {faces.model}, --model is {fingerprint}; leave "
-                "--model out"
-            )
+        require_model(table, faces.model, fingerprint)
     return faces
 
 

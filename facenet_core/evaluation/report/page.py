@@ -120,7 +120,7 @@ def template(name: str) -> jinja2.Template:
         "number": number,
         "count": "{:,}".format,
         "plural": plural,
-        "below": lambda uri, plan: below_root(uri, _root(plan)),
+        "below": lambda uri, plan: below_root(uri, plan.root),
         "interval": interval,
     }
     return environment.get_template(name)
@@ -162,7 +162,7 @@ def training_curves(history: Mapping[str, Sequence[float | None]]) -> list[tuple
 
 def command(plan: Plan, config: ValidateConfig) -> str:
     """The command line that makes this report again, with paths as `below_root` writes them."""
-    root = _root(plan)
+    root = plan.root
     values = {
         name: below_root(value, root) if isinstance(value, str) else value
         for name, value in config.determining().items()
@@ -185,7 +185,3 @@ def below_root(uri: str, root: str) -> str:
     if uri.startswith(f"{root}/"):
         return uri.removeprefix(f"{root}/")
     return posixpath.basename(uri.rstrip("/"))
-
-
-def _root(plan: Plan) -> str:
-    return plan.uri.rsplit("/", 3)[0]
