@@ -169,8 +169,12 @@ def test_the_classic_commands_run_as_they_are_written(
     assert status == 0, err
     assert out.splitlines()[-1].endswith(Path(crops).name)
     (training,) = (undisturbed / "crops" / "tiny").iterdir()
+    pairs = tmp_path / "pairs.txt"
+    line = f"pairs {crops} --folds 2 --per-fold 8 --output {pairs}"
+    assert main(line.split()) == 0
     line = (
         f"train {training} --image_size 64 --model_def models.squeezenet --lfw_dir {crops} "
+        f"--lfw_pairs {pairs} --lfw_nrof_folds 2 "
         "--optimizer RMSPROP --learning_rate -1 --max_nrof_epochs 1 --keep_probability 0.8 "
         "--random_crop --random_flip --learning_rate_schedule_file "
         "data/learning_rate_schedule_classifier_casia.txt --weight_decay 5e-5 "

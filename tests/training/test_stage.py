@@ -138,11 +138,10 @@ def test_an_interrupted_training_gives_the_same_as_one_that_ran_through(
 TRAIN_IN_A_PROCESS = """
 import sys
 from facenet_core.config import TrainConfig
-from facenet_core.training import checkpoints, loop
-from facenet_core.training.input.data import open_data
+from facenet_core.training import stage
 config = TrainConfig.model_validate_json(sys.argv[3])
-plan = loop.plan_train(sys.argv[1], sys.argv[2], config)
-loop.train(plan, config, run_id="killed", progress=lambda now: print(now.step, flush=True))
+plan = stage.plan_train(sys.argv[1], sys.argv[2], config)
+stage.train(plan, config, run_id="killed", progress=lambda now: print(now.step, flush=True))
 """
 
 
