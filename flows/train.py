@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from facenet_core import storage
-from facenet_core.config import ClusterConfig, TrainConfig, Uri
+from facenet_core.config import ClusterConfig, EmbedConfig, TrainConfig, Uri
+from facenet_core.embedding.artifact import find_embeddings
 from facenet_core.housekeeping.promotion import resolve
+from facenet_core.models.model_crops import alignment_of, made_alike
 from facenet_core.training import stage as core
+from flows.embed import embed
 from tasks.models import bring_model
 from tasks.prefect import names
 from tasks.prefect.artifacts import show_summary
@@ -28,8 +31,9 @@ def train(
     Args:
         crops: URI of a crops artifact, or `newest:NAME`.
         config: network, losses, optimizer, schedule, augmentation; `resume`, `pretrained_model`,
-            `filter_model`, `lfw_dir` and `audit` are URIs or `newest:NAME`, the second and third
-            also models from elsewhere, as for `validate`.
+            `filter_model`, `teacher`, `lfw_dir` and `audit` are URIs or `newest:NAME`; the second
+            to fourth may be models from elsewhere, as for `validate`. A teacher embeds the
+            photographs first.
         root: storage root, a folder or URI.
         where: the Dask workers that train, if `train_workers` says how many.
         storage_credentials: a Prefect block with the root's credentials.
@@ -38,6 +42,9 @@ def train(
     root = open_root(root, storage_credentials)
     crops = storage.absolute(resolve(root, crops, "align"))
     config = _resolved(config, root, run)
+    if config.teacher is not None:
+        uri = _teachers_embeddings(config.teacher, crops, root, where, run)
+        config = config.model_copy(update={"teacher": uri})
     plan = core.plan_train(root, crops, config)
     if summary := already_made(plan, run):
         return summary
@@ -47,6 +54,26 @@ def train(
     show_summary(summary, f"train {plan.name}")
     show_curves(plan)
     return summary
+
+
+def _teachers_embeddings(
+    reference: str, crops_uri: str, root: str, where: ClusterConfig, run: Run
+) -> str:
+    """The URI of embeddings by the teacher, which are made where there are none yet.
+
+    They are of these crops where the teacher takes crops made like them, else of crops of the same
+    photographs that are made as the teacher's are, unless the photographs are gone.
+    """
+    if (embeddings := find_embeddings(reference)) is not None:
+        return embeddings.uri
+    model = bring_model(root, reference, run.record())
+    crops = storage.open_artifact(crops_uri, "align")
+    source = crops_uri
+    if not made_alike(crops.config, alignment_of(model)):
+        photographs = storage.find_artifact(crops.inputs[0].uri) if crops.inputs else None
+        if photographs is not None and photographs.fingerprint == crops.inputs[0].fingerprint:
+            source = photographs.uri
+    return embed(source, model, EmbedConfig(use_flipped_images=True), root, where).uri
 
 
 def _resolved(config: TrainConfig, root: str, run: Run) -> TrainConfig:

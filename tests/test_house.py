@@ -51,7 +51,7 @@ ROOMS = {
     "facenet_core.evaluation": {
         *("alignment", "datasets", "embedding", "housekeeping.promotion", "models")
     },
-    "facenet_core.training": {"models", "evaluation"},
+    "facenet_core.training": {"models", "embedding", "evaluation"},
     "facenet_core.audit": {"alignment", "embedding", "evaluation", "recognition"},
     "facenet_core.recognition": {
         *("alignment", "datasets", "embedding", "evaluation", "housekeeping.promotion", "models")

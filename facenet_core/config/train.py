@@ -81,8 +81,23 @@ class TrainConfig(Config):
     weight_decay: float = Field(
         0.0, ge=0, le=LARGEST_FACTOR, description="Weight of the L2 regularisation of the kernels."
     )
-    loss: Literal["softmax", "triplet", "arcface", "cosface"] = Field(
-        "softmax", description="Loss function."
+    loss: Literal["softmax", "triplet", "arcface", "cosface", "none"] = Field(
+        "softmax",
+        description="Loss function on who is on the images. `none` takes no notice of it: the "
+        "network learns from its teacher alone.",
+    )
+    teacher: Address | None = Field(
+        None,
+        description="A model whose embeddings the network learns to give (distillation), or "
+        "embeddings by it of the same photographs.",
+        json_schema_extra=PATH,
+    )
+    teacher_factor: float = Field(
+        1.0,
+        ge=0,
+        le=LARGEST_FACTOR,
+        description="Weight of the mean cosine distance between the network's embeddings and the "
+        "teacher's.",
     )
     logit_scale: float = Field(
         64.0,
@@ -393,16 +408,21 @@ class TrainConfig(Config):
     def _consistent(self) -> Self:
         if self.resume is not None and self.pretrained_model is not None:
             raise ValueError("give either resume or pretrained_model (--from), not both")
-        if self.loss == "triplet":
-            if self.batch_size % 3:
-                raise ValueError(f"batch_size {self.batch_size}: triplets need a multiple of 3")
+        if self.loss == "triplet" and self.batch_size % 3:
+            raise ValueError(f"batch_size {self.batch_size}: triplets need a multiple of 3")
+        if not self.classifies:
             if self.center_loss_factor:
-                raise ValueError("center_loss_factor: the triplet loss knows no classes")
+                raise ValueError(f"center_loss_factor: loss: {self.loss} knows no classes")
             if self.validation_set_split_ratio:
                 raise ValueError(
-                    "validation_set_split_ratio: the triplet loss has no classifier to validate; "
-                    "measure on other people with lfw_dir"
+                    f"validation_set_split_ratio: loss: {self.loss} has no classifier to "
+                    "validate; measure on other people with lfw_dir"
                 )
+        taught = self.resume is not None or (self.teacher is not None and self.teacher_factor)
+        if self.loss == "none" and not taught:
+            raise ValueError(
+                "loss: none leaves nothing to learn from; set teacher, and a teacher_factor above 0"
+            )
         if self.read_crops == "stream" and self.picks_people:
             what = "the triplet loss" if self.loss == "triplet" else "sampler: balanced"
             raise ValueError(
@@ -420,6 +440,11 @@ class TrainConfig(Config):
                 "validation_accuracy and validation_set_split_ratio"
             )
         return self
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the loss is one of a classifier of people."""
+        return self.loss not in ("triplet", "none")
 
     @property
     def picks_people(self) -> bool:
@@ -447,6 +472,8 @@ class TrainConfig(Config):
             )
         if self.learning_rate_decay_factor == 1:
             names["learning_rate_decay_epochs"] = "learning_rate_decay_factor is 1"
+        if self.teacher is None:
+            names["teacher_factor"] = "teacher is missing"
         if self.audit is None:
             names["drop"] = "audit is missing"
         if self.filter_percentile == 100:
@@ -464,6 +491,8 @@ class TrainConfig(Config):
     def determining(self) -> dict[str, Any]:
         """Without what this loss does not use, and what only tells how training goes."""
         unused = {"audit", "drop"} if self.audit is None else set()
+        if self.teacher is None:
+            unused |= {"teacher", "teacher_factor"}
         if self.loss not in ("arcface", "cosface"):
             unused |= {"logit_scale", "logit_margin"}
         if self.loss != "triplet":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from facenet_core import config, storage
 from facenet_core.config import AlignConfig
@@ -47,6 +48,12 @@ def alignment_of(
         values = {"image_size": image_size, **stated}
         return config.build(AlignConfig, values, f"{uri}: its alignment")
     return _alignment_of_inputs([model]) or AlignConfig(image_size=image_size)
+
+
+def made_alike(made: Mapping[str, Any], alignment: AlignConfig) -> bool:
+    """Whether crops whose manifest has this configuration look as an alignment would make them."""
+    wanted = alignment.model_dump(mode="json", include=_CROPPING)
+    return all(made.get(name, value) == value for name, value in wanted.items())
 
 
 def warn_of_overrides(uri: str, crops: Manifest, overrides: AlignConfig) -> None:

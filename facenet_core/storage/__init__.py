@@ -72,7 +72,7 @@ from facenet_core.storage.manifests import (
 from facenet_core.storage.names import create_file, safe_path
 from facenet_core.storage.reading import AHEAD, read_local
 from facenet_core.storage.system_files import is_system_file
-from facenet_core.storage.temporary import sweep_temporary_folders, temporary_folder
+from facenet_core.storage.temporary import scratch, sweep_temporary_folders, temporary_folder
 
 __all__ = [
     "AHEAD",
@@ -129,6 +129,7 @@ __all__ = [
     "remove",
     "remove_files",
     "safe_path",
+    "scratch",
     "sha256",
     "size",
     "sweep",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+import numpy as np
+
+from facenet_core.errors import StorageError
 
 # File systems that two machines share need not show one the locks of the other.
 _OLD_ENOUGH = 7 * 24 * 3600  # seconds since the last change
@@ -56,6 +61,28 @@ def temporary_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def scratch(shape: tuple[int, ...]) -> np.ndarray:
+    """A float32 array of zeros on disk, in $TMPDIR, that goes when nobody refers to it any more.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    size = 4 * math.prod(shape)
+    if not size:
+        return np.zeros(shape, np.float32)
+    try:
+        with tempfile.TemporaryFile() as file:
+            # Writing to a mapped file for which the disk has no room would kill the process.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float32, "w+", shape=shape)
+    except OSError as error:
+        raise StorageError(
+            f"{tempfile.gettempdir()}: no room for {size / 2**30:.2g} GiB ({error.strerror}); set "
+            "TMPDIR to a folder on a larger disk"
+        ) from None
 
 
 def sweep_files(folder: Path) -> None:

@@ -33,6 +33,7 @@ HISTORY = pa.schema(
         "weight_decay": pa.float64(),
         "accuracy": pa.float64(),
         "embedding_norm": pa.float64(),
+        "teacher_loss": pa.float64(),
         "validation_loss": pa.float64(),
         "validation_accuracy": pa.float64(),
         "lfw_accuracy": pa.float64(),

@@ -116,6 +116,20 @@ def prelogits_norm(prelogits: Tensor, p: float) -> Tensor:
     return ops.mean(ops.sum((ops.abs(prelogits) + 1e-4) ** p, axis=1) ** (1 / p))
 
 
+def teacher_loss(prelogits: Tensor, teacher: Tensor) -> Tensor:
+    """Cosine distance [n] between embeddings and the teacher's of the same images.
+
+    Half the squared distance of vectors of unit length: what a student learns from its teacher in
+    Duong et al., "ShrinkTeaNet: Million-scale Lightweight Face Recognition via Shrinking
+    Teacher-Student Networks", https://arxiv.org/abs/1905.10620, without their margin.
+
+    Args:
+        prelogits: float32 [n, d].
+        teacher: float32 [n, d] of unit length.
+    """
+    return 1 - ops.sum(unit_length(prelogits) * teacher, axis=1)
+
+
 def _is_own(logits: Tensor, labels: Tensor) -> Tensor:
     """Bool [n, classes]: true at each row's label."""
     return ops.equal(ops.arange(logits.shape[1]), ops.cast(labels, "int32")[:, None])
@@ -150,8 +164,8 @@ class CosineClassifier(keras.layers.Layer):
 
 
 def build_classifier(nrof_classes: int, config: TrainConfig) -> keras.layers.Layer | None:
-    """The layer from prelogits [n, embedding_size] to logits or cosines; None for triplets."""
-    if config.loss == "triplet":
+    """The layer from prelogits [n, embedding_size] to logits or cosines; None without classes."""
+    if not config.classifies:
         return None
     options: dict[str, Any] = {
         "kernel_initializer": keras.initializers.GlorotUniform(layer_seed(config.seed, "Logits")),
@@ -160,6 +174,21 @@ def build_classifier(nrof_classes: int, config: TrainConfig) -> keras.layers.Lay
     }
     kind = keras.layers.Dense if config.loss == "softmax" else CosineClassifier
     layer = kind(nrof_classes, dtype="float32", **options)
+    layer.build((None, config.embedding_size))
+    return layer
+
+
+def build_projection(teacher_size: int | None, config: TrainConfig) -> keras.layers.Layer | None:
+    """The layer from prelogits [n, embedding_size] to the teacher's space [n, teacher_size].
+
+    At first it keeps angles as well as it can. None where both are of one size: then embeddings
+    can be compared with the teacher's.
+    """
+    if teacher_size in (None, config.embedding_size):
+        return None
+    start = keras.initializers.Orthogonal(seed=layer_seed(config.seed, "Projection"))
+    options = {"use_bias": False, "kernel_initializer": start, "name": "Projection"}
+    layer = keras.layers.Dense(teacher_size, dtype="float32", **options)
     layer.build((None, config.embedding_size))
     return layer
 

@@ -24,7 +24,15 @@ logger = logging.getLogger(__name__)
 
 _RATES = ("learning_rate", "learning_rate_schedule_file")
 # Found by where they lie, which a manifest's configuration does not say.
-_PLACES = ("resume", "pretrained_model", "filter_model", "audit", "lfw_dir", "lfw_pairs")
+_PLACES = ("resume", "pretrained_model", "filter_model", "audit", "teacher", "lfw_dir", "lfw_pairs")
+# The stage that makes what a field names.
+_STAGES = {
+    "resume": "train",
+    "pretrained_model": "train",
+    "filter_model": "train",
+    "audit": "audit",
+    "teacher": "embed",
+}
 # What belongs to weights, as the details of a model's manifest say it.
 _OF_WEIGHTS = ("model_def", "embedding_size", "image_size", "use_fixed_image_standardization")
 # Below this share of layers in common, weights are those of another network.
@@ -59,7 +67,7 @@ def continued(config: TrainConfig) -> TrainConfig:
     inheritable = set(TrainConfig.model_fields) - set(_RATES) - set(_PLACES)
     values = {name: value for name, value in parent.config.items() if name in inheritable}
     uris = {i.fingerprint: i.uri for i in parent.inputs}
-    for name in ("filter_model", "audit"):
+    for name in ("filter_model", "audit", "teacher"):
         if parent.config.get(name) is not None:
             values[name] = uris[parent.config[name]]
     result = build(TrainConfig, {**values, **explicit}, f"resume {config.resume}")
@@ -148,12 +156,11 @@ def inputs_of(config: TrainConfig) -> dict[str, Input]:
     """What a training is made from besides its crops, by the field that names it.
 
     Raises:
-        ArtifactError: one is not a finished model, or audit.
+        ArtifactError: one is not a finished model, audit, or artifact of embeddings.
     """
     inputs = {}
-    for name in ("resume", "pretrained_model", "filter_model", "audit"):
+    for name, stage in _STAGES.items():
         if (uri := getattr(config, name)) is not None:
-            stage = "audit" if name == "audit" else "train"
             inputs[name] = Input(uri, storage.open_artifact(uri, stage).fingerprint)
     return inputs
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from facenet_core import storage
 from facenet_core.config import AUTO_PAIRS, GENERATED_PAIRS, TrainConfig
+from facenet_core.embedding import artifact as embedding
 from facenet_core.errors import ConfigError, PairsError, TrainingError
 from facenet_core.models.networks import registry
 from facenet_core.runtime import keras_alone, quietly
@@ -318,6 +319,12 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
         "final": {key: row[key] for key in row if key != "images_per_second"},
         "labels": list(selection.identities),
     }
+    if config.teacher is not None:
+        embeddings = storage.open_artifact(config.teacher, "embed")
+        details["teacher"] = {
+            "name": embeddings.details["model"],
+            "fingerprint": embedding.model_of(embeddings).fingerprint,
+        }
     crops = storage.open_artifact(plan.inputs[0].uri, "align")
     if "crop" in crops.config:
         details["crop"] = crops.config["crop"]

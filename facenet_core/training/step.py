@@ -30,8 +30,9 @@ class Metrics:
     """Sums over images.
 
     `loss` is the whole: cross-entropy or triplet loss + weight decay + λ · center loss + λ · the
-    norm of prelogits. `accuracy` is the share of images that are told right or, of triplets, whose
-    positive is nearer than the negative. `embedding_norm` is the length of prelogits.
+    norm of prelogits + λ · the distance from the teacher. `accuracy` is the share of images that
+    are told right or, of triplets, whose positive is nearer than the negative. `embedding_norm` is
+    the length of prelogits.
     """
 
     images: float = 0.0
@@ -43,6 +44,7 @@ class Metrics:
     weight_decay: float = 0.0
     accuracy: float = 0.0
     embedding_norm: float = 0.0
+    teacher_loss: float = 0.0
 
     def __add__(self, other: Metrics) -> Metrics:
         return Metrics(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
@@ -61,12 +63,17 @@ class Metrics:
 
 METRIC_NAMES = tuple(field.name for field in fields(Metrics) if field.name != "images")
 # Which of them a loss does not have.
-_ABSENT = {"triplet": {"cross_entropy", "center_loss"}}
+_ABSENT = {
+    "triplet": {"cross_entropy", "center_loss"},
+    "none": {"cross_entropy", "center_loss", "triplet_loss", "accuracy"},
+}
 
 
-def reported_means(means: dict[str, float], loss: str) -> dict[str, float | None]:
-    """Mean metrics with None for those that a loss does not have."""
-    absent = _ABSENT.get(loss, {"triplet_loss"})
+def reported_means(means: dict[str, float], config: TrainConfig) -> dict[str, float | None]:
+    """Mean metrics with None for those that a training does not have."""
+    absent = _ABSENT.get(config.loss, {"triplet_loss"})
+    if config.teacher is None:
+        absent = absent | {"teacher_loss"}
     return {name: None if name in absent else value for name, value in means.items()}
 
 
@@ -76,8 +83,9 @@ Batch = dict[str, np.ndarray]
 class TrainStep(keras.Model):
     """Trained by `train_on_batch(batch, labels, return_dict=True)`, which returns nothing.
 
-    A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; labels
-    int32 [n]. Metrics add up on the device until `pop_metrics`, so that steps do not wait for
+    A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`, and
+    where there is a teacher {"teacher": float32 [n, d]}, its embeddings; labels int32 [n]. Metrics
+    add up on the device until `pop_metrics`, so that steps do not wait for
     each other. Between steps variables are read by `value`, written by `write`, and anybody else's
     after `sync_to_variables`: under JAX they are empty until then.
 
@@ -85,12 +93,19 @@ class TrainStep(keras.Model):
     its own rows of a batch, of which the loss is that of the whole.
     """
 
-    def __init__(self, network: keras.Model, nrof_classes: int, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        nrof_classes: int,
+        config: TrainConfig,
+        teacher_size: int | None = None,
+    ) -> None:
         super().__init__(name="learner")
         self.network = training_copy(network, config.mixed_precision)
         self.config = config
         self.augmentation = Augmentation.of(config)
         self.classifier = losses.build_classifier(nrof_classes, config)
+        self.projection = losses.build_projection(teacher_size, config)
         # Without a center loss, nobody pays for the centers.
         self.centers = (
             self._zeros((nrof_classes, config.embedding_size), "centers")
@@ -102,14 +117,16 @@ class TrainStep(keras.Model):
             if config.moving_average_decay
             else None
         )
-        self.sums = self._zeros((len(Metrics().values()),), "sums")
+        # Without a teacher, checkpoints are those of the time before there were any.
+        count = len(Metrics().values()) - (config.teacher is None)
+        self.sums = self._zeros((count,), "sums")
         self._steps: JaxSteps | None = None
         self.built = True  # else Keras would build it of a batch
 
     def call(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
         """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
 
-        For triplets, whose loss needs no classifier, the prelogits twice.
+        Where the loss needs no classifier, the prelogits twice.
         """
         inputs = augmentation.prepare(batch["images"], batch["drawn"], self.augmentation)
         prelogits = ops.cast(self.network(inputs, training=training), "float32")
@@ -164,8 +181,13 @@ class TrainStep(keras.Model):
         prelogits, outputs = y_pred
         weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
         images = ops.sum(weight)
-        terms = self._classification_or_triplet_terms(prelogits, outputs, y, weight / images)
+        terms = self._terms_of_people(prelogits, outputs, y, weight / images)
         loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
+        if self.config.teacher is not None:
+            projected = prelogits if self.projection is None else self.projection(prelogits)
+            per_image = losses.teacher_loss(projected, x["teacher"])
+            terms["teacher_loss"] = ops.sum(weight * per_image) / images
+            loss = loss + self.config.teacher_factor * terms["teacher_loss"]
         if decays := self.losses:
             terms["weight_decay"] = sum(decays)
             loss = loss + terms["weight_decay"]
@@ -185,13 +207,15 @@ class TrainStep(keras.Model):
         terms["embedding_norm"] = ops.sum(lengths * weight) / images
         metrics = Metrics(images=1.0, loss=loss, **terms)
         row = [ops.cast(ops.stop_gradient(value), "float32") for value in vars(metrics).values()]
-        self.sums.assign(self.sums + images * ops.stack(row))
+        self.sums.assign(self.sums + images * ops.stack(row[: self.sums.shape[0]]))
         return loss
 
-    def _classification_or_triplet_terms(
+    def _terms_of_people(
         self, prelogits: Tensor, outputs: Tensor, y: Tensor, weight: Tensor
     ) -> dict[str, Any]:
         """The classification or triplet loss and its accuracy; `weight` sums to 1."""
+        if self.config.loss == "none":
+            return {}
         if self.classifier is None:
             positive, negative = losses.triplet_distances(prelogits)
             per_triplet = losses.triplet_loss(positive, negative, self.config.alpha)

@@ -69,7 +69,8 @@ class Trainer:
         )
         with distribution.own_devices():
             network = _build_network(config)
-        self.train_step = TrainStep(network, len(data.selection.identities), config)
+        nrof_people, teacher_size = len(data.selection.identities), data.teacher_size
+        self.train_step = TrainStep(network, nrof_people, config, teacher_size)
         self.optimizer = _build_optimizer(config, self.rates.at(0))
         self.optimizer.build(self.train_step.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
@@ -155,7 +156,7 @@ class Trainer:
         metrics = self.train_step.pop_metrics()
         self._stop_where_broken("the loss is", metrics.not_finite())
         self._sums += metrics
-        self.latest = reported_means(metrics.means(), self.config.loss)
+        self.latest = reported_means(metrics.means(), self.config)
 
     def _require_finite(self) -> None:
         """See that the last update left numbers: its loss was taken before it."""
@@ -195,7 +196,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "learning_rate": self.learning_rate,
-            **reported_means(self._sums.means(), self.config.loss),
+            **reported_means(self._sums.means(), self.config),
             "validation_loss": validation.get("cross_entropy"),
             "validation_accuracy": validation.get("accuracy"),
             **(self._measure() if self._due(self.config.lfw_every_n_epochs) else NOT_MEASURED),

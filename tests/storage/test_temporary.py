@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facenet_core import storage
 from facenet_core.cache import cache_folder
 from facenet_core.datasets.memo import Memo
+from facenet_core.errors import StorageError
 from facenet_core.storage import temporary
 
 WRITES_FOR_EVER = """
@@ -130,3 +132,14 @@ def test_files_are_open_to_whom_the_umask_says(root: str, mode: int, expected: i
     finally:
         os.umask(before)
     assert (Path(root) / "file").stat().st_mode & 0o777 == expected
+
+
+def test_scratch_arrays_are_zeros_on_disk_that_leave_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    array = storage.scratch((3, 2))
+    array[1] = 7
+    np.testing.assert_array_equal(array, [[0, 0], [7, 7], [0, 0]])
+    assert not list(tmp_path.iterdir())
+    assert storage.scratch((0, 2)).shape == (0, 2)
+    with pytest.raises(StorageError, match="set TMPDIR"):
+        storage.scratch((2**20, 2**30))

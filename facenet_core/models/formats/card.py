@@ -56,7 +56,7 @@ def card(
         manifest: of the model's artifact; None for a model that is not an artifact.
         report: of its last validation, if there is one.
         crops: how photographs are cropped for it.
-        licences: of the data, by the name of the data set.
+        licences: of the data and of the teacher, by their names.
         files: what was exported.
     """
     details = manifest.details if manifest is not None else {}
@@ -72,11 +72,12 @@ def card(
         "standardization": str(embedder.standardization),
         "crops": dict(crops),
         "training": {
-            "data": [entry.uri.split("/")[-2] for entry in _inputs(manifest)],
+            "data": [entry.uri.split("/")[-2] for entry in _inputs(manifest)][:1],
             **{name: counts[name] for name in sorted(counts) if name != "variables"},
             "config": dict(manifest.config) if manifest is not None else {},
         },
         "imported_from": details.get("imported_from"),
+        "teacher": details.get("teacher"),
         "validation": {name: metrics[name] for name in _METRICS if name in metrics},
         "validated_on": [entry.uri.split("/")[-2] for entry in _inputs(report)][:1],
         "intended_use": list(_USE),
@@ -106,11 +107,11 @@ def markdown(values: Mapping[str, Any]) -> str:
         f"cosine of {file['cosine']:.6f} or more"
         for file in values["files"]
     ]
-    lines += ["", "## Training", "", *_training(values)]
+    lines += ["", "## Training", "", *_training(values), *_teacher(values)]
     lines += ["", "## Validation", "", *_validation(values)]
     lines += ["", "## Intended use", "", *values["intended_use"]]
     lines += ["", "## Limits", "", *(f"* {limit}" for limit in values["limits"])]
-    lines += ["", "## Licences of the data", "", *_licences(values)]
+    lines += ["", "## Licences", "", *_licences(values)]
     return "\n".join(lines) + "\n"
 
 
@@ -125,6 +126,17 @@ def _training(values: Mapping[str, Any]) -> list[str]:
     counted = {key: value for key, value in training.items() if key not in ("data", "config")}
     counts = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in counted.items())
     return [f"On {', '.join(training['data'])}: {counts}"]
+
+
+def _teacher(values: Mapping[str, Any]) -> list[str]:
+    teacher = values["teacher"]
+    if teacher is None:
+        return []
+    return [
+        "",
+        f"It learned to give the embeddings of {teacher['name']} (`{teacher['fingerprint']}`): "
+        "what limits the use of that model, and of its data, limits this one's too.",
+    ]
 
 
 def _validation(values: Mapping[str, Any]) -> list[str]:

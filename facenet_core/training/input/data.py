@@ -13,7 +13,7 @@ from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
 from facenet_core.storage import Artifact
 from facenet_core.training import diagnostics
-from facenet_core.training.input import audits, cache, people, stream
+from facenet_core.training.input import audits, cache, people, stream, teacher
 from facenet_core.training.input.crops import Crops, decoding_threads, require_room
 from facenet_core.training.input.people import Selection
 from facenet_core.training.ranks import ALONE, Rank
@@ -30,6 +30,8 @@ class Data:
 
     Attributes:
         dropped: images that are left out for what an audit says of them.
+        teacher: float32 [rows, 1 or 2, d], the teacher's embeddings of each image and, where
+            images are mirrored, of the mirrored one; None without a teacher.
         rank: whose part of each batch is decoded here.
     """
 
@@ -38,6 +40,12 @@ class Data:
     crop_size: tuple[int, int]
     dropped: int = 0
     rank: Rank = ALONE
+    teacher: np.ndarray | None = None
+
+    @property
+    def teacher_size(self) -> int | None:
+        """Dimensions of the teacher's embeddings."""
+        return None if self.teacher is None else self.teacher.shape[-1]
 
     def batch(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[Batch, np.ndarray]:
         """Images of rows, with what `augmentation` drew for them, and their labels int32 [n].
@@ -46,8 +54,13 @@ class Data:
         """
         own = self.rank.own(len(rows))
         rows, drawn = rows[own], drawn[own]
-        images = self.crops.decode_rows(rows, self.crop_size)
-        return {"images": images, "drawn": drawn}, self.selection.labels[rows]
+        batch = {"images": self.crops.decode_rows(rows, self.crop_size), "drawn": drawn}
+        if self.teacher is not None:
+            from facenet_core.training.augmentation import MIRRORED  # and, with it, Keras
+
+            mirrored = (drawn[:, MIRRORED] > 0).astype(int)
+            batch["teacher"] = self.teacher[rows, mirrored]
+        return batch, self.selection.labels[rows]
 
 
 def how_to_read(crops: Artifact, config: TrainConfig) -> str:
@@ -91,6 +104,10 @@ def open_data(crops_uri: str, config: TrainConfig, rank: Rank = ALONE) -> Data:
     if config.audit is not None:
         usable = ~audits.rows_with_findings(artifact, config.audit, config.drop)
     dropped = int((~usable).sum())
+    embeddings = None
+    if config.teacher is not None:
+        embeddings, taught = teacher.read(artifact, config.teacher, config.random_flip)
+        usable &= taught
     if config.filter_model is not None and config.filter_percentile < 100:
         threads = decoding_threads(config.nrof_preprocess_threads)
         size, model = (height, width), config.filter_model
@@ -108,7 +125,7 @@ def open_data(crops_uri: str, config: TrainConfig, rank: Rank = ALONE) -> Data:
             "larger, or train with a smaller image_size",
             config.image_size,
         )
-    return Data(crops, selection, (height, width), dropped, rank)
+    return Data(crops, selection, (height, width), dropped, rank, embeddings)
 
 
 def _require_held_out(selection: Selection, config: TrainConfig) -> None:

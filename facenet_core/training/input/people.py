@@ -63,7 +63,7 @@ def select(
         usable: bool [rows], images that nothing speaks against; default: all.
 
     Raises:
-        TrainingError: fewer than two people are left.
+        TrainingError: fewer than two people are left, or with `loss: none` nobody.
     """
     if usable is None:
         usable = np.ones(len(identity_of_row), bool)
@@ -71,7 +71,7 @@ def select(
     least = max(config.filter_min_nrof_images_per_class, 1)
     remaining = [i for i, n in enumerate(sizes) if n >= least]
     remaining.sort(key=lambda i: identities[i])
-    if len(remaining) < 2:
+    if len(remaining) < (1 if config.loss == "none" else 2):
         raise TrainingError(
             f"{len(remaining)} of {len(identities)} identities have {least} images or more "
             "(filter_min_nrof_images_per_class); to tell people apart takes two at least: add "

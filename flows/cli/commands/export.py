@@ -99,6 +99,7 @@ def _metadata(face_embedder: FaceEmbedder) -> dict[str, Any]:
 
 def _card(face_embedder: FaceEmbedder, exported: Any) -> dict[str, Any]:
     from facenet_core.datasets.fetch.catalogue import read_catalogue
+    from facenet_core.models.catalogue import read_models
     from facenet_core.models.formats.card import card
 
     manifest = storage.read_manifest(face_embedder.artifact)
@@ -107,6 +108,9 @@ def _card(face_embedder: FaceEmbedder, exported: Any) -> dict[str, Any]:
     names = {one.uri.split("/")[-2] for m in (manifest, report) if m for one in m.inputs[:1]}
     catalogue = read_catalogue(None)
     licences = {name: catalogue[name].licence for name in names if name in catalogue}
+    teacher = manifest.details.get("teacher", {}).get("name") if manifest else None
+    if teacher in (models := read_models()):
+        licences[teacher] = models[teacher].licence
     alignment = face_embedder.alignment
     crops = {"image_size": alignment.image_size, "rule": alignment.crop, "margin": alignment.margin}
     return card(face_embedder.face_model, manifest, report, crops, licences, exported)

@@ -211,7 +211,8 @@ def test_the_command_writes_a_model_card(published_model, tmp_path, capsys):
     assert card["files"][0]["cosine"] > 0.9999
     text = storage.read_bytes(f"{out}/model-card.md").decode()
     assert "None is recorded" in text
-    assert "## Licences of the data" in text
+    assert "learned to give the embeddings of 20170512-110547 (`0123456789abcdef`)" in text
+    assert "* 20170512-110547: " in text.partition("## Licences")[2]
 
 
 @pytest.fixture
@@ -224,6 +225,7 @@ def published_model(embedder, root):
         "image_size": SIZE,
         "embedding_size": 16,
         "use_fixed_image_standardization": embedder.standardization == FIXED,
+        "teacher": {"name": "20170512-110547", "fingerprint": "0123456789abcdef"},
     }
     storage.publish(
         plan, storage.Outcome([storage.describe_file(plan.uri, MODEL_FILE)], {}, details), {}
