@@ -50,17 +50,33 @@ def split_identities(
     by_identity = faces.by_identity() if pairs else []
     for number in np.flatnonzero(person_of != np.arange(len(person_of))):
         other = int(person_of[number])
-        apart = centre_distance(cores, int(number), cores, other)
-        for row in by_identity[number]:
-            if cores.cluster_of[row] == 0:
-                reason = f"{faces.names[number]} and {faces.names[other]} are one person"
-                scale = severity(limits.one_centre - apart, limits.one_centre)
-                findings.append(
-                    Finding(
-                        "split_identity", int(row), int(cores.typical[other]), apart, scale, reason
-                    )
-                )
+        apart, limit = deciding_distance(cores, int(number), cores, other, limits)
+        beyond = severity(limit - apart, limit)
+        reason = f"{faces.names[number]} and {faces.names[other]} are one person"
+        findings += [
+            Finding("split_identity", int(row), int(cores.typical[other]), apart, beyond, reason)
+            for row in by_identity[number]
+            if cores.cluster_of[row] == 0
+        ]
     return findings, person_of
+
+
+def deciding_distance(
+    a: Cores, first: int, b: Cores, second: int, limits: Limits
+) -> tuple[float, float]:
+    """The distance that decides whether two cores are of one person, and its limit.
+
+    It is that of their centres, or, where one of them has a single face, that of their faces: one
+    face does not tell where its person's centre lies.
+    """
+    if min(a.sizes[first], b.sizes[second]) == 1:
+        return face_distance(a, first, b, second), limits.one_face
+    return centre_distance(a, first, b, second), limits.one_centre
+
+
+def face_distance(a: Cores, first: int, b: Cores, second: int) -> float:
+    """Root mean square distance between the faces of two cores."""
+    return float(distance(float(a.means[first].astype(float) @ b.means[second])))
 
 
 def centre_distance(a: Cores, first: int, b: Cores, second: int) -> float:
@@ -71,12 +87,10 @@ def centre_distance(a: Cores, first: int, b: Cores, second: int) -> float:
 
 def same_person(a: Cores, first: int, b: Cores, second: int, limits: Limits) -> bool:
     """Whether two cores are of one person."""
-    between = float(distance(float(a.means[first].astype(float) @ b.means[second])))
+    apart, limit = deciding_distance(a, first, b, second, limits)
     fewest = min(a.sizes[first], b.sizes[second])
-    if fewest == 1:
-        return between < limits.one_face
-    near = between < (limits.few_faces if fewest < FEW else limits.far)
-    return near and centre_distance(a, first, b, second) < limits.one_centre
+    near = limits.few_faces if fewest < FEW else limits.far
+    return apart < limit and face_distance(a, first, b, second) < near
 
 
 def _within(cores: Cores, number: int) -> float:

@@ -7,8 +7,8 @@ import numpy as np
 from facenet_core.audit.duplicates import Copy, how
 from facenet_core.audit.faces import Faces
 from facenet_core.audit.findings import Finding, Limits, severity
-from facenet_core.audit.identities import Cores, distance
-from facenet_core.audit.labels import CANDIDATES, centre_distance, same_person
+from facenet_core.audit.identities import Cores
+from facenet_core.audit.labels import CANDIDATES, deciding_distance, same_person
 from facenet_core.audit.neighbours import NONE, nearest
 
 
@@ -23,18 +23,13 @@ def leaked_people(
     by_identity = faces.by_identity()
     for number, candidates in enumerate(near.rows):
         same = [
-            int(one)
+            (*deciding_distance(cores, number, theirs, int(one), limits), int(one))
             for one in candidates
             if one != NONE and same_person(cores, number, theirs, int(one), limits)
         ]
         if not same:
             continue
-        person = min(same, key=lambda one: centre_distance(cores, number, theirs, one))
-        apart = centre_distance(cores, number, theirs, person)
-        limit = limits.one_centre
-        if min(cores.sizes[number], theirs.sizes[person]) == 1:
-            apart = float(distance(float(cores.means[number] @ theirs.means[person])))
-            limit = limits.one_face
+        apart, limit, person = min(same, key=lambda match: match[0] / match[1])
         reason = f"{faces.names[number]} is {others.names[person]} of the other set"
         beyond = severity(limit - apart, limit)
         findings += [

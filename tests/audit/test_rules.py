@@ -1,5 +1,7 @@
 """The rules of the audit, on embeddings whose people are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -112,6 +114,32 @@ def test_leaked_people_are_found_under_other_names() -> None:
     assert {data.name(f.row) for f in findings} == {"person-03"}
     assert len(findings) == EACH
     assert {others.name(f.other) for f in findings if f.other is not None} == {"ann"}
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 6), (2, 6), (6, 6)])
+def test_two_names_of_one_person_are_as_severe_within_a_set_as_across_two(
+    sizes: tuple[int, int],
+) -> None:
+    # Half way between the limits of centres and of single faces.
+    apart = (LIMITS.one_centre + LIMITS.one_face) / 2 if 1 in sizes else LIMITS.one_centre / 2
+    centres = np.zeros((2, DIMENSIONS), np.float32)
+    centres[:, 0] = 1
+    centres[1, :2] = 1 - apart**2 / 2, np.sqrt(1 - (1 - apart**2 / 2) ** 2)
+    names = ["ann"] * sizes[0] + ["bob"] * sizes[1]
+    both = replace(faces([0] * len(names), names), vectors=np.repeat(centres, sizes, axis=0))
+    cores = find_cores(both, LIMITS.same)
+    split, _ = labels.split_identities(both, cores, LIMITS, 10**6)
+    limit = LIMITS.one_face if 1 in sizes else LIMITS.one_centre
+    assert [f.severity for f in split] == pytest.approx([1 - apart / limit] * len(split), abs=1e-3)
+    ann, bob = (_of_one_identity(both, rows) for rows in np.split(np.arange(len(both)), sizes[:1]))
+    across = leaks.leaked_people(*ann, *bob, LIMITS, 10**6)
+    assert {f.severity for f in split} == {f.severity for f in across} != set()
+
+
+def _of_one_identity(data: Faces, rows: np.ndarray) -> tuple[Faces, Cores]:
+    name = data.name(int(rows[0]))
+    part = replace(faces([0] * len(rows), [name] * len(rows)), vectors=data.vectors[rows])
+    return part, find_cores(part, LIMITS.same)
 
 
 def test_centres_of_one_person_are_near_however_scattered() -> None:
