@@ -135,7 +135,7 @@ def _judge(
     """
     own, other, second = distances
     number = int(faces.identities[row])
-    name, typical = faces.names[number], int(cores.typical[number])
+    name, typical = faces.names[number], _typical_besides(faces, cores, row)
     if own - other > limits.margin and other < second:
         reason = (
             f"filed under {name} ({own:.2f} away), looks like {faces.names[owner]} "
@@ -157,6 +157,17 @@ def _judge(
         return Finding("no_face", row, typical, nearest_person, beyond, reason)
     reason = f"not like the others under {name} ({own:.2f} away), nor like anybody else"
     return Finding("wrong_label", row, typical, own, beyond, reason)
+
+
+def _typical_besides(faces: Faces, cores: Cores, row: int) -> int | None:
+    """The face nearest to the core of this one's identity, apart from itself; None: it has none."""
+    number = faces.identities[row]
+    if cores.typical[number] != row:
+        return int(cores.typical[number])
+    own = (faces.identities == number) & (cores.cluster_of == 0)
+    own[row] = False
+    rows = np.flatnonzero(own)
+    return int(rows[np.argmax(faces.vectors[rows] @ cores.means[number])]) if len(rows) else None
 
 
 def _nearest_other(

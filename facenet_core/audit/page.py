@@ -58,13 +58,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Section:
-    """The findings of a kind: how many images, of how many identities, and the worst of them."""
+    """The findings of a kind: how many images, of how many identities, and the worst of them.
+
+    Attributes:
+        complete: whether the cases are all that there are.
+    """
 
     kind: FindingKind
     title: str
     note: str
     images: int
     identities: int
+    complete: bool
     cases: Sequence[Case]
 
 
@@ -84,7 +89,8 @@ def render(
         crops, embeddings: of the set, and of the one that it is compared with.
     """
     by_kind = {kind: [f for f in findings if f.kind == kind] for kind in _TITLES}
-    worst = {kind: _one_a_person(faces, rows)[:SHOWN] for kind, rows in by_kind.items()}
+    cases = {kind: _one_a_person(faces, _each_pair_once(fs)) for kind, fs in by_kind.items()}
+    worst = {kind: rows[:SHOWN] for kind, rows in cases.items()}
     thumbnails = _thumbnails(faces, against, [f for rows in worst.values() for f in rows], crops)
 
     def case(finding: Finding) -> Case:
@@ -99,6 +105,7 @@ def render(
             *_TITLES[kind],
             len(rows),
             len({faces.name(f.row) for f in rows}),
+            len(cases[kind]) <= SHOWN,
             [case(finding) for finding in worst[kind]],
         )
         for kind, rows in by_kind.items()
@@ -116,6 +123,15 @@ def render(
         "command": _command(plan, config),
     }
     return template("audit.html.j2").render(values).encode()
+
+
+def _each_pair_once(findings: Sequence[Finding]) -> list[Finding]:
+    """The first finding of those that show the same two images of a set."""
+    first: dict[frozenset[tuple[bool, int | None]], Finding] = {}
+    for finding in findings:
+        pair = frozenset({(False, finding.row), (finding.against, finding.other)})
+        first.setdefault(pair, finding)
+    return [*first.values()]
 
 
 def _one_a_person(faces: Faces, findings: Sequence[Finding]) -> list[Finding]:

@@ -1,5 +1,7 @@
 """The audit stage: what it writes, what it refuses, and training without what it found."""
 
+import re
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -28,12 +30,20 @@ def crop_rows(people: range) -> list[dict]:
     return [*rows, copy, crop(people[0], 0, face=1)]
 
 
-def publish_embeddings(root: str, crops_uri: str, rows: list[dict], model=MODEL) -> str:
-    crops = storage.open_artifact(crops_uri, "align")
+def vectors_of(rows: list[dict]) -> np.ndarray:
+    """The embeddings of `crop_rows`."""
     people = [int(row["identity"].split("_")[1]) for row in rows]
     people[1] = people[2 * IMAGES]
     vectors = embeddings(people)
     vectors[-2] = vectors[0]
+    return vectors
+
+
+def publish_embeddings(
+    root: str, crops_uri: str, rows: list[dict], model=MODEL, vectors: np.ndarray | None = None
+) -> str:
+    crops = storage.open_artifact(crops_uri, "align")
+    vectors = vectors_of(rows) if vectors is None else vectors
     plan = storage.plan_stage(root, "embed", crops.name, {}, [crops.as_input(), model], 1)
     part = f"embeddings/{parquet.part_name(0)}"
     schema = schemas.crop_embeddings(DIMENSIONS)
@@ -117,6 +127,23 @@ def test_the_report_shows_the_photographs_side_by_side(audit_uri) -> None:
     page = storage.read_bytes(storage.join(audit_uri, "report.html")).decode()
     assert page.count("data:image/jpeg;base64,") == 4
     assert "looks like Person_2" in page
+
+
+def test_a_pair_of_unlike_images_is_shown_once_and_none_beside_itself(store) -> None:
+    rows = [crop(person, image) for person in range(4) for image in range(IMAGES)]
+    people = [person for person in range(4) for _ in range(IMAGES)]
+    rows += [{**crop(8, image), "image": crop(8 + image, 0)["image"]} for image in range(2)]
+    vectors = embeddings([*people, 70, 71])
+    crops = publish_crops(store, [rows], [])
+    uri = run(store, publish_embeddings(store, crops, rows, vectors=vectors))
+    findings = pq.read_table(storage.join(uri, "findings.parquet")).to_pylist()
+    unlike = {row["image_id"]: row["other_image_id"] for row in findings if "8" in row["identity"]}
+    assert unlike == {image_id(8, 0): image_id(8, 1), image_id(8, 1): image_id(8, 0)}
+    page = storage.read_bytes(storage.join(uri, "report.html")).decode()
+    for figure in re.findall(r'<figure class="pair">(.*?)</figure>', page, re.DOTALL):
+        assert len({*re.findall(r'alt="([^"]+)"', figure)}) == figure.count("<img")
+    assert page.count(f'alt="{image_id(8, 0)}"') == page.count(f'alt="{image_id(8, 1)}"') == 1
+    assert "All 2 images" in page
 
 
 def test_people_of_the_other_set_are_leaks(store, embeddings_uri, against_uri) -> None:
