@@ -20,9 +20,9 @@ def test_an_error_while_loading_reaches_the_reader() -> None:
 
 
 def test_no_thread_outlives_its_reader() -> None:
-    for results in (ahead(lambda step: step, range(1000), 2), one_ahead(iter(range(1000)))):
-        next(results)
-        results.close()
+    for values in (ahead(lambda step: step, range(1000), 2), one_ahead(iter(range(1000)))):
+        next(values)
+        values.close()
         assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 

@@ -102,7 +102,7 @@ def run_job(job: Job, start: int) -> tuple[Counter[str], list[Find]]:
             finds.append(Find(job.target.name, number, kind, detail))
             counts[kind] += 1
             # What the process had counted before went with it, but for its finds.
-            counts.update(results.kind for results in text)
+            counts.update(find.kind for find in text)
             counts["accepted or refused"] += number - first - len(text)
             first = number + 1
     return counts, finds

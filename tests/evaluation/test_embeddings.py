@@ -74,8 +74,8 @@ def test_progress_counts_images(crops_uri, runtime):
 
 def test_only_the_first_face_counts(crops_uri):
     crops = storage.open_artifact(crops_uri, "align")
-    (results,) = read_crops(crops, {image_id(0, 1)})
-    assert results == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"], 1.0, SIZE)
+    (first_face,) = read_crops(crops, {image_id(0, 1)})
+    assert first_face == Crop(image_id(0, 1), "Person_0", crop(0, 1)["image"]["bytes"], 1.0, SIZE)
 
 
 def test_a_table_of_embeddings_has_the_shards_schema(crops_uri, runtime):

@@ -247,13 +247,13 @@ def test_agrees_with_the_definitions(seed, nrof_folds, per_fold, metric, subtrac
     a, b = rng.integers(0, len(embeddings), (2, len(same)))
     options = {"distance_metric": metric, "subtract_mean": subtract_mean}
     result = verify(embeddings, IndexedPairs(a, b, same, fold), far_target=far_target, **options)
-    for results in result.folds:
-        test = fold == results.fold
+    for measured in result.folds:
+        test = fold == measured.fold
         sides = np.concatenate([embeddings[a[~test]], embeddings[b[~test]]])
         mean = sides.mean(axis=0) if subtract_mean else 0.0
         apart = distances.distance(embeddings[a] - mean, embeddings[b] - mean, metric)
         expected = fold_by_definition(apart, same, test, far_target)
-        assert (results.accuracy, results.val_rate, results.far) == pytest.approx(expected)
+        assert (measured.accuracy, measured.val_rate, measured.far) == pytest.approx(expected)
     assert result.accuracy == pytest.approx(np.mean([each.accuracy for each in result.folds]))
     assert result.auc == pytest.approx(auc_by_definition(result.distances, same))
 

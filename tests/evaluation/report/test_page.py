@@ -31,13 +31,13 @@ class Document(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        results = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         self.references += [value for name, value in attrs if name in REFERRING]
-        self.references += re.findall(r"url\(([^)]*)\)", results.get("style") or "")
+        self.references += re.findall(r"url\(([^)]*)\)", attributes.get("style") or "")
         if tag == "data":
-            self._figure = results["id"]
-            self.values[self._figure] = results["value"]
+            self._figure = attributes["id"]
+            self.values[self._figure] = attributes["value"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -136,16 +136,16 @@ def test_plots_take_their_colours_from_the_page(html):
 
 def test_plots_carry_the_places_that_can_be_pointed_at(html, metrics):
     charts = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', html)
-    results = [
+    plots = [
         json.loads(text.replace("&quot;", '"'))
         for text in re.findall(r'data-points="([^"]*)"', html)
     ]
-    assert len(results) == len(charts) == 5
-    for points, (width, height) in zip(results, charts, strict=True):
+    assert len(plots) == len(charts) == 5
+    for points, (width, height) in zip(plots, charts, strict=True):
         assert len(points) > 1
         assert all(0 <= x <= float(width) and 0 <= y <= float(height) for x, y, _ in points)
         assert all(label for *_, label in points)
-    roc, *_ = results
+    roc, *_ = plots
     assert roc[-1][2].startswith("FAR 1.0000   TAR 100.00%")
     heights = [y for _, y, _ in roc]
     assert heights == sorted(heights, reverse=True)  # the curve never falls
