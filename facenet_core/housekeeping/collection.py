@@ -155,7 +155,7 @@ def _at_work(inventory: Inventory, rules: Rules, now: datetime) -> dict[StoredAr
             continue
         for artifact in inventory.artifacts:
             same = artifact.stage != _NAMED_AFTER.get(writer.stage) or artifact.name == writer.name
-            read = artifact.stage in _READS.get(writer.stage, ()) and same
+            read = artifact.stage in _READS[writer.stage] and same
             if read and artifact.state != "unfinished":
                 reading[artifact] = f"{writer.label} is being made, perhaps from it"
     return reading

@@ -352,11 +352,6 @@ def _rescaling(layer: _Layer, x: Node) -> Node:
     return op.add(op.multiply(x, np.float32(layer["scale"])), np.float32(layer["offset"]))
 
 
-def _cast(layer: _Layer, x: Node) -> Node:
-    layer.require(dtype="float32")
-    return op.convert(x, np.float32)
-
-
 def _reduction(reduce: Callable[[Node, np.ndarray, bool], Node]) -> Callable[[_Layer, Node], Node]:
     def build(layer: _Layer, x: Node) -> Node:
         axes = np.atleast_1d(layer["axis"]).tolist()
@@ -386,7 +381,7 @@ _BUILD: Mapping[str, Callable[..., Node]] = {
     "Dropout": _function(lambda x: x),
     "Identity": _function(lambda x: x),
     # Operations, as `preprocessing.standardize` and `FaceModel.pixels_to_embeddings` use them.
-    "Cast": _cast,
+    "Cast": _function(lambda x: op.convert(x, np.float32)),
     "Subtract": _function(op.subtract),
     "Multiply": _function(op.multiply),
     "TrueDivide": _function(op.divide),
