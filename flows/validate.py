@@ -40,7 +40,7 @@ def validate(
             aligned as the model's crops are.
         model: URI of a model artifact, `newest:NAME`, `promoted:NAME`, a name of the catalogue
             of models, which is fetched first, or a model from elsewhere (`.keras`, TensorFlow 1,
-            `.h5`, `.pt`, `.safetensors`), which is imported first.
+            `.h5`, `.pt`, `.safetensors`, `.onnx`), which is imported first.
         config: pairs, folds, metric.
         root: storage root, a folder or URI.
         storage_credentials: a Prefect block with the root's credentials.

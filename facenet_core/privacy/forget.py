@@ -56,7 +56,7 @@ class Forgetting:
         downloads: kept downloads that hold the person.
         results: folders of what Prefect remembers of the shards of these artifacts.
         caches: files of this machine's cache folder.
-        affected: models and reports.
+        affected: models, reports and audits.
         sources: where the photographs came from; these are not the root's to change.
     """
 
@@ -131,7 +131,7 @@ def carry_out(
     """Do it.
 
     Args:
-        delete_affected: remove the affected reports and models, too, but no model in use.
+        delete_affected: remove the affected models, reports and audits, too, but no model in use.
         progress: told of each step.
 
     Returns:

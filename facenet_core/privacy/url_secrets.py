@@ -97,7 +97,7 @@ def in_depth(change: Callable[[str], str], value: Any) -> Any:
 
 
 def whole(clean: str) -> str:
-    """The address that `hide` was given, also of something below it; or `shown` itself."""
+    """The address that `hide` was given, also of something below it; or `clean` itself."""
     if not _whole or "://" not in clean:
         return clean
     above = clean

@@ -26,8 +26,8 @@ SOURCES = "photographs, folders or archives of them, Parquet, raw or crops artif
 SOURCES_OR_TABLE = f"{SOURCES}, or embeddings: an artifact or table of `facenet embed`"
 MODEL = (
     "name of a published model (`facenet models`), URI of a model artifact, newest:NAME, "
-    "promoted:NAME, or a model from elsewhere: .keras, TensorFlow 1 (folder, .zip or .pb), .h5, "
-    ".pt, .safetensors"
+    "promoted:NAME, or a model from elsewhere: .keras, .onnx, TensorFlow 1 (folder, .zip or .pb), "
+    ".h5, .pt, .pth, .safetensors"
 )
 
 NO_THRESHOLD = (

@@ -349,6 +349,5 @@ def _advice(artifact: StoredArtifact, yes: bool, delete_affected: bool) -> str:
         return "in use: train and promote another, then remove it by name"
     if delete_affected:
         return "removed" if yes else "would be removed"
-    if artifact.stage == "train":
-        return "train again, then --delete-affected"
-    return "validate again, then --delete-affected"
+    again = {"train": "train", "audit": "audit"}.get(artifact.stage, "validate")
+    return f"{again} again, then --delete-affected"

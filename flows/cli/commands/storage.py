@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--delete-affected",
         action="store_true",
-        help="forget: also remove the reports and models that have to do with the person",
+        help="forget: also remove the models, reports and audits that have to do with the person",
     )
 
 
