@@ -30,8 +30,10 @@ _SECRET_NAME = re.compile(
     "|".join(SECRET_WORDS) + r"|auth(?!or)|^x-|^s[eprtv]$|^sk[a-z]*$|^spr$", re.IGNORECASE
 )
 _SIGNED = re.compile(r"[?&](?:x-(?:amz|goog|ms)-\w+|sig|signature)=", re.IGNORECASE)
-_PLAIN = re.compile(r"[\w .,/:()-]{0,32}")
-_IDENTIFIER = 32  # characters; a longer value of a parameter may be a token, whatever its name
+# A longer value of a parameter may be a token, whatever its name; those of files in Google Drive
+# have 33 characters.
+_IDENTIFIER = 33
+_PLAIN = re.compile(rf"[\w .,/:()-]{{0,{_IDENTIFIER}}}")
 # Secret keys of Amazon's may hold a slash, where a URI's host would end. Buckets have no colon.
 _S3_USER = re.compile(r"(s3a?)://(?:[^/@:]*:.*|[^/@]*)@(.*)", re.IGNORECASE | re.DOTALL)
 # Before the host; or with a slash in the password, which a port is never followed by.

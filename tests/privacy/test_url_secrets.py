@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from facenet_core import config
 from facenet_core.errors import AccessError, ConfigError, FacenetError, ShardError
+from facenet_core.models.catalogue import read_models
 from facenet_core.privacy import url_secrets
 from facenet_core.storage import Input
 from facenet_core.storage.retrying import reported
@@ -218,3 +219,9 @@ def test_the_schema_of_deployments_refuses_what_would_be_stripped(address: str) 
     pattern = config.Uri.__metadata__[-1].json_schema_extra["not"]["pattern"]
     assert re.search(pattern, address)
     assert not re.search(pattern, ADDRESSES[address])
+
+
+def test_the_addresses_of_the_catalogues_are_shown_whole() -> None:
+    addresses = [url for model in read_models().values() for f in model.files for url in f.urls]
+    assert len(addresses) > 4
+    assert [url_secrets.public(address) for address in addresses] == addresses
