@@ -25,9 +25,23 @@ from facenet_core.errors import ModelError
 # What a protocol buffer may have; the largest published checkpoint has a third of it.
 LARGEST_FILE = 2**31 - 1
 
+Kind = Literal["checkpoint", "frozen", "archive", "h5", "torch", "safetensors"]
+# Kinds that are one file, by its extension.
+ONE_FILE: dict[str, Kind] = {
+    ".pb": "frozen",
+    ".zip": "archive",
+    ".h5": "h5",
+    ".hdf5": "h5",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".safetensors": "safetensors",
+}
+
 _SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})$")
 _OURS = re.compile(
-    r"\.(pb|meta|index|ckpt|ckpt-\d+|data-\d{5}-of-\d{5}|h5|hdf5|pt|pth|safetensors|zip)$"
+    r"\.(meta|index|ckpt|ckpt-\d+|data-\d{5}-of-\d{5})$|"
+    + "|".join(f"{re.escape(extension)}$" for extension in ONE_FILE),
+    re.IGNORECASE,
 )
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive (a .keras file is one)",
@@ -39,19 +53,6 @@ _SIGNATURES = {
     b"\x80\x04": "a pickle",
     b"<": "a page or an XML file; perhaps the download failed",
     b"{": "JSON",
-}
-
-
-Kind = Literal["checkpoint", "frozen", "archive", "h5", "torch", "safetensors"]
-# Kinds that are one file, by its extension.
-_ONE_FILE: dict[str, Kind] = {
-    ".pb": "frozen",
-    ".zip": "archive",
-    ".h5": "h5",
-    ".hdf5": "h5",
-    ".pt": "torch",
-    ".pth": "torch",
-    ".safetensors": "safetensors",
 }
 
 
@@ -117,7 +118,7 @@ def find(uri: str) -> ModelFiles:
         ModelError: nothing of the kind is there, a file is missing, empty or too large.
     """
     uri = storage.absolute(uri)
-    if kind := _ONE_FILE.get(posixpath.splitext(uri)[1].lower()):
+    if kind := ONE_FILE.get(posixpath.splitext(uri)[1].lower()):
         return _checked(ModelFiles(kind, uri, (uri,)))
     stem = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", uri)
     folder, name = posixpath.split(stem)
@@ -129,7 +130,7 @@ def find(uri: str) -> ModelFiles:
     names = _names(uri)
     if checkpoint := _newest(names):
         return _checkpoint(uri, checkpoint, names)
-    for extension in _ONE_FILE:
+    for extension in ONE_FILE:
         files = [name for name in names if name.lower().endswith(extension)]
         if len(files) == 1:
             return find(storage.join(uri, files[0]))
@@ -138,7 +139,7 @@ def find(uri: str) -> ModelFiles:
     content = f"it has {', '.join(names[:5])}" if names else "there are no files"
     raise ModelError(
         f"{uri}: no model: expected a folder with model-….ckpt-N.index and .data-00000-of-00001, "
-        f"or with a frozen graph (.pb); {content}"
+        f"or one file ({', '.join(ONE_FILE)}); {content}"
     )
 
 

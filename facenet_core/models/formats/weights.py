@@ -239,8 +239,9 @@ def model_name(stem: str) -> str:
     dated = re.findall(r"20\d{6}-\d{6}", stem)
     if dated:
         return dated[-1]
-    name = re.sub(r"\.(pb|ckpt.*|zip|h5|hdf5|pth?|safetensors)$", "", posixpath.basename(stem))
-    return name_from(name)
+    name, extension = posixpath.splitext(posixpath.basename(stem))
+    known = extension.lower() in model_files.ONE_FILE
+    return name_from(name if known else re.sub(r"\.ckpt.*$", "", name + extension))
 
 
 def _build(graph: _Graph, variables: Variables, options: ImportOptions) -> keras.Model:

@@ -265,3 +265,13 @@ def test_the_command_says_what_is_wrong(copy, root, capsys):
     (copy / DATA).unlink()
     assert main(["import", str(copy), "--storage", root]) == 1
     assert "not whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extension", [*files.ONE_FILE, ".H5", ".Safetensors"])
+def test_one_file_is_a_model_by_its_extension_in_either_case(extension, tmp_path):
+    path = tmp_path / f"face.net{extension}"
+    path.write_bytes(b"weights")
+    assert files.is_model(str(path))
+    assert files.is_model(str(tmp_path))
+    assert files.find(str(tmp_path)).uris == (str(path),)
+    assert weights.model_name(str(path)) == "face.net"
