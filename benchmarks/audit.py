@@ -17,7 +17,6 @@ import argparse
 import posixpath
 import resource
 import tarfile
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -45,8 +44,7 @@ Set = tuple[Faces, Photographs]
 def copies(uri: str, archive: str, out: Path, seed: int) -> None:
     """Write photographs of a set again: encoded anew, scaled to 60 %, mirrored, the latter two."""
     embeddings = storage.open_artifact(storage.absolute(uri), "embed")
-    with tempfile.TemporaryDirectory() as folder:
-        ids = read_faces(embeddings, Path(folder) / "vectors").image_ids.to_pylist()
+    ids = read_faces(embeddings).image_ids.to_pylist()
     picked = sorted(np.random.default_rng(seed).choice(len(ids), COPIES, replace=False).tolist())
     numbers = {ids[row]: number for number, row in enumerate(picked)}
     with tarfile.open(archive) as tar:
@@ -68,13 +66,12 @@ def copies(uri: str, archive: str, out: Path, seed: int) -> None:
             image.save(target, quality=quality)
 
 
-def opened(uri: str, folder: Path) -> Set:
+def opened(uri: str) -> Set:
     """The faces and thumbnails of an embeddings artifact; no digests, so that they cannot help."""
     embeddings = storage.open_artifact(storage.absolute(uri), "embed")
-    name = embeddings.fingerprint
-    faces = read_faces(embeddings, folder / f"{name}.vectors")
+    faces = read_faces(embeddings)
     crops = storage.open_artifact(crops_of(embeddings).uri, "align")
-    thumbnails = read_thumbnails(crops, faces.image_ids, folder / f"{name}.thumbnails")
+    thumbnails = read_thumbnails(crops, faces.image_ids)
     return faces, Photographs(np.asarray(thumbnails), np.full(len(faces), "", object))
 
 
@@ -118,8 +115,7 @@ def planted(uris: list[str], noise: float, seed: int, threshold: float) -> None:
     """Print precision and recall of each kind."""
     rng = np.random.default_rng(seed)
     config, limits = AuditConfig(), Limits(threshold)
-    with tempfile.TemporaryDirectory() as temporary:
-        base, again, others = (opened(uri, Path(temporary)) for uri in uris)
+    base, again, others = (opened(uri) for uri in uris)
     unchanged = audited(base, config, limits, others)
     before = {(f.kind, base[0].image_id(f.row)) for f in unchanged}
     print("unchanged:", dict(Counter(f.kind for f in unchanged)), f"of {len(base[0])} images")
@@ -257,48 +253,46 @@ def million(count: int, people: int, dimensions: int, seed: int, checked: int) -
     apart, as in the model's crops of CelebA; 2 % of the labels are changed.
     """
     rng = np.random.default_rng(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        shape = (count, dimensions)
-        vectors = np.memmap(Path(folder) / "vectors", np.float32, "w+", shape=shape)
-        centres = _unit(rng.normal(size=(people, dimensions)))
-        owners = rng.integers(0, people, count).astype(np.int32)
-        scale = np.sqrt(0.8**2 / (2 - 0.8**2) / dimensions)
-        for start in range(0, count, 65_536):
-            part = owners[start : start + 65_536]
-            noise = rng.normal(size=(len(part), dimensions)) * scale
-            vectors[start : start + len(part)] = _unit(centres[part] + noise)
-        identities = owners.copy()
-        changed = rng.choice(count, count // 50, replace=False)
-        identities[changed] = rng.integers(0, people, len(changed))
-        changed = changed[identities[changed] != owners[changed]]
-        ids = pa.array([f"{row:07d}" for row in range(count)])
-        names = tuple(f"{n:06d}" for n in range(people))
-        faces = Faces(ids, names, identities, vectors, np.ones(count, np.float32))
-        print(f"{count:,} faces of {people:,} people, d = {dimensions}; {_memory()}")
-        limits, config = Limits(stage.DEFAULT_THRESHOLD), AuditConfig()
-        started = time.monotonic()
-        cores = find_cores(faces, limits.same)
-        print(f"cores {time.monotonic() - started:.0f} s; {_memory()}")
-        findings = stage.find(faces, cores, None, config, limits)
-        print(f"findings within the set {time.monotonic() - started:.0f} s in all; {_memory()}")
-        said = {f.row for f in findings if f.kind == "wrong_label"}
-        right = len(said & {*changed.tolist()})
-        print(f"wrong labels: recall {right / len(changed):.4f}, precision {right / len(said):.4f}")
-        rows = np.sort(rng.choice(count, checked, replace=False))
-        started = time.monotonic()
-        exact = nearest(vectors[rows], vectors, 8)
-        seconds = time.monotonic() - started
-        all_seconds = seconds * count / checked
-        print(f"exact neighbours {seconds:.0f} s for {checked}, {all_seconds:,.0f} s for all")
-        started = time.monotonic()
-        near = nearest_others(vectors, 8, exact=0)
-        print(f"approximate neighbours {time.monotonic() - started:.0f} s for all; {_memory()}")
-        hits = [
-            len({*exact.rows[n].tolist()} - {row} & {*near.rows[row].tolist()})
-            / len({*exact.rows[n].tolist()} - {row})
-            for n, row in enumerate(rows.tolist())
-        ]
-        print(f"of the exact neighbours the index has {np.mean(hits):.4f}")
+    vectors = storage.scratch((count, dimensions))
+    centres = _unit(rng.normal(size=(people, dimensions)))
+    owners = rng.integers(0, people, count).astype(np.int32)
+    scale = np.sqrt(0.8**2 / (2 - 0.8**2) / dimensions)
+    for start in range(0, count, 65_536):
+        part = owners[start : start + 65_536]
+        noise = rng.normal(size=(len(part), dimensions)) * scale
+        vectors[start : start + len(part)] = _unit(centres[part] + noise)
+    identities = owners.copy()
+    changed = rng.choice(count, count // 50, replace=False)
+    identities[changed] = rng.integers(0, people, len(changed))
+    changed = changed[identities[changed] != owners[changed]]
+    ids = pa.array([f"{row:07d}" for row in range(count)])
+    names = tuple(f"{n:06d}" for n in range(people))
+    faces = Faces(ids, names, identities, vectors, np.ones(count, np.float32))
+    print(f"{count:,} faces of {people:,} people, d = {dimensions}; {_memory()}")
+    limits, config = Limits(stage.DEFAULT_THRESHOLD), AuditConfig()
+    started = time.monotonic()
+    cores = find_cores(faces, limits.same)
+    print(f"cores {time.monotonic() - started:.0f} s; {_memory()}")
+    findings = stage.find(faces, cores, None, config, limits)
+    print(f"findings within the set {time.monotonic() - started:.0f} s in all; {_memory()}")
+    said = {f.row for f in findings if f.kind == "wrong_label"}
+    right = len(said & {*changed.tolist()})
+    print(f"wrong labels: recall {right / len(changed):.4f}, precision {right / len(said):.4f}")
+    rows = np.sort(rng.choice(count, checked, replace=False))
+    started = time.monotonic()
+    exact = nearest(vectors[rows], vectors, 8)
+    seconds = time.monotonic() - started
+    all_seconds = seconds * count / checked
+    print(f"exact neighbours {seconds:.0f} s for {checked}, {all_seconds:,.0f} s for all")
+    started = time.monotonic()
+    near = nearest_others(vectors, 8, exact=0)
+    print(f"approximate neighbours {time.monotonic() - started:.0f} s for all; {_memory()}")
+    hits = [
+        len({*exact.rows[n].tolist()} - {row} & {*near.rows[row].tolist()})
+        / len({*exact.rows[n].tolist()} - {row})
+        for n, row in enumerate(rows.tolist())
+    ]
+    print(f"of the exact neighbours the index has {np.mean(hits):.4f}")
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from facenet_core import storage
 from facenet_core.embedding.artifact import FOLDER
 from facenet_core.embedding.artifact import vectors as vectors_of
 from facenet_core.errors import ArtifactError
@@ -56,17 +56,18 @@ class Faces:
         return [order[a:b] for a, b in itertools.pairwise(edges.tolist())]
 
 
-def read_faces(embeddings: Artifact, file: Path) -> Faces:
-    """The first faces of an embeddings artifact; `file` is written and holds their vectors.
+def read_faces(embeddings: Artifact) -> Faces:
+    """The first faces of an embeddings artifact, their vectors on disk.
 
     Raises:
         ArtifactError: a part is missing or damaged, or the artifact holds no face.
+        StorageError: there is no room for the vectors in $TMPDIR.
     """
     if not (rows := sum(part.rows for part in embeddings.parts_in(FOLDER))):
         raise ArtifactError(
             f"{embeddings.uri}: no faces to audit; see the rejects of the crops it was made from"
         )
-    vectors: np.memmap | None = None
+    vectors: np.ndarray | None = None
     ids: list[pa.Array] = []
     people: list[pa.Array] = []
     scores: list[np.ndarray] = []
@@ -78,8 +79,7 @@ def read_faces(embeddings: Artifact, file: Path) -> Faces:
                 continue
             block = vectors_of(uri, group["embedding"])
             if vectors is None:
-                shape = (rows, block.shape[1])
-                vectors = np.memmap(file, np.float32, "w+", shape=shape)
+                vectors = storage.scratch((rows, block.shape[1]))
             vectors[end : end + len(block)] = block
             end += len(block)
             ids += group["image_id"].chunks

@@ -8,7 +8,6 @@ finish(plan, outcome, run)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -96,32 +95,27 @@ def audit(plan: Plan, config: AuditConfig, *, progress: Progress | None = None) 
     every = [storage.open_artifact(source.uri, "embed") for source in plan.inputs]
     crops = [open_crops(one) for one in every]
     limits = Limits(plan.config["threshold"])
-    with storage.temporary_folder() as folder:
-        sets = [
-            read_faces(one, folder / f"vectors-{number}.bin") for number, one in enumerate(every)
-        ]
-        faces, against = sets[0], (sets[1] if len(sets) > 1 else None)
-        total = sum(map(len, sets))
-        photographs: list[Photographs] = []
-        for number, one in enumerate(crops):
-            before = sum(len(done) for done in sets[:number])
-            file = folder / f"thumbnails-{number}.bin"
-            photographs.append(_photographs(one, sets[number], file, before, total, progress))
-        cores = find_cores(faces, limits.same)
-        findings = find(faces, cores, photographs[0], config, limits)
-        if against is not None:
-            findings += find_leaks(
-                faces, cores, photographs[0], against, photographs[1], config, limits
-            )
-        findings = ranked(findings)
-        html = page.render(plan, config, faces, against, findings, crops, every)
-        return _write(plan, crops[0], faces, against, findings, html)
+    sets = [read_faces(one) for one in every]
+    faces, against = sets[0], (sets[1] if len(sets) > 1 else None)
+    total = sum(map(len, sets))
+    photographs: list[Photographs] = []
+    for number, one in enumerate(crops):
+        before = sum(len(done) for done in sets[:number])
+        photographs.append(_photographs(one, sets[number], before, total, progress))
+    cores = find_cores(faces, limits.same)
+    findings = find(faces, cores, photographs[0], config, limits)
+    if against is not None:
+        findings += find_leaks(
+            faces, cores, photographs[0], against, photographs[1], config, limits
+        )
+    findings = ranked(findings)
+    html = page.render(plan, config, faces, against, findings, crops, every)
+    return _write(plan, crops[0], faces, against, findings, html)
 
 
 def _photographs(
     crops: Artifact,
     faces: Faces,
-    file: Path,
     before: int,
     total: int,
     progress: Progress | None,
@@ -130,7 +124,7 @@ def _photographs(
         if progress is not None:
             progress(before + done, total)
 
-    thumbnails = read_thumbnails(crops, faces.image_ids, file, report)
+    thumbnails = read_thumbnails(crops, faces.image_ids, report)
     return Photographs(thumbnails, duplicates.read_digests(crops, faces))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from facenet_core import storage
 from facenet_core.alignment.crops import TEMPLATE, TEMPLATE_SIZE, estimate_similarity
 from facenet_core.embedding.crops import decode
 from facenet_core.storage import Artifact, parquet
@@ -86,20 +86,19 @@ def crop_to_face(row: Mapping[str, Any], margin: float | None) -> np.ndarray | N
 def read_thumbnails(
     crops: Artifact,
     image_ids: pa.Array,
-    file: Path,
     progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """Float32 [n, SIDE²] of the first faces of n images.
+    """Float32 [n, SIDE²] of the first faces of n images, on disk.
 
     Args:
         image_ids: of the images, in the order of the crops, which may hold others besides: of
             people who were forgotten since.
-        file: is written and holds them.
 
     Raises:
         ArtifactError: a part or crop is missing or damaged.
+        StorageError: there is no room for them in $TMPDIR.
     """
-    thumbnails = np.memmap(file, np.float32, "w+", shape=(len(image_ids), SIDE * SIDE))
+    thumbnails = storage.scratch((len(image_ids), SIDE * SIDE))
     wanted = {*image_ids.to_pylist()}
     margin = crops.config.get("margin")
     if crops.config.get("crop") == "similarity":
