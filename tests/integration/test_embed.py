@@ -9,7 +9,7 @@ import pytest
 
 from deployments.local_site import Site
 from facenet_core import storage
-from facenet_core.config import ClusterConfig, EmbedConfig
+from facenet_core.config import AlignConfig, ClusterConfig, EmbedConfig, TrainConfig
 from facenet_core.embedding.artifact import open_crops
 from facenet_core.embedding.stage import plan_embed
 from facenet_core.storage import Artifact, parquet
@@ -44,6 +44,25 @@ def test_workers_make_the_embeddings_that_one_process_makes(
     assert artifact.parts == alone.parts
     assert len(rows(artifact)) == crops.counts["crops"] == summary.counts["embeddings"]
     assert embed(crops.uri, model, EmbedConfig(), root, where).seconds < summary.seconds
+
+
+@pytest.mark.slow
+def test_a_teacher_embeds_crops_like_its_own_whatever_is_trained_on(
+    crops: Artifact, model: str, prefect_server: str, tmp_path: Path
+) -> None:
+    from flows.align import align
+    from flows.train import train
+
+    where, root = ClusterConfig(workers=1), str(tmp_path / "store")
+    config = TrainConfig(
+        teacher=model, loss="none", model_def="tests.support.small_crops:tiny", image_size=32,
+        embedding_size=16, batch_size=6, max_nrof_epochs=1, epoch_size=2,
+    )  # fmt: skip
+
+    smaller = align(crops.inputs[0].uri, AlignConfig(image_size=40, margin=4), root, where)
+    student = storage.open_artifact(train(smaller.uri, config, root, where).uri, "train")
+    embeddings = storage.open_artifact(student.inputs[1].uri, "embed")
+    assert open_crops(embeddings).fingerprint == crops.fingerprint
 
 
 def test_photographs_become_an_artifact_and_one_table(

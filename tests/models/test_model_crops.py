@@ -5,7 +5,7 @@ import pytest
 from facenet_core import storage
 from facenet_core.config import AlignConfig
 from facenet_core.errors import ConfigError
-from facenet_core.models.model_crops import alignment_of
+from facenet_core.models.model_crops import alignment_of, made_alike
 from facenet_core.storage import Input, Manifest, Outcome
 
 
@@ -56,3 +56,18 @@ def test_an_alignment_that_there_is_not_is_refused(root) -> None:
     model = publish(root, "train", {}, [Input("m", "1")], {"alignment": {"marginn": 1}})
     with pytest.raises(ConfigError, match="did you mean `margin`"):
         alignment_of(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "alike"),
+    [
+        ({}, True),
+        ({"progress_timeout": 7}, True),
+        ({"margin": 32}, False),
+        ({"exif": "ignore"}, False),
+    ],
+)
+def test_crops_are_alike_where_what_is_seen_of_them_is(crops, changes, alike) -> None:
+    made = manifest_of(crops.uri).config
+    wanted = AlignConfig(image_size=182, margin=44, thresholds=(0.5, 0.6, 0.6))
+    assert made_alike(made, wanted.model_copy(update=changes)) is alike
