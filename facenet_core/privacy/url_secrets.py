@@ -30,10 +30,8 @@ _SECRET_NAME = re.compile(
     "|".join(SECRET_WORDS) + r"|auth(?!or)|^x-|^s[eprtv]$|^sk[a-z]*$|^spr$", re.IGNORECASE
 )
 _SIGNED = re.compile(r"[?&](?:x-(?:amz|goog|ms)-\w+|sig|signature)=", re.IGNORECASE)
-# A longer value of a parameter may be a token, whatever its name; those of files in Google Drive
-# have 33 characters.
-_IDENTIFIER = 33
-_PLAIN = re.compile(rf"[\w .,/:()-]{{0,{_IDENTIFIER}}}")
+_PLAIN = re.compile(r"[\w .,/:()-]{0,32}")
+_IDENTIFIER = 32  # characters; a longer value of a parameter may be a token, whatever its name
 # Secret keys of Amazon's may hold a slash, where a URI's host would end. Buckets have no colon.
 _S3_USER = re.compile(r"(s3a?)://(?:[^/@:]*:.*|[^/@]*)@(.*)", re.IGNORECASE | re.DOTALL)
 # Before the host; or with a slash in the password, which a port is never followed by.
@@ -50,6 +48,7 @@ _SHORTEST = 4  # a shorter secret stays where it stands outside of an address
 _WORD = 8  # shorter ones are taken out as whole words only, parameters and variables not at all
 
 _whole: dict[str, str] = {}  # by what is shown of them
+_published: set[str] = set()  # addresses in which nothing is secret
 _secrets: set[str] = set()
 _lengths: dict[str, list[int]] = {}  # of secrets by their first characters, the longest first
 
@@ -75,6 +74,11 @@ def hide(address: str) -> str:
         _whole[clean] = address
         learn(address)
     return clean
+
+
+def publish(text: str) -> None:
+    """Show the addresses in a text of the project's own whole from now on."""
+    _published.update(_IN_TEXT.findall(text))
 
 
 def hide_all(value: Any) -> Any:
@@ -201,7 +205,7 @@ def without_secrets() -> Iterator[None]:
 def _dissect(address: str) -> tuple[str, list[str]]:
     """What may be shown of one address, and the secrets in it."""
     scheme, separator, _ = address.partition("://")
-    if not separator:
+    if not separator or address in _published:
         return address, []
     web = scheme.lower().endswith(("http", "https"))
     secrets: list[str] = []

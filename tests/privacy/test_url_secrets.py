@@ -225,3 +225,5 @@ def test_the_addresses_of_the_catalogues_are_shown_whole() -> None:
     addresses = [url for model in read_models().values() for f in model.files for url in f.urls]
     assert len(addresses) > 4
     assert [url_secrets.public(address) for address in addresses] == addresses
+    elsewhere = f"https://h/get?image={'a' * 33}"
+    assert url_secrets.public(elsewhere) != elsewhere
