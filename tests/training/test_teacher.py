@@ -117,9 +117,9 @@ def test_the_model_names_its_teacher(root, crops_uri, teacher_uri, config):
     assert model.inputs[1].uri == config.teacher
 
 
-def test_an_image_meets_its_own_embedding_mirrored_where_it_is(crops_uri, store, config):
+def test_an_image_meets_its_own_embedding_mirrored_where_it_is(root, config):
     """Whatever crops of the photographs were embedded, in whatever shards."""
-    other = write_crops(store, dict(reversed(PEOPLE.items())), parts=3)
+    other = write_crops(root, dict(reversed(PEOPLE.items())), parts=3)
     data = open_data(other, config)
     drawn = np.zeros((3, augmentation.COLUMNS), np.float32)
     drawn[1:, augmentation.MIRRORED] = 1
