@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 from facenet_core import storage
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError
-from facenet_core.prefetch import ahead
 from facenet_core.storage import Artifact, parquet
-from facenet_core.training.input.stream import READERS
+from facenet_core.training.input.stream import first_face_ids
 
 _FINDINGS = "findings.parquet"
 
@@ -39,11 +38,6 @@ def rows_with_findings(crops: Artifact, audit_uri: str, kinds: Collection[str]) 
     findings = parquet.read_table(audit.file_uri(_FINDINGS), ["kind", "image_id"])
     of_kinds = findings.filter(pc.field("kind").isin(list(kinds)))
     image_ids = of_kinds["image_id"].combine_chunks()
-
-    def in_part(part: str) -> np.ndarray:
-        table = parquet.read_table(part, ["image_id", "face_index"])
-        first = table.filter(pc.equal(table["face_index"], 0))
-        return np.asarray(pc.is_in(first["image_id"], value_set=image_ids), bool)
-
-    with closing(ahead(in_part, crops.part_uris("crops"), READERS)) as rows:
-        return np.concatenate([np.empty(0, bool), *rows])
+    with closing(first_face_ids(crops.part_uris("crops"))) as parts:
+        rows = [np.asarray(pc.is_in(ids, value_set=image_ids), bool) for ids in parts]
+    return np.concatenate([np.empty(0, bool), *rows])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -105,6 +105,20 @@ def content(crops: Artifact) -> str:
     """A name that crops with other bytes do not have."""
     digest = storage.fingerprint([part.sha256 for part in crops.parts_in("crops")])
     return f"{crops.fingerprint}-{digest}"
+
+
+def first_face_ids(part_uris: Sequence[str]) -> Generator[pa.ChunkedArray, None, None]:
+    """The image ids of the first faces of each part, of crops or of embeddings, read ahead.
+
+    Raises:
+        ArtifactError: a part is missing or damaged.
+    """
+
+    def read(part: str) -> pa.ChunkedArray:
+        table = parquet.read_table(part, ["image_id", "face_index"])
+        return table.filter(pc.equal(table["face_index"], 0))["image_id"]
+
+    return ahead(read, part_uris, READERS)
 
 
 def find_row_groups(crops: Artifact) -> RowGroups:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,10 @@ import pyarrow.compute as pc
 from facenet_core import storage
 from facenet_core.embedding import artifact
 from facenet_core.errors import TrainingError
-from facenet_core.prefetch import ahead
 from facenet_core.storage import Artifact, parquet
+from facenet_core.training.input.stream import first_face_ids
 
 logger = logging.getLogger(__name__)
-
-_READERS = 8
 
 
 def read(crops: Artifact, embeddings_uri: str, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -43,9 +41,9 @@ def read(crops: Artifact, embeddings_uri: str, mirrored: bool) -> tuple[np.ndarr
     if mirrored:
         artifact.require_flipped(embeddings)
     columns = ["embedding", "embedding_flipped"][: 1 + mirrored]
-    own = _ids_of_first_faces(crops.part_uris("crops"))
+    own = _all_ids(crops.part_uris("crops"))
     parts = embeddings.part_uris(artifact.FOLDER)
-    rows = pc.index_in(_ids_of_first_faces(parts), value_set=own)
+    rows = pc.index_in(_all_ids(parts), value_set=own)
     row_of = np.asarray(pc.fill_null(rows, -1), np.int64)
     taught = np.zeros(len(own), bool)
     taught[row_of[row_of >= 0]] = True
@@ -65,16 +63,14 @@ def read(crops: Artifact, embeddings_uri: str, mirrored: bool) -> tuple[np.ndarr
         for group in parquet.read_row_groups(uri, [*columns, "face_index"]):
             group = group.filter(pc.equal(group["face_index"], 0))
             start, end = end, end + len(group)
-            known = row_of[start:end] >= 0
+            wanted = row_of[start:end] >= 0
             for number, column in enumerate(columns):
                 block = artifact.vectors(uri, group[column])
-                vectors[row_of[start:end][known], number] = block[known]
+                vectors[row_of[start:end][wanted], number] = block[wanted]
     return vectors, taught
 
 
-def _ids_of_first_faces(parts: Iterable[str]) -> pa.Array:
-    read_ids = partial(parquet.read_table, columns=["image_id", "face_index"])
-    tables = ahead(read_ids, parts, _READERS)
-    first = (table.filter(pc.equal(table["face_index"], 0)) for table in tables)
-    chunks = [chunk for table in first for chunk in table["image_id"].chunks]
+def _all_ids(part_uris: Sequence[str]) -> pa.Array:
+    with closing(first_face_ids(part_uris)) as parts:
+        chunks = [chunk for ids in parts for chunk in ids.chunks]
     return pa.chunked_array(chunks, pa.string()).combine_chunks()
