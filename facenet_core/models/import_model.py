@@ -109,8 +109,8 @@ def _require_weights(uri: str) -> str:
         there = "no such file or folder" if not storage.exists(uri) else "no model"
         raise ModelError(
             f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras or .onnx "
-            "file, a TensorFlow 1 model (a folder with model-….ckpt-N.index, its zip archive, or a "
-            "frozen graph, .pb), weights as .h5, .pt or .safetensors, or a name of `facenet models`"
+            "file, a folder of a TensorFlow 1 model (model-….ckpt-N.index, or a frozen graph), one "
+            f"file of weights ({', '.join(files.ONE_FILE)}), or a name of `facenet models`"
         )
     return uri
 

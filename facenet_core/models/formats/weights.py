@@ -240,8 +240,9 @@ def model_name(stem: str) -> str:
     if dated:
         return dated[-1]
     name, extension = posixpath.splitext(posixpath.basename(stem))
-    known = extension.lower() in model_files.ONE_FILE
-    return name_from(name if known else re.sub(r"\.ckpt.*$", "", name + extension))
+    if extension.lower() not in model_files.ONE_FILE:
+        name = re.sub(r"\.ckpt.*$", "", name + extension)
+    return name_from(name)
 
 
 def _build(graph: _Graph, variables: Variables, options: ImportOptions) -> keras.Model:
