@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RATES = ("learning_rate", "learning_rate_schedule_file")
-# Found by where they lie, which a manifest's configuration does not say.
-_PLACES = ("resume", "pretrained_model", "filter_model", "audit", "teacher", "lfw_dir", "lfw_pairs")
 # The stage that makes what a field names.
 _STAGES = {
     "resume": "train",
@@ -33,6 +31,8 @@ _STAGES = {
     "audit": "audit",
     "teacher": "embed",
 }
+# Found by where they lie, which a manifest's configuration does not say.
+_PLACES = (*_STAGES, "lfw_dir", "lfw_pairs")
 # What belongs to weights, as the details of a model's manifest say it.
 _OF_WEIGHTS = ("model_def", "embedding_size", "image_size", "use_fixed_image_standardization")
 # Below this share of layers in common, weights are those of another network.

@@ -85,9 +85,9 @@ class TrainStep(keras.Model):
 
     A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`, and
     where there is a teacher {"teacher": float32 [n, d]}, its embeddings; labels int32 [n]. Metrics
-    add up on the device until `pop_metrics`, so that steps do not wait for
-    each other. Between steps variables are read by `value`, written by `write`, and anybody else's
-    after `sync_to_variables`: under JAX they are empty until then.
+    add up on the device until `pop_metrics`, so that steps do not wait for each other. Between
+    steps variables are read by `value`, written by `write`, and anybody else's after
+    `sync_to_variables`: under JAX they are empty until then.
 
     Built within `distribution.shared`, it trains on the devices of all ranks; each of them gives
     its own rows of a batch, of which the loss is that of the whole.
