@@ -16,7 +16,7 @@ from facenet_core.errors import ArtifactError, FacenetError, ModelError
 from facenet_core.extras import require_keras
 from facenet_core.imaging.pixels import require_rgb
 from facenet_core.models.finite import require_finite
-from facenet_core.models.formats import keras_file
+from facenet_core.models.formats import files, keras_file
 from facenet_core.models.standardization import (
     FIXED,
     PIXELS,
@@ -148,7 +148,7 @@ class FaceModel:
     @property
     def is_onnx(self) -> bool:
         """Whether its network is ONNX, not Keras."""
-        return self.file is not None and self.file.endswith(".onnx")
+        return self.file is not None and files.is_onnx(self.file)
 
     @cached_property
     def network(self) -> keras.Model:

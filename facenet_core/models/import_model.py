@@ -7,7 +7,7 @@ Every command that takes a model takes each of these. `load` makes any of them r
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,6 +34,21 @@ class _Exported:
     variables: int
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What is done with a model from elsewhere, by the form that it has.
+
+    Attributes:
+        load: the model at a URI, ready to embed.
+        plan: where the artifact of the model at a URI belongs under a root.
+        publish: makes the artifact of a plan.
+    """
+
+    load: Callable[[str], FaceModel]
+    plan: Callable[[str, str], Plan]
+    publish: Callable[[Plan, str, Mapping[str, Any]], object]
+
+
 def load(uri: str) -> FaceModel:
     """A model ready to embed: an artifact, a `.keras` or `.onnx` file of `facenet export`, or
     weights in a form of others.
@@ -45,11 +60,7 @@ def load(uri: str) -> FaceModel:
     uri = artifact_of(uri)
     if storage.exists(storage.join(uri, storage.MANIFEST)):
         return FaceModel.load(uri)
-    if uri.endswith(".onnx"):
-        return onnx.load(uri)
-    if uri.endswith(".keras"):
-        return _load_exported(uri).model
-    return weights.load_model(_require_weights(uri))
+    return _form_of(uri).load(uri)
 
 
 def fingerprint_of(uri: str) -> str:
@@ -61,14 +72,7 @@ def fingerprint_of(uri: str) -> str:
     """
     uri = artifact_of(uri)
     manifest = storage.read_manifest(uri)
-    if manifest is not None:
-        return manifest.fingerprint
-    if uri.endswith(".onnx"):
-        return onnx.plan_import("", uri, onnx.OnnxOptions()).fingerprint
-    if uri.endswith(".keras"):
-        _require_file(uri)
-        return _plan_keras("", uri).fingerprint
-    return weights.plan_import("", _require_weights(uri), weights.ImportOptions()).fingerprint
+    return manifest.fingerprint if manifest else _form_of(uri).plan("", uri).fingerprint
 
 
 def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
@@ -80,19 +84,28 @@ def bring_in(root: str, uri: str, run: Mapping[str, Any]) -> str:
     uri = artifact_of(uri)
     if storage.exists(storage.join(uri, storage.MANIFEST)):
         return uri
-    if uri.endswith(".onnx"):
-        options = onnx.OnnxOptions()
-        plan = onnx.plan_import(root, uri, options)
-        if storage.finished(plan) is None:
-            onnx.import_model(plan, uri, options, run)
-        return plan.uri
-    if uri.endswith(".keras"):
-        return _bring_in_keras(root, uri, run)
-    import_options = weights.ImportOptions()
-    plan = weights.plan_import(root, _require_weights(uri), import_options)
+    form = _form_of(uri)
+    plan = form.plan(root, uri)
     if storage.finished(plan) is None:
-        weights.import_model(plan, uri, import_options, run)
+        form.publish(plan, uri, run)
     return plan.uri
+
+
+def _form_of(uri: str) -> _Form:
+    if files.is_onnx(uri):
+        return _ONNX
+    if files.extension_of(uri) == ".keras":
+        if not storage.exists(uri):
+            raise ModelError(f"{uri}: no such file")
+        return _KERAS
+    if not files.is_model(uri):
+        there = "no such file or folder" if not storage.exists(uri) else "no model"
+        raise ModelError(
+            f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras or .onnx "
+            "file, a folder of a TensorFlow 1 model (model-….ckpt-N.index, or a frozen graph), one "
+            f"file of weights ({', '.join(files.ONE_FILE)}), or a name of `facenet models`"
+        )
+    return _WEIGHTS
 
 
 def artifact_of(uri: str) -> str:
@@ -104,28 +117,8 @@ def artifact_of(uri: str) -> str:
     return uri
 
 
-def _require_weights(uri: str) -> str:
-    if not files.is_model(uri):
-        there = "no such file or folder" if not storage.exists(uri) else "no model"
-        raise ModelError(
-            f"{uri}: {there}; expected the folder that `facenet train` printed, a .keras or .onnx "
-            "file, a folder of a TensorFlow 1 model (model-….ckpt-N.index, or a frozen graph), one "
-            f"file of weights ({', '.join(files.ONE_FILE)}), or a name of `facenet models`"
-        )
-    return uri
-
-
-def _require_file(uri: str) -> None:
-    if not storage.exists(uri):
-        raise ModelError(f"{uri}: no such file")
-
-
-def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
-    _require_file(uri)
-    plan = _plan_keras(root, uri)
-    if storage.finished(plan) is not None:
-        return plan.uri
-    exported = _load_exported(uri)
+def _publish_keras(plan: Plan, uri: str, run: Mapping[str, Any]) -> None:
+    exported = _open_exported(uri)
     with storage.new_file(storage.join(plan.uri, MODEL_FILE)) as copy:
         storage.fetch_file(uri, copy, keras_file.LARGEST)
     details = {
@@ -139,21 +132,19 @@ def _bring_in_keras(root: str, uri: str, run: Mapping[str, Any]) -> str:
     part = storage.describe_file(plan.uri, MODEL_FILE)
     counts = {"variables": exported.variables}
     storage.publish(plan, storage.Outcome([part], counts, details), run)
-    return plan.uri
 
 
 def _plan_keras(root: str, uri: str) -> Plan:
     source = Input(uri, storage.sha256(uri)[:16])
-    name = name_from(posixpath.basename(uri).removesuffix(".keras"))
+    name = name_from(posixpath.splitext(posixpath.basename(uri))[0])
     return storage.plan_stage(root, "train", name, {"keras": True}, [source], STAGE_FORMAT)
 
 
-def _load_exported(uri: str) -> _Exported:
+def _open_exported(uri: str) -> _Exported:
     """A `.keras` file that `facenet export` wrote: pixels in, embeddings out.
 
     Its weights are read and checked: by OpenVINO where that takes it, else by Keras.
     """
-    _require_file(uri)
     plan = _plan_keras("", uri)
     model = FaceModel(plan.name, plan.fingerprint, 0, 0, PIXELS, partial(load_network, uri), uri)
     with quietly():
@@ -178,3 +169,16 @@ def _load_exported(uri: str) -> _Exported:
     size, dimensions = network.input_shape[1], network.output_shape[1]
     model = replace(model, image_size=size, embedding_size=dimensions)
     return _Exported(model, network.name, network.count_params(), len(network.variables))
+
+
+_ONNX = _Form(
+    onnx.load,
+    lambda root, uri: onnx.plan_import(root, uri, onnx.OnnxOptions()),
+    lambda plan, uri, run: onnx.import_model(plan, uri, onnx.OnnxOptions(), run),
+)
+_KERAS = _Form(lambda uri: _open_exported(uri).model, _plan_keras, _publish_keras)
+_WEIGHTS = _Form(
+    weights.load_model,
+    lambda root, uri: weights.plan_import(root, uri, weights.ImportOptions()),
+    lambda plan, uri, run: weights.import_model(plan, uri, weights.ImportOptions(), run),
+)

@@ -108,6 +108,16 @@ def is_model(uri: str) -> bool:
     return any(_OURS.search(name) for name in (uri, *_names(uri)))
 
 
+def extension_of(uri: str) -> str:
+    """`.onnx` of `A.ONNX`."""
+    return posixpath.splitext(uri)[1].lower()
+
+
+def is_onnx(uri: str) -> bool:
+    """Whether a model is ONNX by its name."""
+    return extension_of(uri) == ".onnx"
+
+
 def find(uri: str) -> ModelFiles:
     """The files of the model at `uri`: a folder, one file, or a checkpoint by one of its files.
 
@@ -118,7 +128,7 @@ def find(uri: str) -> ModelFiles:
         ModelError: nothing of the kind is there, a file is missing, empty or too large.
     """
     uri = storage.absolute(uri)
-    if kind := ONE_FILE.get(posixpath.splitext(uri)[1].lower()):
+    if kind := ONE_FILE.get(extension_of(uri)):
         return _checked(ModelFiles(kind, uri, (uri,)))
     stem = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", uri)
     folder, name = posixpath.split(stem)

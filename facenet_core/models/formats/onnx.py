@@ -104,7 +104,7 @@ def plan_import(root: str, uri: str, options: OnnxOptions, name: str | None = No
 def _plan(root: str, uri: str, local: Path, options: OnnxOptions, name: str | None = None) -> Plan:
     digest = storage.sha256(str(local))[:16]  # with external data
     config = {"onnx": {key: value for key, value in asdict(options).items() if value is not None}}
-    name = name or name_from(posixpath.basename(uri).removesuffix(".onnx"))
+    name = name or name_from(posixpath.splitext(posixpath.basename(uri))[0])
     return storage.plan_stage(root, "train", name, config, [Input(uri, digest)], STAGE_FORMAT)
 
 

@@ -18,6 +18,7 @@ from facenet_core import storage
 from facenet_core.config import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.extras import require_keras
+from facenet_core.models.formats import files
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.options import whole
@@ -90,7 +91,7 @@ def _channels(text: str) -> tuple[float, float, float]:
 
 def check(options: argparse.Namespace, settings: PipelineConfig) -> None:
     common.check_path("PATH", options.path)
-    is_onnx = options.path.endswith(".onnx")
+    is_onnx = files.is_onnx(options.path)
     if not is_onnx:
         require_keras("Importing a model's weights")
     for name in _OF_WEIGHTS if is_onnx else _OF_ONNX:
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
     importer: Any = weights
     kind: Any = weights.ImportOptions
     names = _OF_WEIGHTS
-    if path.endswith(".onnx"):
+    if files.is_onnx(path):
         importer, kind, names = onnx, onnx.OnnxOptions, _OF_ONNX
     settings = {name: getattr(options, name) for name in ("image_size", *names)}
     import_options = kind(**{name: v for name, v in settings.items() if v is not None})

@@ -298,7 +298,7 @@ def test_a_manifest_without_standardisation_is_an_error(bring_in):
 
 
 def test_the_command_imports_an_arcface_network(tmp_path, root, capsys):
-    file = save(arcface(), tmp_path / "w600k.onnx")
+    file = save(arcface(), tmp_path / "w600k.ONNX")
     assert main(["import", file, "--storage", root]) == 1
     assert "import it with --preset arcface" in capsys.readouterr().err
     assert main(["import", file, "--preset", "arcface", "--margin", "0", "--storage", root]) == 0
