@@ -25,11 +25,10 @@ def find_embeddings(source: str) -> Artifact | None:
     """The artifact of the stage `embed` that a source is; None where it is anything else."""
     if storage.is_address(source):
         return None
-    uri = storage.absolute(source)
-    artifact = storage.find_artifact(uri)
+    artifact = storage.find_artifact(storage.absolute(source))
     if artifact is None or artifact.stage != "embed":
         return None
-    return storage.open_artifact(uri, "embed")
+    return storage.check_artifact(artifact, "embed")
 
 
 def open_crops(embeddings: Artifact) -> Artifact:

@@ -126,7 +126,7 @@ def model_of(uri: str, root: str) -> str:
 def _parts(uri: str) -> list[str]:
     artifact = storage.find_artifact(uri) if not uri.endswith(".parquet") else None
     if artifact is not None:
-        return storage.open_artifact(uri, "embed").part_uris(embeddings.FOLDER)
+        return storage.check_artifact(artifact, "embed").part_uris(embeddings.FOLDER)
     if storage.size(uri) is None:
         raise ArtifactError(f"{uri}: no such table; `facenet embed` makes one")
     return [uri]

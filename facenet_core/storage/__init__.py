@@ -8,6 +8,7 @@ one is unfinished and nobody reads it.
 from facenet_core.storage.artifact import (
     Artifact,
     Outcome,
+    check_artifact,
     find_artifact,
     open_artifact,
     publish,
@@ -90,6 +91,7 @@ __all__ = [
     "Plan",
     "absolute",
     "canonical_json",
+    "check_artifact",
     "check_writable",
     "client_options",
     "copy_file",

@@ -150,6 +150,16 @@ def open_artifact(uri: str, stage: str) -> Artifact:
             f"{uri}: no finished artifact here (no {MANIFEST}); expected the folder that "
             f"`facenet {stage}` printed"
         )
+    return check_artifact(artifact, stage)
+
+
+def check_artifact(artifact: Artifact, stage: str) -> Artifact:
+    """The artifact, if it is one of `stage` whose parts are there in full size.
+
+    Raises:
+        ArtifactError: it is of another stage, or with damaged parts.
+    """
+    uri = artifact.uri
     if artifact.stage != stage:
         raise ArtifactError(f"{uri}: made by `{artifact.stage}`, expected an output of `{stage}`")
     lacking = sorted(_COUNTS.get(stage, set()) - set(artifact.counts))
