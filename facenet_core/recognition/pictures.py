@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +40,7 @@ def matrix(
     pen = ImageDraw.Draw(sheet)
     small, large = load_font(11), load_font(20)
     for number, crop in enumerate(crops):
-        tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
+        tile = _tile(crop)
         position = _GAP + step * (number + 1)
         label = _name(names[number], small)
         sheet.paste(tile, (position, _GAP + _LINE))
@@ -76,31 +76,46 @@ def clusters(groups: Sequence[tuple[str, Sequence[np.ndarray]]]) -> bytes:
         top = _GAP + line * height
         pen.text((_GAP, top), title, _INK, font)
         for column, crop in enumerate(crops[:_SAMPLES]):
-            tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
-            sheet.paste(tile, (_GAP + column * (_TILE + _GAP), top + _LINE))
+            sheet.paste(_tile(crop), (_GAP + column * (_TILE + _GAP), top + _LINE))
     return png(sheet)
 
 
-def matches(faces: Sequence[tuple[np.ndarray, Sequence[Match]]]) -> bytes:
-    """A line for each face: its crop uint8 [s, s, 3], then whom it is like, one person in green."""
+def matches(
+    faces: Sequence[tuple[np.ndarray, Sequence[Match]]],
+    crops: Mapping[tuple[str, int], np.ndarray],
+) -> bytes:
+    """A line for each face: its crop uint8 [s, s, 3], then whom it is like, one person in green.
+
+    Args:
+        crops: of the gallery's faces, uint8 [s, s, 3], by image_id and face_index; of others the
+            names alone are drawn.
+    """
     step, columns = _TILE + _GAP, max((len(near) for _, near in faces), default=0)
-    size = (_GAP + step * (columns + 1), _GAP + step * max(len(faces), 1))
+    height = step + 2 * _LINE
+    size = (_GAP + step * (columns + 1), _GAP + height * max(len(faces), 1))
     sheet = Image.new("RGB", size, _PAPER)
     pen = ImageDraw.Draw(sheet)
-    small, large = load_font(11), load_font(20)
+    font = load_font(11)
     colors = {True: _SAME, False: _DIFFERENT, None: _UNKNOWN}
     for line, (crop, near) in enumerate(faces):
-        top = _GAP + step * line
-        tile = Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
-        sheet.paste(tile, (_GAP, top))
+        top = _GAP + height * line
+        sheet.paste(_tile(crop), (_GAP, top))
         for column, match in enumerate(near, start=1):
-            left = _GAP + step * column
-            pen.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=colors[match.same])
-            middle = left + _TILE // 2
-            name = shorten(match.identity or "?", small, _TILE)
-            pen.text((middle, top + _TILE // 3), name, _INK, small, "mm")
-            pen.text((middle, top + _TILE // 2 + 8), f"{match.distance:.3f}", _INK, large, "mm")
+            left, below = _GAP + step * column, top + _TILE
+            right, bottom = left + _TILE - 1, below + 2 * _LINE - 1
+            pen.rectangle((left, top, right, bottom), fill=colors[match.same])
+            like = crops.get((match.image_id, match.face_index))
+            if like is not None:
+                sheet.paste(_tile(like), (left, top))
+            name = shorten(match.identity or "?", font, _TILE)
+            pen.text((left + _TILE // 2, below + 2), name, _INK, font, "ma")
+            distance = f"{match.distance:.3f}"
+            pen.text((left + _TILE // 2, below + _LINE), distance, _INK, font, "ma")
     return png(sheet)
+
+
+def _tile(crop: np.ndarray) -> Image.Image:
+    return Image.fromarray(crop).resize((_TILE, _TILE), Image.Resampling.BILINEAR)
 
 
 def _name(path: str, font: Font) -> str:

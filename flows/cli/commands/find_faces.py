@@ -8,18 +8,22 @@ person's: nearer than the threshold of the model's last validation.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from facenet_core import storage
 from facenet_core.config import PipelineConfig
+from facenet_core.errors import ArtifactError
 from facenet_core.text.printable import printable
 from flows.cli import embedding
 from flows.cli import options as common
 from flows.cli.context import Context
 from flows.cli.options import whole
-from flows.cli.output import echo, echo_json
+from flows.cli.output import echo, echo_error, echo_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from facenet_core.alignment.faces import Face
     from facenet_core.recognition.gallery import Match
 
@@ -45,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--picture",
         type=common.ending_in(".png"),
         metavar="FILE",
-        help="also write the faces and whom they are like as a PNG",
+        help="also write the faces and whom they are like as a PNG, with the crops of an artifact",
     )
 
 
@@ -72,7 +76,7 @@ def run(options: argparse.Namespace, context: Context) -> None:
     if options.picture:
         picture = storage.absolute(options.picture)
         drawn = [(face.pixels, matches) for _, _, face, matches in rows]
-        storage.write_bytes(picture, pictures.matches(drawn))
+        storage.write_bytes(picture, pictures.matches(drawn, _crops_of(table, drawn)))
     decision = embedder.decision
     if context.json:
         faces = [_as_json(*row) for row in rows]
@@ -89,6 +93,24 @@ def run(options: argparse.Namespace, context: Context) -> None:
         echo(embedding.NO_THRESHOLD)
     if picture:
         echo(picture)
+
+
+def _crops_of(
+    table: str, drawn: Sequence[tuple[np.ndarray, Sequence[Match]]]
+) -> dict[tuple[str, int], np.ndarray]:
+    """The crops of the gallery's faces, where it is an artifact, which names them."""
+    from facenet_core.embedding.artifact import find_embeddings, open_crops
+    from facenet_core.embedding.crops import read_faces
+
+    if (embeddings := find_embeddings(table)) is None:
+        return {}
+    try:
+        crops = open_crops(embeddings)
+    except ArtifactError as error:
+        echo_error(f"the picture shows names alone: {error}")
+        return {}
+    near = {(match.image_id, match.face_index) for _, matches in drawn for match in matches}
+    return read_faces(crops, near)
 
 
 def _as_json(photograph: str, number: int, face: Face, matches: list[Match]) -> dict[str, Any]:
