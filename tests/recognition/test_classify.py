@@ -1,9 +1,13 @@
 """Known people are named, strangers are unknown."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from facenet_core.errors import ArtifactError, ConfigError
 from facenet_core.recognition.classify import (
@@ -14,6 +18,7 @@ from facenet_core.recognition.classify import (
     cross_validate,
 )
 from facenet_core.recognition.tables import Faces
+from flows.cli.main import main
 
 METHODS = ["svm", "knn"]
 
@@ -100,3 +105,25 @@ def test_a_file_that_is_no_classifier_is_an_error(tmp_path):
         FaceClassifier.load(str(tmp_path / "x.parquet"))
     with pytest.raises(ArtifactError, match="no such classifier"):
         FaceClassifier.load(str(tmp_path / "gone.parquet"))
+
+
+def test_each_face_of_a_group_is_named(photographs, files, model, tmp_path, capsys):
+    group = str(tmp_path / "group.png")
+    pictures = [np.asarray(Image.open(file)) for file in (files[0], files[5])]
+    Image.fromarray(np.concatenate(pictures, axis=1)).save(group)
+    options = ["--model", model, "--classifier", str(tmp_path / "classifier.parquet")]
+    options += ["--storage", str(Path(model).parents[2])]
+    train = ["classify", "train", str(photographs), "--method", "knn", "--neighbours", "1"]
+    assert main([*train, "--max-distance", "2", *options]) == 0
+    predict = ["classify", "predict", group, *options]
+    assert main([*predict, "--detect-multiple-faces", "--json"]) == 0
+    faces = json.loads(capsys.readouterr().out.splitlines()[-1])["faces"]
+    assert [face["face_index"] for face in faces] == [0, 1]
+    assert {face["name"] for face in faces} == {Path(files[n]).parent.name for n in (0, 5)}
+    assert main([*predict, "--detect-multiple-faces"]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"{group}, face 0",
+        f"{group}, face 1",
+    ]
+    assert main([*predict, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["faces"]) == 1

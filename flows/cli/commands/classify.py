@@ -208,11 +208,12 @@ def _predict(options: argparse.Namespace, context: Context) -> None:
     if context.json:
         echo_json({"stage": "classify", "metric": METRIC, "faces": answers})
         return
+    several = any(answer["face_index"] for answer in answers)
     for answer in answers:
         sure = f"{answer['probability']:.3f}, Euclidean distance {answer['distance']:.3f}"
         hint = "" if answer["name"] == answer["nearest"] else f", nearest {answer['nearest']}"
         name = str(answer["image_id"]).replace("\t", " ").replace("\n", " ")
-        if options.detect_multiple_faces:
+        if several:
             name += f", face {answer['face_index']}"
         echo(f"{name}\t{answer['name']}\t{sure}{hint}")
 
