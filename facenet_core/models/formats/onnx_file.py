@@ -89,6 +89,7 @@ def _fetch(uri: str, local: Path) -> OnnxGraph:
         raise ModelError(f"{uri}: not an ONNX file that can be read, or cut short") from None
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{uri}: not an ONNX file: no operators of a graph in it")
+    _check_text(uri, model)
     _check_operators(uri, model)
     if _bring_in_external_data(uri, model):
         try:
@@ -97,6 +98,17 @@ def _fetch(uri: str, local: Path) -> OnnxGraph:
             raise ModelError(f"{uri}: has more than {LARGEST_FILE:,} bytes with its data") from None
     parameters = _check_tensors(uri, model, local.stat().st_size)
     return _signature(uri, model, parameters)
+
+
+def _check_text(uri: str, model: Any) -> None:
+    """Protocol buffers give a string that is not UTF-8 as bytes."""
+    for message in _messages(model):
+        for field, value in message.ListFields():
+            if field.type != field.TYPE_STRING:
+                continue
+            texts = [value] if isinstance(value, str | bytes) else value
+            if any(isinstance(text, bytes) for text in texts):
+                raise ModelError(f"{uri}: damaged: its {field.full_name} is not UTF-8")
 
 
 def _check_operators(uri: str, model: Any) -> None:

@@ -263,6 +263,80 @@ def read_archive(data: bytes, folder: Path) -> None:
     _read_weights(folder / "model.zip")
 
 
+@cache
+def onnx_files() -> list[bytes]:
+    """A network of one convolution: its weights in the file, and beside it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.ones((4, 3, 16, 16), np.float32)
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Conv", ["images", "weights"], ["pixels"]),
+                helper.make_node("Flatten", ["pixels"], ["embeddings"]),
+            ],
+            "network",
+            [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 16, 16])],
+            [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["n", 4])],
+            [numpy_helper.from_array(weights, "weights")],
+        )
+    )
+    apart = onnx.ModelProto()
+    apart.CopyFrom(model)
+    (tensor,) = apart.graph.initializer
+    onnx.external_data_helper.set_external_data(tensor, _ONNX_DATA)
+    tensor.ClearField("raw_data")
+    return [model.SerializeToString(), apart.SerializeToString()]
+
+
+_ONNX_DATA = "weights.bin"
+
+
+def changed_graph(data: bytes, random: Random) -> bytes:
+    """A whole file that asks for too much, or for what is elsewhere; half of the time."""
+    if random.random() < 0.5:
+        return data
+    import onnx
+
+    model = onnx.load_model_from_string(random.choice(onnx_files()))
+    graph, (tensor,) = model.graph, model.graph.initializer
+    node = random.choice(graph.node)
+    sizes = (0, 1, -1, 8, 2**31, 2**62)
+    for _ in range(random.randint(1, 3)):
+        match random.randrange(7):
+            case 0:
+                tensor.dims[random.randrange(len(tensor.dims))] = random.choice(sizes)
+            case 1:
+                for entry in tensor.external_data:
+                    entry.value = random.choice(["../secret", "/etc/passwd", "a\0b", "", "."])
+            case 2:
+                for key in ("offset", "length"):
+                    value = str(random.choice((*sizes, "x", 2**70)))
+                    tensor.external_data.add(key=key, value=value)
+            case 3:
+                node.domain, node.op_type = random.choice([("evil", "Run"), ("", "Nothing")])
+            case 4:
+                value = random.choice([*graph.input, *graph.output])
+                shape = value.type.tensor_type.shape.dim
+                shape.add(dim_value=random.choice(sizes))
+            case 5:
+                graph.input.append(random.choice([*graph.input, *graph.output]))
+            case 6:
+                del graph.output[:]
+    return model.SerializeToString()
+
+
+def read_onnx(data: bytes, folder: Path) -> None:
+    """What is read and looked at before a runtime gets the file."""
+    from facenet_core.models.formats.onnx_file import fetched
+
+    (folder / _ONNX_DATA).write_bytes(bytes(4 * 4 * 3 * 16 * 16))
+    (folder / "model.onnx").write_bytes(data)
+    with fetched(str(folder / "model.onnx")) as (local, graph):
+        assert graph.parameters <= 2 * local.stat().st_size
+
+
 TARGETS = (
     Target("model (.keras)", read_keras, keras_files, 0.2, packed=damaged_inside, seconds=30),
     Target("model, first look", check_keras, keras_files, 2, packed=damaged_inside),
@@ -273,4 +347,5 @@ TARGETS = (
     Target("weights (.h5)", read_h5, h5_files, 1, seconds=30),
     Target("state dict (.pt)", read_torch, torch_files, 2, seconds=30),
     Target("state dict (.safetensors)", read_safetensors, safetensors_files, 1, seconds=30),
+    Target("network (.onnx)", read_onnx, onnx_files, 2, packed=changed_graph, seconds=30),
 )

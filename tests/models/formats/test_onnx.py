@@ -184,6 +184,7 @@ def claiming(dims):
         (b"\x89PNG and so on", "not an ONNX file"),
         (b"PK\x03\x04" * 40, "not an ONNX file"),
         (linear().SerializeToString()[:-200], "cut short"),
+        (external("w.bin").SerializeToString().replace(b"w.bin", b"\xff.bin"), "is not UTF-8"),
         (external("../secret.bin"), r"outside its folder, which is not read"),
         (external("/etc/passwd"), r"outside its folder, which is not read"),
         (external("link/secret.bin"), r"outside its folder, which is not read"),
