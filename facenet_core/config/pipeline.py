@@ -35,7 +35,8 @@ class ClusterConfig(Config):
         None,
         ge=1,
         le=100_000,
-        description="Number of local Dask workers. The default is the number of CPU cores.",
+        description="Number of local Dask workers. The default is the number of CPU cores, or of "
+        "shards where they are fewer.",
     )
     dask_address: Address | None = Field(
         None, description="Address of an existing Dask scheduler, such as tcp://host:8786."

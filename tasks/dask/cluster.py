@@ -60,15 +60,19 @@ class DaskCluster:
         self._deadline = 0.0
         self._closed = False
 
-    def start(self) -> None:
+    def start(self, jobs: int) -> None:
         """Start now and wait for the first worker, so that errors are reported once.
+
+        Args:
+            jobs: how many calls there will be at once; more local workers than that have nothing
+                to do, and do not start.
 
         Raises:
             ConfigError: there is no such cluster class.
             UnfitWorker: no worker came in time, or one that lacks the package, has another version
                 of it or more than one thread.
         """
-        _, probe = self._connected()
+        _, probe = self._connected(jobs)
         self._wait_for_workers(probe)
 
     def call(self, function: Callable[..., Result], /, *args: Any, **keywords: Any) -> Result:
@@ -136,14 +140,16 @@ class DaskCluster:
         finally:
             client.unsubscribe_topic(topic)
 
-    def _connected(self) -> tuple[Client, Future]:
+    def _connected(self, jobs: int | None = None) -> tuple[Client, Future]:
         with self._lock:
             if self._closed:
                 raise ClusterClosed("the run is ending")
             if self._client is None:
-                self._client = start.start(self._config)
+                self._client = start.start(self._config, jobs)
                 if self._client.cluster is None:
                     _warn_of_failures_setting(self._client)
+            elif jobs is not None:
+                start.add_workers(self._client, self._config, jobs)
             if self._probe is None or self._probe.status not in ("pending", "finished"):
                 self._probe = _submit_probe(self._client)  # its worker may have died of something
                 self._deadline = time.monotonic() + self._config.worker_timeout

@@ -40,7 +40,7 @@ def run_on_workers(
         ShardsFailed: naming each shard that did not complete, and why.
     """
     with dask_cluster(cluster) as workers, progress(plan.stage, images, unit) as report:
-        workers.start()
+        workers.start(len(shards))
         started = time.monotonic()
 
         def advance(result: Result) -> None:

@@ -39,10 +39,13 @@ _DASK = {
 }
 
 
-def start(config: ClusterConfig) -> Client:
+def start(config: ClusterConfig, jobs: int | None = None) -> Client:
     """A client of the cluster that `config` describes; started here, unless it has an address.
 
     Closing what was started is the caller's: `client.cluster` is it, or None.
+
+    Args:
+        jobs: how much work there is at once, where that is known; no more local workers start.
 
     Raises:
         ConfigError: there is no such cluster class.
@@ -66,18 +69,30 @@ def start(config: ClusterConfig) -> Client:
     if config.cluster_class is not None:
         cluster = _named(config.cluster_class, config)
     else:
-        cluster = _local(config)
+        cluster = _local(config, jobs)
     client = Client(cluster, set_as_default=False)
     _let_workers_ignore_interrupts(client)
     _hand_on_credentials(client)
     return client
 
 
-def _local(config: ClusterConfig) -> Any:
+def add_workers(client: Client, config: ClusterConfig, jobs: int) -> None:
+    """Let local workers be as many as this much work can use; those that are there stay."""
+    cluster: Any = client.cluster
+    if config.dask_address is None and config.cluster_class is None:
+        cluster.scale(max(len(cluster.worker_spec), _local_workers(config, jobs)))
+
+
+def _local_workers(config: ClusterConfig, jobs: int | None) -> int:
+    cores = os.cpu_count() or 1
+    return config.workers or min(cores, jobs or cores)
+
+
+def _local(config: ClusterConfig, jobs: int | None) -> Any:
     from distributed import LocalCluster
 
     return LocalCluster(
-        n_workers=config.workers or os.cpu_count() or 1,
+        n_workers=_local_workers(config, jobs),
         threads_per_worker=1,
         processes=True,
         memory_limit=config.memory_limit,

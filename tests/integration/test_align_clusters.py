@@ -18,6 +18,7 @@ from facenet_core import storage
 from facenet_core.alignment import stage
 from facenet_core.config import AlignConfig, ClusterConfig, PipelineConfig, build
 from facenet_core.errors import ConfigError, FacenetError
+from tasks.dask import start
 from tasks.dask.cluster import DaskCluster, UnfitWorker, WorkerLost
 
 ONE_THREAD = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
@@ -92,6 +93,22 @@ def test_a_scheduler_without_workers_is_given_up(scheduler: str) -> None:
         for _ in range(2):  # the second shard does not wait as long again
             with pytest.raises(UnfitWorker, match=f"{scheduler}: no worker came within 0 s"):
                 cluster.call(os.getpid)
+
+
+def test_no_more_local_workers_start_than_there_are_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    client = start.start(ClusterConfig(), jobs=1)
+    try:
+        client.wait_for_workers(1, timeout=60)
+        (first,) = client.run(os.getpid).values()
+        start.add_workers(client, ClusterConfig(), jobs=30)
+        client.wait_for_workers(2, timeout=60)
+        assert first in client.run(os.getpid).values(), "it stays, and another one comes"
+        start.add_workers(client, ClusterConfig(), jobs=1)
+        assert len(client.run(os.getpid)) == 2
+    finally:
+        client.close()
+        client.cluster.close()
 
 
 @pytest.mark.parametrize("size", [{"workers": 2}, {"adapt": (1, 2)}])

@@ -81,6 +81,8 @@ def test_models_are_used_without_keras(
         ["classify", "train", table, "--classifier", examples, *options],
         ["classify", "predict", folder, "--model", model, "--classifier", examples, *options],
         ["cluster", table, *options],
+        ["find", photographs[0], "--in", table, "--model", model, *options],
+        ["audit", crops, "--model", model, *options],
         ["align", raw, "--image-size", "64", "--margin", "8", *options],
         ["validate", crops, model, *pairs, *options],
         ["doctor", *options, "--json"],
@@ -88,9 +90,9 @@ def test_models_are_used_without_keras(
     answers = run(KERAS, *commands)
     for words, (status, _, errors) in zip(commands, answers, strict=True):
         assert status == 0, (words, errors)
-    report = json.loads((Path(answers[6][1].splitlines()[-1]) / "manifest.json").read_text())
+    report = json.loads((Path(answers[8][1].splitlines()[-1]) / "manifest.json").read_text())
     assert report["details"]["runtime"]["engine"] == "openvino"
-    findings = {finding["what"]: finding for finding in json.loads(answers[7][1])}
+    findings = {finding["what"]: finding for finding in json.loads(answers[9][1])}
     assert findings["models"]["found"] == "run on openvino"
     assert findings["training"]["state"] == "note"
     assert "facenet-pipeline[cpu]" in findings["training"]["remedy"]
