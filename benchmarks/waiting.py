@@ -7,8 +7,8 @@ The commands take turns within a round, those of another checkout too, and media
 are printed. Parts are of the command's own process: the imports, what it waits for Prefect's server
 beside them, the start of Dask's workers, loading and compiling a model, and the rest, its work.
 ``cpu`` is processor time of the command and of all the processes it started, which depends less on
-what else a machine does. With MODEL, two photographs are compared. ``--cold`` gives every command a
-Prefect folder and a cache folder that are empty.
+what else a machine does. With MODEL, two photographs are compared, and one is embedded in Python.
+``--cold`` gives every command a Prefect folder and a cache folder that are empty.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 PARTS = ("imports", "server", "workers", "model", "work")
+WARM = ("ingest that is done", "pipeline that is done")  # nothing is, in empty folders
+EMBEDDER = "facenet_core.FaceEmbedder"  # in Python, to its first embedding
 # Calls that are a part; those that a checkout does not have are left out.
 CALLS = {
     "server": [("tasks.prefect.server", "wait")],
@@ -89,9 +91,12 @@ def run_here(words: list[str]) -> None:
         return module
 
     builtins.__import__ = clock.timed("imports", load)  # type: ignore[assignment]
-    main = import_module("flows.cli.main").main
     try:
-        main(words)
+        if words[0] == EMBEDDER:
+            module, name = EMBEDDER.rsplit(".", 1)
+            getattr(import_module(module), name)(words[1]).embed([words[2]])
+        else:
+            import_module("flows.cli.main").main(words)
     finally:
         clock._switch()
         print(json.dumps(clock.seconds), file=sys.stderr)
@@ -145,15 +150,20 @@ def commands(folder: Path, model: str | None) -> dict[str, list[str]]:
         "ingest of ten photographs": ["ingest", str(photographs), *store],
         "ingest that is done": [*drawn, *store],
     }
+    small = {"ingest.identities": 4, "holdout.ingest.identities": 4, "train.max_nrof_epochs": 1}
+    small |= {"train.batch_size": 12, "validate.lfw_nrof_folds": 2, "validate.pairs_per_fold": 3}
+    overrides = [word for item in small.items() for word in ("--set", "=".join(map(str, item)))]
+    result["pipeline that is done"] = ["run", "--config", "demo", *overrides, *store]
     if model:
         pair = [str(photographs / "P0" / f"{number}.jpg") for number in range(2)]
         result["compare"] = ["compare", *pair, "--model", model, *store]
+        result[EMBEDDER] = [EMBEDDER, model, pair[0]]
     return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="of which compare is measured")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="to compare and to embed with")
     parser.add_argument("--before", metavar="DIR", type=Path, help="another checkout")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cold", action="store_true", help="with empty folders each time")
@@ -169,7 +179,8 @@ def main() -> None:
         for turn in range(options.rounds + 1):  # the first one, of warm rounds, fills the caches
             for command, words in todo.items():
                 for checkout, path in checkouts.items():
-                    if options.only not in command or (options.cold and turn == 0):
+                    warm = command in WARM
+                    if options.only not in command or (options.cold and (turn == 0 or warm)):
                         continue
                     own = folder / (f"{turn}-{command}-{checkout}" if options.cold else "warm")
                     if command == "ingest of ten photographs":

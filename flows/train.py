@@ -43,6 +43,7 @@ def train(
     crops = storage.absolute(resolve(root, crops, "align"))
     config = _resolved(config, root, run)
     if config.teacher is not None:
+        core.check_train(crops, config)
         uri = _teachers_embeddings(config.teacher, crops, root, where, run)
         config = config.model_copy(update={"teacher": uri})
     plan = core.plan_train(root, crops, config)

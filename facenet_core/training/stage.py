@@ -21,7 +21,7 @@ from facenet_core.embedding import artifact as embedding
 from facenet_core.errors import ConfigError, PairsError, TrainingError
 from facenet_core.models.networks import registry
 from facenet_core.runtime import keras_alone, quietly
-from facenet_core.storage import Input, Manifest, Outcome, Plan
+from facenet_core.storage import Artifact, Input, Manifest, Outcome, Plan
 from facenet_core.training import resume, schedules
 from facenet_core.training.input import audits
 from facenet_core.training.input.crops import require_room
@@ -75,6 +75,29 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
     explicit = config.model_fields_set
     config = resume.continued(config)
     config.warn_of_unused(explicit=explicit)
+    rates = _checked_rates(crops, config)
+    name = config.name or crops.name
+    others = resume.inputs_of(config)
+    determining = config.determining() | {
+        "name": name,
+        "learning_rate_schedule": rates,
+        "read_crops": how_to_read(crops, config),
+        **{field: other.fingerprint for field, other in others.items()},
+    }
+    del determining["learning_rate"], determining["learning_rate_schedule_file"]
+    if "lfw_dir" in determining:
+        determining |= _pairs_that_decide(config)
+    inputs = [Input(crops_uri, crops.fingerprint), *others.values()]
+    return storage.plan_stage(root, "train", name, determining, inputs, STAGE_FORMAT)
+
+
+def check_train(crops_uri: str, config: TrainConfig) -> None:
+    """Raises what `plan_train` would, whatever there is of a teacher's embeddings yet."""
+    _checked_rates(storage.open_artifact(crops_uri, "align"), resume.continued(config))
+
+
+def _checked_rates(crops: Artifact, config: TrainConfig) -> str:
+    """The learning rates by epoch, of settings that go together and with the crops."""
     resume.require_same_crop(config, crops)
     audits.require_same_crops(config, crops)
     registry.locate(config.model_def)
@@ -89,19 +112,7 @@ def plan_train(root: str, crops_uri: str, config: TrainConfig) -> Plan:
             f"warmup_epochs: training ends after {epochs} epochs, before a warm-up of "
             f"{config.warmup_epochs:g}; the learning rate would never be reached"
         )
-    name = config.name or crops.name
-    others = resume.inputs_of(config)
-    determining = config.determining() | {
-        "name": name,
-        "learning_rate_schedule": rates,
-        "read_crops": how_to_read(crops, config),
-        **{field: other.fingerprint for field, other in others.items()},
-    }
-    del determining["learning_rate"], determining["learning_rate_schedule_file"]
-    if "lfw_dir" in determining:
-        determining |= _pairs_that_decide(config)
-    inputs = [Input(crops_uri, crops.fingerprint), *others.values()]
-    return storage.plan_stage(root, "train", name, determining, inputs, STAGE_FORMAT)
+    return rates
 
 
 def _pairs_that_decide(config: TrainConfig) -> dict[str, str]:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +78,18 @@ def start(config: ClusterConfig, jobs: int | None = None) -> Client:
 
 
 def add_workers(client: Client, config: ClusterConfig, jobs: int) -> None:
-    """Let local workers be as many as this much work can use; those that are there stay."""
+    """Let local workers be as many as this much work can use, and wait until they are there.
+
+    Who is interrupted meanwhile is so as its workers start, before any shard is in work.
+    """
     cluster: Any = client.cluster
-    if config.dask_address is None and config.cluster_class is None:
-        cluster.scale(max(len(cluster.worker_spec), _local_workers(config, jobs)))
+    if config.dask_address is not None or config.cluster_class is not None:
+        return
+    wanted = _local_workers(config, jobs)
+    if wanted > len(cluster.worker_spec):
+        cluster.scale(wanted)
+        with suppress(TimeoutError):  # fewer do the work, too
+            client.wait_for_workers(wanted, config.worker_timeout)
 
 
 def _local_workers(config: ClusterConfig, jobs: int | None) -> int:

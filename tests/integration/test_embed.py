@@ -12,6 +12,7 @@ from facenet_core import storage
 from facenet_core.config import AlignConfig, ClusterConfig, EmbedConfig, TrainConfig
 from facenet_core.embedding.artifact import open_crops
 from facenet_core.embedding.stage import plan_embed
+from facenet_core.errors import ConfigError
 from facenet_core.storage import Artifact, parquet
 from tests.integration.test_operations import ended_task_runs, number, written
 from tests.support.embedding import embedded, rows
@@ -63,6 +64,17 @@ def test_a_teacher_embeds_crops_like_its_own_whatever_is_trained_on(
     student = storage.open_artifact(train(smaller.uri, config, root, where).uri, "train")
     embeddings = storage.open_artifact(student.inputs[1].uri, "embed")
     assert open_crops(embeddings).fingerprint == crops.fingerprint
+
+
+def test_what_cannot_be_trained_is_refused_before_a_teacher_embeds(
+    crops: Artifact, model: str, prefect_server: str, tmp_path: Path
+) -> None:
+    from flows.train import train
+
+    root = str(tmp_path / "store")
+    with pytest.raises(ConfigError, match="no network `nonsense`"):
+        train(crops.uri, TrainConfig(teacher=model, model_def="nonsense"), root)
+    assert not storage.is_folder(f"{root}/embeddings")
 
 
 def test_photographs_become_an_artifact_and_one_table(
