@@ -35,6 +35,7 @@ _WITH_DEPLOYMENTS = (
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, in one of several processes, what shares fixtures: the tests of a file, and
     each half of those that need a Prefect server."""

@@ -314,3 +314,9 @@ def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
             if not ours and not names & declared:
                 undeclared[top] = str(file)
     assert undeclared == {}
+
+
+def test_tests_that_share_fixtures_run_in_one_process(request: pytest.FixtureRequest) -> None:
+    """A group is in the name of each of its tests once xdist has seen it."""
+    grouped = getattr(request.config.option, "loadgroup", False)
+    assert ("@test_housetests" in request.node.nodeid) == grouped
