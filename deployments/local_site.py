@@ -75,10 +75,13 @@ class Site:
         return self._start(f"worker-{pool}", "worker", "start", "--pool", pool)
 
     def stop_worker(self, worker: subprocess.Popen[bytes]) -> None:
-        """End a worker in good order, if it is still there."""
+        """End a worker, if it is still there, whose runs have ended.
+
+        One of Prefect 3.8 that has had runs may wait for ever, so it is not waited for long.
+        """
         worker.terminate()
         try:
-            worker.wait(30)
+            worker.wait(3)
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
