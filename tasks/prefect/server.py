@@ -147,9 +147,24 @@ def start() -> None:
     _server = _Server(port, process, guard, log, database)
     atexit.register(_server.stop)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    import prefect.context
+    _use_settings()
 
-    prefect.context.refresh_global_settings_context()
+
+def _use_settings() -> None:
+    """Let Prefect in this process read the variables set for it now.
+
+    Without heartbeats: they tell a server of runs whose process is gone, and this one goes with its
+    process. The end of each run waits for the thread that sends them, up to a second.
+    """
+    from prefect import context
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+
+    context.refresh_global_settings_context()
+    read = context.GLOBAL_SETTINGS_CONTEXT
+    settings = read.settings.copy_with_update({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    context.GLOBAL_SETTINGS_CONTEXT = context.SettingsContext(
+        profile=read.profile, settings=settings
+    )
 
 
 def _configure(process: subprocess.Popen[bytes], port: int) -> Path | None:

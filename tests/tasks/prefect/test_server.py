@@ -89,10 +89,26 @@ def test_none_is_left_running_where_a_server_is_configured(tmp_path: Path, confi
         "import psutil\n"
         "from tasks.prefect import server\n"
         "with server.starting(): pass\n"
-        "import prefect.settings\n"
-        "print(prefect.settings.PREFECT_API_URL.value(), psutil.Process().children())"
+        "from prefect.settings import get_current_settings\n"
+        "settings = get_current_settings()\n"
+        "print(settings.api.url, settings.flows.heartbeat_frequency)\n"
+        "print(psutil.Process().children())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment
     )
-    assert (done.stdout, done.returncode) == (f"{url} []\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == (f"{url} 180\n[]\n", 0), done.stderr
+
+
+def test_runs_on_it_send_no_heartbeats_whose_thread_they_would_wait_for() -> None:
+    script = (
+        "import os\n"
+        "from tasks.prefect import server\n"
+        "os.environ['PREFECT_API_URL'] = 'http://127.0.0.1:9/api'\n"
+        "server._use_settings()\n"
+        "from prefect.settings import get_current_settings\n"
+        "settings = get_current_settings()\n"
+        "print(settings.api.url, settings.flows.heartbeat_frequency)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "http://127.0.0.1:9/api None\n", done.stderr
