@@ -2,6 +2,7 @@
 
     python benchmarks/audit.py copies SET ARCHIVE OUT    # 100 photographs of the set again, changed
     python benchmarks/audit.py planted SET COPIES OTHERS --noise 0.05
+    python benchmarks/audit.py noisy ARCHIVE OUT --noise 0.2    # a folder with wrong labels
     python benchmarks/audit.py million --dimensions 128
 
 `planted` takes embeddings artifacts: the set, the copies that `copies` made of some of its
@@ -64,6 +65,30 @@ def copies(uri: str, archive: str, out: Path, seed: int) -> None:
             target = out / path.with_name(f"{path.stem}_{change}.jpg")
             target.parent.mkdir(parents=True, exist_ok=True)
             image.save(target, quality=quality)
+
+
+def noisy(archive: str, out: Path, noise: float, seed: int) -> None:
+    """Write the photographs of an archive of Name/Name_0001.jpg, some of them under other names.
+
+    These are called Old__Name_0001.jpg, so that one sees which they are.
+    """
+    rng = np.random.default_rng(seed)
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar.getmembers() if m.isfile() and m.name.endswith(".jpg")]
+        names = [Path(member.name).parent.name for member in members]
+        people = sorted({*names})
+        count = int(noise * len(members))
+        changed = {*rng.choice(len(members), count, replace=False).tolist()}
+        for number, (member, name) in enumerate(zip(members, names, strict=True)):
+            path = out / name / Path(member.name).name
+            if number in changed:
+                other = rng.choice([person for person in people if person != name])
+                path = out / str(other) / f"{name}__{path.name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = tar.extractfile(member)
+            assert file is not None
+            path.write_bytes(file.read())
+    print(f"{count} of {len(members)} photographs of {len(people)} people under another name")
 
 
 def opened(uri: str) -> Set:
@@ -317,6 +342,10 @@ def main() -> None:
     one.add_argument("embeddings", nargs=3, metavar="EMBEDDINGS")
     one.add_argument("--noise", type=float, default=0.05)
     one.add_argument("--threshold", type=float, default=stage.DEFAULT_THRESHOLD)
+    one = commands.add_parser("noisy")
+    one.add_argument("archive")
+    one.add_argument("out", type=Path)
+    one.add_argument("--noise", type=float, default=0.2)
     one = commands.add_parser("million")
     one.add_argument("--faces", type=int, default=1_000_000)
     one.add_argument("--people", type=int, default=20_000)
@@ -325,6 +354,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "copies":
         copies(options.embeddings, options.archive, options.out, options.seed)
+    elif options.command == "noisy":
+        noisy(options.archive, options.out, options.noise, options.seed)
     elif options.command == "planted":
         planted(options.embeddings, options.noise, options.seed, options.threshold)
     else:
