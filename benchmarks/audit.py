@@ -198,7 +198,7 @@ def planted(uris: list[str], noise: float, seed: int, threshold: float) -> None:
     print(f"  changed labels found as any kind: {len(truth['wrong_label'] & anyhow)}")
     false = rows_of["wrong_label"] - truth["wrong_label"] - old["wrong_label"]
     print(f"  {len(false)} new ones are wrong, {sum(is_copy[row] for row in false)} on copies")
-    _print_copies(whole, findings, count, is_copy, old["duplicate"])
+    _print_copies(whole, findings, count, is_copy, _originals(unchanged))
 
     said = {noisy[0].name(f.row) for f in findings if f.kind == "mixed_identity"}
     was = {name for kind, i in before for name in [_owner(base[0], i)] if kind == "mixed_identity"}
@@ -227,10 +227,14 @@ def _print(kind: str, truth: set, said: set, before: set) -> None:  # type: igno
 
 
 def _print_copies(
-    whole: Faces, findings: list[Finding], count: int, is_copy: np.ndarray, before: set[int]
+    whole: Faces,
+    findings: list[Finding],
+    count: int,
+    is_copy: np.ndarray,
+    before: dict[int, int],
 ) -> None:
-    """A copy is found where it or its original is said to be one of the other."""
-    pairs = {frozenset((f.row, f.other)) for f in findings if f.kind == "duplicate"}
+    """A copy is found where it and its original are said to be of one photograph."""
+    original_of = _originals(findings)
     ids = {whole.image_id(row): row for row in range(count)}
     per_change: dict[str, list[bool]] = {change: [] for change in CHANGES}
     right = set()
@@ -239,27 +243,28 @@ def _print_copies(
         original = ids.get(f"{stem}.jpg")
         if original is None:  # no face was found on it
             continue
-        group = {f.row for f in findings if f.kind == "duplicate" and f.other in (row, original)}
-        group |= {f.other for f in findings if f.kind == "duplicate" and f.row in (row, original)}
-        hit = frozenset((row, original)) in pairs or {row, original} <= group
+        hit = original_of.get(row, row) == original_of.get(original, original)
         per_change[change].append(hit)
         right |= {row} if hit else set()
     total = sum(map(len, per_change.values()))
-    said = {f.row for f in findings if f.kind == "duplicate"}
-    said_new = said - before
-    # Of a copy and its original one is named.
-    involved = {row for pair in pairs for row in pair if is_copy[row]}
-    wrong = {
-        f.row
-        for f in findings
-        if f.kind == "duplicate" and f.row in said_new and not is_copy[f.row]
-        if f.other not in involved
+    # The first rows are those of the unchanged set, of which another one may stay now.
+    said_new = {
+        row: original
+        for row, original in original_of.items()
+        if row >= count or before.get(row, row) != before.get(original, original)
     }
+    with_copies = {original_of.get(row, row) for row in np.flatnonzero(is_copy).tolist()}
+    wrong = [row for row, original in said_new.items() if original not in with_copies]
     print(
         f"duplicate: {len(right)} of {total} (recall {len(right) / total:.3f}), precision without "
         f"what the unchanged set had {1 - len(wrong) / max(len(said_new), 1):.3f}"
     )
     print("  " + ", ".join(f"{c} {sum(hits)} of {len(hits)}" for c, hits in per_change.items()))
+
+
+def _originals(findings: list[Finding]) -> dict[int, int]:
+    """The row that stays, for each that is said to be the same photograph."""
+    return {f.row: f.other for f in findings if f.kind == "duplicate" and f.other is not None}
 
 
 def _names(faces: Faces) -> list[str]:

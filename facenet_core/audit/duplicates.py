@@ -127,7 +127,6 @@ def _alike(
     limits: Limits,
 ) -> Iterator[Copy]:
     """Those of the neighbours that are the same photograph, by a closer look."""
-    least = config.duplicate_correlation
     rows, columns = np.nonzero(near.products > _LEAST)
     for first, column in zip(rows, columns, strict=True):
         second = int(near.rows[first, column])
@@ -137,9 +136,20 @@ def _alike(
             continue
         query = mirrored(a[first : first + 1])[0] if turned else a[first]
         alike = correlation(query, b[second])
-        # The crops of a photograph in two sizes have other margins: their embeddings may be far.
-        if alike >= (least if apart < limits.same else (1 + least) / 2):
+        if alike >= _least_alike(config.duplicate_correlation, apart, turned, limits):
             yield Copy(int(first), second, alike, turned)
+
+
+def _least_alike(usual: float, apart: float, turned: bool, limits: Limits) -> float:
+    """The correlation of thumbnails from which on faces so far apart are of one photograph.
+
+    The crops of a photograph in two sizes have other margins, so that their embeddings may be those
+    of two people. The landmarks of a mirrored face are off, so that its thumbnail is a little
+    shifted or turned, but its embedding hardly differs.
+    """
+    if apart >= limits.same:
+        return usual + (1 - usual) / 3
+    return usual - (1 - usual) if turned and apart < limits.nearly_equal else usual
 
 
 def duplicate_findings(

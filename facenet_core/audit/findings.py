@@ -21,6 +21,7 @@ _APART = 0.55
 _ONE_CENTRE = 0.45
 _FEW_FACES = 0.77
 _ONE_FACE = 0.6
+_NEARLY_EQUAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Limits:
     def one_face(self) -> float:
         """So near must the faces be where one of them has a single one."""
         return _ONE_FACE * self.same
+
+    @property
+    def nearly_equal(self) -> float:
+        """Embeddings of two shots are hardly ever nearer to one another."""
+        return _NEARLY_EQUAL * self.same
 
 
 @dataclass(frozen=True)

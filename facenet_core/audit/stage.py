@@ -27,7 +27,7 @@ from facenet_core.recognition.cluster import DEFAULT_DISTANCE, SHARE_OF_THRESHOL
 from facenet_core.recognition.threshold import find_reports, validated_threshold
 from facenet_core.storage import Artifact, Manifest, Outcome, Plan, parquet, schemas
 
-STAGE_FORMAT = 2
+STAGE_FORMAT = 3
 KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 FINDINGS, KEEP, REPORT = "findings.parquet", "keep.parquet", "report.html"
 # For models that were not validated.

@@ -42,7 +42,8 @@ class AuditConfig(Config):
     duplicate_correlation: Correlation = Field(
         0.97,
         description="Correlation of the thumbnails of two faces from which on their photographs "
-        "are the same one; half way to 1 where the embeddings are of two people.",
+        "are the same one; a third of the way to 1 where the embeddings are of two people, and "
+        "as far again from 1 for a mirrored face whose embedding hardly differs.",
     )
     neighbours: int = Field(
         8,

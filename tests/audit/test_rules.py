@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from facenet_core.audit import labels, leaks, stage
+from facenet_core.audit import duplicates, labels, leaks, stage
 from facenet_core.audit.duplicates import Copy, Photographs, copies_within, duplicate_findings
 from facenet_core.audit.faces import Faces
 from facenet_core.audit.findings import Limits
@@ -182,6 +182,24 @@ def test_copies_are_found_changed_and_mirrored_and_others_are_not() -> None:
         frozenset((5, 11)),
     }
     assert {c.mirrored for c in copies if 5 in (c.first, c.second)} == {True}
+
+
+@pytest.mark.parametrize(
+    ("alike", "apart", "is_mirrored", "is_copy"),
+    [
+        (0.975, 0.3, False, True),
+        (0.975, 1.2, False, False),  # two people, as far as embeddings say
+        (0.985, 1.2, False, True),
+        (0.95, 0.3, False, False),
+        (0.95, 0.3, True, True),  # its landmarks are off, its embedding is not
+        (0.95, 0.8, True, False),
+    ],
+)
+def test_how_alike_copies_have_to_be_depends_on_their_embeddings(
+    alike: float, apart: float, is_mirrored: bool, is_copy: bool
+) -> None:
+    least = duplicates._least_alike(CONFIG.duplicate_correlation, apart, is_mirrored, LIMITS)
+    assert (alike >= least) == is_copy
 
 
 def test_equal_files_are_copies_whatever_was_cropped_from_them() -> None:
