@@ -22,6 +22,7 @@ _ONE_CENTRE = 0.45
 _FEW_FACES = 0.77
 _ONE_FACE = 0.6
 _NEARLY_EQUAL = 0.5
+_ANOTHERS = 0.9
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Limits:
     def one_face(self) -> float:
         """So near must the faces be where one of them has a single one."""
         return _ONE_FACE * self.same
+
+    @property
+    def anothers(self) -> float:
+        """A face so near to another person is theirs, whatever it is like under its own name."""
+        return _ANOTHERS * self.same
 
     @property
     def nearly_equal(self) -> float:

@@ -106,6 +106,7 @@ def wrong_images(
     """Wrong labels, second people of identities, and what is no face."""
     findings: list[Finding] = []
     second = _to_second_people(faces, cores, limits)
+    by_identity = faces.by_identity()
     for start in range(0, len(faces), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(faces)))
         rows = rows[faces.identities[rows] != NOBODY]
@@ -114,9 +115,24 @@ def wrong_images(
         is_second = second[rows] < own - limits.margin / 2
         out = (own > limits.far) | (own - other > limits.margin) | is_second
         for at in np.flatnonzero(out):
-            distances = (float(own[at]), float(other[at]), float(second[rows[at]]))
-            findings.append(_judge(faces, cores, limits, int(rows[at]), int(others[at]), distances))
+            row = int(rows[at])
+            is_anothers = other[at] < limits.anothers
+            namesakes = by_identity[int(faces.identities[row])]
+            if not (is_second[at] or is_anothers) and _is_like_two(faces, row, namesakes, limits):
+                continue
+            distances = (float(own[at]), float(other[at]), float(second[row]))
+            findings.append(_judge(faces, cores, limits, row, int(others[at]), distances))
     return findings
+
+
+def _is_like_two(faces: Faces, row: int, namesakes: np.ndarray, limits: Limits) -> bool:
+    """Whether two other photographs of its identity are nearer than the threshold.
+
+    Then it is a hard photograph of that person (a profile, sunglasses, another age), which is as
+    far from the core as a stranger's.
+    """
+    near = np.asarray(faces.vectors[namesakes[namesakes != row]]) @ faces.vectors[row]
+    return len(near) > 1 and bool(distance(np.partition(near, -2)[-2]) < limits.same)
 
 
 def _judge(

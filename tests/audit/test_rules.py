@@ -75,6 +75,17 @@ def test_an_image_of_nobody_is_a_wrong_label_or_no_face_by_the_detector(
     assert not any(said.values())
 
 
+@pytest.mark.parametrize(
+    ("person", "images", "are_wrong"), [(63, 2, True), (63, 3, False), (3, 3, True)]
+)
+def test_images_that_two_others_are_like_are_wrong_only_where_they_are_somebody_elses(
+    person: int, images: int, are_wrong: bool
+) -> None:
+    people, names = clean()
+    people[:images] = [person] * images
+    assert found(people, names)["wrong_label"] == ({*range(images)} if are_wrong else set())
+
+
 def test_the_second_person_of_an_identity_is_found() -> None:
     people, names = clean()
     names[EACH : EACH + 6] = [names[0]] * 6
