@@ -14,7 +14,9 @@ import pytest
 from facenet_core.errors import ConfigError, FacenetError
 from tasks.prefect import server
 
-DYING = "import sys; print('unimportant\\n' * 90); sys.exit('Can\\'t locate revision abc')"
+DYING = (
+    "import sys; print('unimportant\\n' * 90, flush=True); sys.exit('Can\\'t locate revision abc')"
+)
 
 
 def started(program: str, tmp_path: Path) -> server._Server:
