@@ -22,7 +22,7 @@ from facenet_core.config.pipeline import PipelineConfig
 from facenet_core.errors import ConfigError
 from facenet_core.text import files
 
-# In a checkout and where the wheel is installed alike: `demo`, `casia`, `real`.
+# In a checkout and where the wheel is installed alike: `demo`, `casia`, `real`, `student`.
 SHIPPED = Path(__file__).parents[2] / "configs"
 _WORDS = (SYNTHETIC, GENERATED_PAIRS, AUTO_PAIRS)
 

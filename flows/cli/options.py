@@ -37,7 +37,7 @@ def add_common(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
         if name in ("json", "debug", *names):
             group.add_argument(option, **settings)
 
-    text = "configuration file (YAML), or a name: demo, casia, real"
+    text = "configuration file (YAML), or a name: demo, casia, real, student"
     add("--config", metavar="FILE", help=text)
     add(
         "--set",

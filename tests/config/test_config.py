@@ -35,7 +35,7 @@ def test_a_configuration_of_the_package_is_found_by_its_name(tmp_path: Path, mon
     assert config.load("casia").ingest.source == "CASIA-WebFace.zip"  # in the working folder
     Path("demo").write_text("ingest: {source: mine}")
     assert config.load("demo").ingest.source == "mine"
-    with pytest.raises(ConfigError, match="those of the package are casia, demo, real"):
+    with pytest.raises(ConfigError, match="those of the package are casia, demo, real, student"):
         config.load("dmeo")
 
 
