@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +50,7 @@ class Faces:
     def image_id(self, row: int) -> str:
         return self.image_ids[row].as_py()
 
+    @cached_property
     def by_identity(self) -> list[np.ndarray]:
         """For each identity the numbers of its rows, ascending."""
         order = np.argsort(self.identities, kind="stable")

@@ -45,7 +45,7 @@ def find_cores(faces: Faces, same: float) -> Cores:
     sizes = np.zeros(len(faces.names), np.int64)
     typical = np.zeros(len(faces.names), np.int64)
     cluster_of = np.zeros(len(faces), np.int32)
-    for number, rows in enumerate(faces.by_identity()):
+    for number, rows in enumerate(faces.by_identity):
         vectors = np.asarray(faces.vectors[rows])
         labels = _clusters(vectors, same)
         cluster_of[rows] = labels

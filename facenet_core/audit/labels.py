@@ -47,7 +47,6 @@ def split_identities(
         members = np.flatnonzero(both)
         person_of[both] = members[np.argmax(cores.sizes[members])]
     findings = []
-    by_identity = faces.by_identity() if pairs else []
     for number in np.flatnonzero(person_of != np.arange(len(person_of))):
         other = int(person_of[number])
         apart, limit = deciding_distance(cores, int(number), cores, other, limits)
@@ -55,7 +54,7 @@ def split_identities(
         reason = f"{faces.names[number]} and {faces.names[other]} are one person"
         findings += [
             Finding("split_identity", int(row), int(cores.typical[other]), apart, beyond, reason)
-            for row in by_identity[number]
+            for row in faces.by_identity[number]
             if cores.cluster_of[row] == 0
         ]
     return findings, person_of
@@ -106,7 +105,6 @@ def wrong_images(
     """Wrong labels, second people of identities, and what is no face."""
     findings: list[Finding] = []
     second = _to_second_people(faces, cores, limits)
-    by_identity = faces.by_identity()
     for start in range(0, len(faces), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(faces)))
         rows = rows[faces.identities[rows] != NOBODY]
@@ -117,7 +115,7 @@ def wrong_images(
         for at in np.flatnonzero(out):
             row = int(rows[at])
             is_anothers = other[at] < limits.anothers
-            namesakes = by_identity[int(faces.identities[row])]
+            namesakes = faces.by_identity[int(faces.identities[row])]
             if not (is_second[at] or is_anothers) and _is_like_two(faces, row, namesakes, limits):
                 continue
             distances = (float(own[at]), float(other[at]), float(second[row]))
@@ -220,6 +218,5 @@ def _to_second_people(faces: Faces, cores: Cores, limits: Limits) -> np.ndarray:
 
 def _with_clusters(faces: Faces, cores: Cores) -> Iterator[tuple[int, np.ndarray]]:
     clustered = np.unique(faces.identities[cores.cluster_of > 0])
-    by_identity = faces.by_identity()
     for number in clustered[clustered != NOBODY]:
-        yield int(number), by_identity[number]
+        yield int(number), faces.by_identity[number]

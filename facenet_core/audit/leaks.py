@@ -20,7 +20,6 @@ def leaked_people(
         return []
     findings = []
     near = nearest(cores.means, theirs.means, CANDIDATES, exact=exact)
-    by_identity = faces.by_identity()
     for number, candidates in enumerate(near.rows):
         same = [
             (*deciding_distance(cores, number, theirs, int(one), limits), int(one))
@@ -34,7 +33,7 @@ def leaked_people(
         beyond = severity(limit - apart, limit)
         findings += [
             Finding("leak", int(row), int(theirs.typical[person]), apart, beyond, reason)
-            for row in by_identity[number]
+            for row in faces.by_identity[number]
             if cores.cluster_of[row] == 0
         ]
     return findings
