@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image, UnidentifiedImageError
 
 from facenet_core.errors import ArtifactError
@@ -39,21 +39,36 @@ def read_faces(
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    image_ids = pa.array(sorted({image_id for image_id, _ in faces}), pa.string())
-    pixels = {}
+    columns = ["image_id", "face_index", "image"]
+    return {
+        (row["image_id"], row["face_index"]): decode(row["image_id"], row["image"]["bytes"])
+        for row in read_rows(crops, columns, lambda *face: face in faces)
+    }
+
+
+def read_rows(
+    crops: Artifact, columns: Sequence[str], is_wanted: Callable[[str, int], bool]
+) -> Iterator[dict[str, Any]]:
+    """The rows of some faces, in the order of the shards; of parts without any, only the ids.
+
+    Args:
+        columns: `image_id` and `face_index` among them.
+        is_wanted: says so of an image_id and a face_index.
+
+    Raises:
+        ArtifactError: a part is missing or damaged.
+    """
     for part in crops.part_uris("crops"):
-        if not pc.any(_among(parquet.read_table(part, ["image_id"]), image_ids)).as_py():
+        if not _wanted_rows(parquet.read_table(part, ["image_id", "face_index"]), is_wanted):
             continue
-        for group in parquet.read_row_groups(part, ["image_id", "face_index", "image"]):
-            for row in group.filter(_among(group, image_ids)).to_pylist():
-                face = (row["image_id"], row["face_index"])
-                if face in faces:
-                    pixels[face] = decode(row["image_id"], row["image"]["bytes"])
-    return pixels
+        for group in parquet.read_row_groups(part, columns):
+            rows = pa.array(_wanted_rows(group, is_wanted), pa.int64())
+            yield from group.take(rows).to_pylist()
 
 
-def _among(table: pa.Table, image_ids: pa.Array) -> pa.ChunkedArray:
-    return pc.is_in(table["image_id"], value_set=image_ids)
+def _wanted_rows(table: pa.Table, is_wanted: Callable[[str, int], bool]) -> list[int]:
+    ids, faces = table["image_id"].to_pylist(), table["face_index"].to_pylist()
+    return [row for row, face in enumerate(zip(ids, faces, strict=True)) if is_wanted(*face)]
 
 
 def stack(images: Sequence[np.ndarray], side: int) -> np.ndarray:

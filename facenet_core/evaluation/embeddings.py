@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from facenet_core.config import ValidateConfig
 from facenet_core.embedding import artifact
-from facenet_core.embedding.crops import decode, require_finite, stack
+from facenet_core.embedding.crops import decode, read_rows, require_finite, stack
 from facenet_core.errors import ArtifactError
 from facenet_core.models.runtimes import Embed, Runtime
 from facenet_core.storage import Artifact, parquet, schemas
@@ -82,13 +82,8 @@ def read_crops(crops: Artifact, image_ids: Collection[str]) -> Iterator[Crop]:
     Raises:
         ArtifactError: a part is missing or damaged.
     """
-    for part in crops.part_uris("crops"):
-        ids = parquet.read_table(part, ["image_id"])["image_id"]
-        if not any(image_id in image_ids for image_id in ids.to_pylist()):
-            continue
-        for group in parquet.read_row_groups(part, _COLUMNS):
-            for row in _rows_of_first_faces(group, image_ids):
-                yield _crop(row)
+    for row in _first_faces(crops, _COLUMNS, image_ids):
+        yield _crop(row)
 
 
 def _crop(row: Mapping[str, Any]) -> Crop:
@@ -99,15 +94,10 @@ def _crop(row: Mapping[str, Any]) -> Crop:
     return Crop(row["image_id"], row["identity"], row["image"]["bytes"], score, size)
 
 
-def _rows_of_first_faces(group: pa.Table, image_ids: Collection[str]) -> list[dict[str, Any]]:
-    ids = group["image_id"].to_pylist()
-    faces = group["face_index"].to_pylist()
-    rows = [
-        row
-        for row, (image_id, face) in enumerate(zip(ids, faces, strict=True))
-        if face == 0 and image_id in image_ids
-    ]
-    return group.take(pa.array(rows, pa.int64())).to_pylist()
+def _first_faces(
+    crops: Artifact, columns: Sequence[str], image_ids: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    return read_rows(crops, columns, lambda image_id, face: face == 0 and image_id in image_ids)
 
 
 def embed_crops(
@@ -174,10 +164,8 @@ def read_embeddings(
         artifact.require_flipped(embeddings)
         columns.append("embedding_flipped")
     described: dict[str, Crop] = {}
-    for part in crops.part_uris("crops"):
-        for group in parquet.read_row_groups(part, _DESCRIBED):
-            for row in _rows_of_first_faces(group, requested):
-                described[row["image_id"]] = _crop(row | {"image": {"bytes": b""}})
+    for row in _first_faces(crops, _DESCRIBED, requested):
+        described[row["image_id"]] = _crop(row | {"image": {"bytes": b""}})
     read: list[Crop] = []
     vectors: list[np.ndarray] = []
     for part in embeddings.part_uris(artifact.FOLDER):
