@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "deployments"))
 import local_s3
-from local_site import free_port
+
+from facenet_core.runtime import free_port
 
 
 @contextmanager

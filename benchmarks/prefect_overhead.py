@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "deployments"))
-from local_site import Site, free_port
+from local_site import Site
+
+from facenet_core.runtime import free_port
 
 WORKERS = 2
 PATIENCE = 60.0  # seconds without another record before the rest is taken for lost

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from local_site import REPOSITORY, Site, end_as_by_ctrl_c, free_port
+from local_site import REPOSITORY, Site, end_as_by_ctrl_c
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
+
+from facenet_core.runtime import free_port
 
 BROKEN = (3, 8)  # shards that fail at first, numbered from 0
 CONFIG = {

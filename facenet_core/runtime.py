@@ -1,5 +1,5 @@
 """Everything that acts on a whole process: quiet starts of TensorFlow and OpenVINO, imports hidden
-from Keras, memory that malloc keeps, child processes, and processes that hang."""
+from Keras, memory that malloc keeps, child processes, their ports, and processes that hang."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import faulthandler
 import gc
 import logging
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,8 @@ from typing import Any, Self
 
 logger = logging.getLogger(__name__)
 
+# Below those that Linux and macOS give to connections and to servers that name none.
+_PORTS = range(20_000, 32_000)
 HUNG = 1  # exit status of a process that its watchdog ended
 
 # What TensorFlow writes at its import and first operation, before any log level applies. Users can
@@ -118,6 +122,21 @@ def child_environment() -> dict[str, str]:
 def describe_exit(status: int) -> str:
     """How a child process ended: a signal such as SIGSEGV, or its exit status."""
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses, for a child process that starts to listen later.
+
+    The system would not give it to anybody in the meantime, as it would one of its own choice.
+
+    Raises:
+        OSError: every port is in use.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise OSError(f"every port from {_PORTS[0]} to {_PORTS[-1]} is in use")
 
 
 class Watchdog:

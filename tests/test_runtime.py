@@ -1,12 +1,16 @@
-"""The engine's noise is dropped and everything else reaches the terminal; Keras comes alone."""
+"""The engine's noise is dropped and everything else reaches the terminal; Keras comes alone; a free
+port stays free."""
 
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from facenet_core.runtime import HUNG, quietly
+from facenet_core import runtime
+from facenet_core.runtime import HUNG, free_port, quietly
 
 NOISE = b"I0000 port.cc:153] oneDNN custom operations are on. You may see slightly different\n"
 
@@ -66,3 +70,21 @@ def test_progress_starts_the_time_anew() -> None:
 def test_after_the_work_and_without_a_limit_nothing_ends() -> None:
     assert ends_with("with Watchdog(0.3): pass\ntime.sleep(0.8)") == 0
     assert ends_with("with Watchdog(None): time.sleep(0.2)") == 0
+
+
+def test_a_free_port_is_one_that_nobody_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", free_port()))
+        port = used.getsockname()[1]
+        monkeypatch.setattr(runtime, "_PORTS", range(port, port + 1))
+        with pytest.raises(OSError, match=f"every port from {port} to {port} is in use"):
+            free_port()
+    assert free_port() == port
+
+
+def test_a_free_port_is_none_that_the_system_gives_to_connections() -> None:
+    said = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if not said.exists():
+        pytest.skip("Linux says which ports it gives to connections")
+    first = int(said.read_text().split()[0])
+    assert runtime._PORTS[-1] < first, f"{said} starts at {first}"

@@ -12,6 +12,7 @@ import shutil
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from unittest.mock import patch
 import yaml
 
 from deployments import local_s3
-from deployments.local_site import Site, free_port
+from deployments.local_site import Site
+from facenet_core.runtime import free_port
 from qa.faults.pictures import PictureServer
 from qa.faults.proxy import FaultyProxy, Weather
 from qa.faults.runner import CONTAINER, FULL_DISK, Runner
@@ -49,8 +51,8 @@ class Ground:
         """Start everything, and make the undisturbed runs."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.site = Site(self.home / "prefect", free_port(), str(self.home / "store"))
-        server = threading.Thread(target=self.site.start_server, args=("--no-ui",))
-        server.start()
+        starting = self._ending.enter_context(ThreadPoolExecutor())
+        server = starting.submit(self.site.start_server, "--no-ui")
         self._ending.callback(self.site.stop)
         self.buckets = self.home / "buckets"
         port = free_port()
@@ -78,7 +80,7 @@ class Ground:
         self._ending.callback(self.client.cluster.close, timeout=20)
         self._ending.callback(self.client.close, timeout=10)
         self.address: str = self.client.scheduler.address
-        server.join()
+        server.result()
         self.site.deploy("pipeline-demo")
         self._write_configs()
 

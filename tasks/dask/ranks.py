@@ -95,7 +95,7 @@ def train_on_ranks(
         require_jax("train_workers")
     workers = cluster.choose_workers(count)
     hosts = [worker.host for worker in workers]
-    port = cluster.submit(workers[0].address, _free_port).result()
+    port = cluster.submit(workers[0].address, runtime.free_port).result()
     coordinator = f"{hosts[0]}:{port}"
     topic = f"facenet-ranks-{uuid.uuid4().hex}"
     messages: SimpleQueue[tuple[float, Message]] = SimpleQueue()
@@ -156,13 +156,6 @@ def _watch(
         if causes or len(errors) == len(futures) or (deadline is not None and now > deadline):
             raise (causes or list(errors.values()))[0]
         time.sleep(0.2)
-
-
-def _free_port() -> int:
-    """On a worker: a port that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
 
 
 def _run_rank(job: Job, placement: _Placement) -> Outcome | None:

@@ -35,7 +35,7 @@ _GUARD = "import os, signal, sys; sys.stdin.read(); os.kill(int(sys.argv[1]), si
 # The server: imports what reads no settings of Prefect's while its parent reads them, and goes on
 # when they come. An input that ends means that there is no need of it.
 _PROGRAM = """
-import contextlib, gc, importlib, json, os, sys
+import contextlib, gc, importlib, json, os, socket, sys
 gc.disable()
 for name in ("fastapi", "uvicorn", "docket", "alembic.command", "sqlalchemy.ext.asyncio"):
     with contextlib.suppress(ImportError):
@@ -51,9 +51,11 @@ import uvicorn
 from prefect.server.api.server import create_app
 gc.enable()
 gc.freeze()
-uvicorn.run(
-    create_app, factory=True, host="127.0.0.1", port=start["port"], log_level="error", lifespan="on"
+server = uvicorn.Server(
+    uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
 )
+server.run(sockets=[socket.socket(fileno=start["socket"])])
+sys.exit(not server.started)
 """
 
 
@@ -121,17 +123,21 @@ def start() -> None:
     if _server or os.environ.get("PREFECT_API_URL"):
         return
     log = tempfile.TemporaryFile()  # noqa: SIM115
-    # First of all: it imports for seconds, as this process does now.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    port = _free_port()
+    # Bound here: a port that is only looked up is somebody else's when the server wants it.
+    with socket.socket() as address:
+        address.bind(("127.0.0.1", 0))
+        port, number = int(address.getsockname()[1]), address.fileno()
+        # First of all: it imports for seconds, as this process does now.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[number],
+        )
     try:
-        database = _configure(process, port)
+        database = _configure(process, number)
     except BaseException:
         _discard(process)
         raise
@@ -167,8 +173,11 @@ def _use_settings() -> None:
     )
 
 
-def _configure(process: subprocess.Popen[bytes], port: int) -> Path | None:
-    """Hand the server its settings; returns its database, or None where none is needed."""
+def _configure(process: subprocess.Popen[bytes], address: int) -> Path | None:
+    """Hand the server its settings and the number of its socket; returns its database.
+
+    None where no server is needed.
+    """
     import prefect.context
     from prefect.settings import get_current_settings
 
@@ -180,7 +189,7 @@ def _configure(process: subprocess.Popen[bytes], port: int) -> Path | None:
     start = {
         "environment": _environment(database, variables),
         "packages": str(Path(prefect.__file__).parents[1]),
-        "port": port,
+        "socket": address,
     }
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin:  # one that ended is reported by `wait`
@@ -247,9 +256,3 @@ def _environment(database: Path, settings: Mapping[str, str]) -> dict[str, str]:
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments.local_site import REPOSITORY, free_port
+from deployments.local_site import REPOSITORY
+from facenet_core.runtime import free_port
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from deployments.local_site import Site, free_port
+from deployments.local_site import Site
+from facenet_core.runtime import free_port
 from tests.support.tiny import TINY, facenet
 
 

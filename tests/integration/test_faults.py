@@ -19,7 +19,7 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from deployments.local_site import free_port
+from facenet_core.runtime import free_port
 from qa.faults import campaign, compare, kinds
 from qa.faults.pictures import PictureServer
 from qa.faults.proxy import KINDS, FaultyProxy, Weather

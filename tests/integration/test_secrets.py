@@ -18,10 +18,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from pydantic import ValidationError
 
 from deployments import local_s3
-from deployments.local_site import Site, free_port
+from deployments.local_site import Site
 from facenet_core import storage
 from facenet_core.config import ClusterConfig
 from facenet_core.errors import AccessError, ConfigError, FacenetError
+from facenet_core.runtime import free_port
 from flows.cli.main import main
 from tasks.dask import start
 from tasks.prefect import credentials

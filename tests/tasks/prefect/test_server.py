@@ -11,6 +11,7 @@ from pathlib import Path
 import prefect
 import pytest
 
+from facenet_core import runtime
 from facenet_core.errors import ConfigError, FacenetError
 from tasks.prefect import server
 
@@ -24,7 +25,7 @@ def started(program: str, tmp_path: Path) -> server._Server:
     log = tempfile.TemporaryFile(dir=tmp_path)  # noqa: SIM115
     process = subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
     guard = subprocess.Popen(["true"], stdin=subprocess.PIPE)
-    return server._Server(server._free_port(), process, guard, log, tmp_path / "prefect.db")
+    return server._Server(runtime.free_port(), process, guard, log, tmp_path / "prefect.db")
 
 
 def test_a_server_that_dies_is_told_at_once_with_its_last_lines_and_its_database(
