@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from facenet_core import storage
 from facenet_core.alignment.samples import CROPS_SHEET, REJECTS_SHEET
@@ -20,7 +21,7 @@ from facenet_core.datasets.memo import MEMO, Memo
 from facenet_core.errors import ArtifactError, StorageError
 from facenet_core.housekeeping.inventory import Inventory, StoredArtifact, opened
 from facenet_core.privacy.redact import row_filter
-from facenet_core.storage import Artifact, Part, parquet
+from facenet_core.storage import Artifact, Part, parquet, trained_people
 
 _THREADS = 8
 _EMBEDDINGS = "embeddings.parquet"
@@ -74,6 +75,10 @@ _COLUMNS = {
     **dict.fromkeys(("images", "crops", "rejects", "embeddings"), "identity"),
     "skipped": "path",
 }
+
+
+def _holds(names: pa.StringArray, identity: str) -> bool:
+    return bool(pc.any(pc.equal(pc.utf8_normalize(names, "NFC"), identity)).as_py())
 
 
 def _nfc(name: str) -> str:
@@ -149,8 +154,8 @@ def _why(
     inputs = [parent.fingerprint for parent in artifact.inputs]
     models = [by_artifact[("train", i)].artifact for i in inputs if ("train", i) in by_artifact]
     if stored.stage == "train":
-        labels = artifact.details.get("labels")
-        if labels is not None and identity in map(_nfc, labels):
+        labels = trained_people.read(artifact)
+        if labels is not None and _holds(labels, identity):
             return "trained on the person: weights, labels and logs with pictures"
         if labels is None and any(parent in rewritten for parent in inputs):
             return "made from crops that hold the person"

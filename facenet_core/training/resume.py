@@ -13,7 +13,7 @@ from facenet_core import storage
 from facenet_core.config import TrainConfig, build
 from facenet_core.errors import ArtifactError, ConfigError, TrainingError
 from facenet_core.models.networks import registry
-from facenet_core.storage import Artifact, Input
+from facenet_core.storage import Artifact, Input, trained_people
 
 if TYPE_CHECKING:
     import keras
@@ -171,12 +171,13 @@ def checkpoint_of(
     """The last checkpoint of a finished model.
 
     Raises:
-        TrainingError: it has none of these variables, or knows other people.
+        TrainingError: it has none with arrays of these shapes, or knows other people.
     """
     from facenet_core.training import checkpoints
 
     manifest = storage.open_artifact(model_uri, "train")
-    if list(manifest.details["labels"]) != list(identities):
+    theirs = trained_people.read(manifest)
+    if theirs is None or not theirs.equals(identities):
         raise TrainingError(
             f"resume: {model_uri} was trained on other people ({_count(manifest)}, the crops have "
             f"{len(identities):,}); for new people use --from, which takes the weights alone"

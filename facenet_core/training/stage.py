@@ -21,7 +21,7 @@ from facenet_core.embedding import artifact as embedding
 from facenet_core.errors import ConfigError, PairsError, TrainingError
 from facenet_core.models.networks import registry
 from facenet_core.runtime import keras_alone, quietly
-from facenet_core.storage import Artifact, Input, Manifest, Outcome, Plan
+from facenet_core.storage import Artifact, Input, Manifest, Outcome, Plan, trained_people
 from facenet_core.training import resume, schedules
 from facenet_core.training.input import audits
 from facenet_core.training.input.crops import require_room
@@ -301,11 +301,12 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
             with suppress(FileNotFoundError):  # a run beside this one ended and cleared up
                 storage.write_bytes(storage.join(plan.uri, name), storage.read_bytes(uri))
                 names.append(name)
+    selection, config = trainer.data.selection, trainer.config
+    people, labels = trained_people.write(plan.uri, plan.fingerprint, selection.identities)
     parts = [
         storage.describe_file(plan.uri, HISTORY_FILE, rows=len(trainer.history)),
-        *(storage.describe_file(plan.uri, name) for name in [*networks, *names]),
+        *(storage.describe_file(plan.uri, name) for name in [*networks, *names, *people]),
     ]
-    selection, config = trainer.data.selection, trainer.config
     counts = {
         "identities": len(selection.identities),
         "training_images": len(selection.training),
@@ -328,7 +329,7 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
         "threads": threads.current(),
         "best_step": best,
         "final": {key: row[key] for key in row if key != "images_per_second"},
-        "labels": list(selection.identities),
+        **labels,
     }
     if config.teacher is not None:
         embeddings = storage.open_artifact(config.teacher, "embed")

@@ -6,6 +6,8 @@ import pytest
 from facenet_core import storage
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError, TrainingError
+from facenet_core.privacy.forget import plan_forgetting
+from facenet_core.storage import trained_people
 from facenet_core.training import stage
 from tests.support.small_crops import write_crops
 from tests.support.training_runs import SMALL, Killed, changed, history, kill_at, run, weights
@@ -44,6 +46,18 @@ def test_the_manifest_names_the_parent_and_the_whole_configuration(root, crops_u
     assert plan.config["resume"] == manifest.fingerprint
     differing = {k for k in plan.config if plan.config[k] != manifest.config.get(k)}
     assert differing == {"resume", "max_nrof_epochs"}
+
+
+def test_the_names_of_many_people_lie_beside_the_manifest(root, crops_uri, monkeypatch):
+    monkeypatch.setattr(trained_people, "_MANY", 3)
+    model = run(root, crops_uri, WITH_STATE)
+    manifest = storage.open_artifact(model, "train")
+    assert "labels" not in manifest.details
+    assert trained_people.read(manifest).to_pylist() == ["Ann", "Bob", "Cy", "Di"]
+    (model_of_bob,) = plan_forgetting(root, "Bob").affected
+    assert "trained on the person" in model_of_bob.why
+    resumed = run(root, crops_uri, TrainConfig(resume=model, max_nrof_epochs=5))
+    assert storage.open_artifact(resumed, "train").counts["steps"] == 25
 
 
 def test_a_rate_that_is_given_replaces_the_parents(root, crops_uri, parent):

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from facenet_core.config import ValidateConfig
 from facenet_core.datasets.pairs.resolve import Pairs
@@ -18,7 +20,7 @@ from facenet_core.evaluation.protocol.bootstrap import Sampling
 from facenet_core.evaluation.protocol.groups import Attributes, Decisions, by_group
 from facenet_core.evaluation.protocol.identification import Identification, identify
 from facenet_core.evaluation.protocol.verification import Verification
-from facenet_core.storage import Artifact
+from facenet_core.storage import Artifact, trained_people
 
 RANKS = (1, 5, 10)
 _QUALITY_BINS = 4
@@ -121,9 +123,10 @@ def confidence(evaluation: Evaluation, config: ValidateConfig) -> dict[str, Any]
 
 def count_people(evaluation: Evaluation) -> dict[str, int]:
     """How many people were embedded, and how many of them are among the model's labels."""
-    people = {*evaluation.embeddings.identities} - {""}
-    labels = {*evaluation.model.details.get("labels", ())}
-    return {"people": len(people), "people_in_training": len(people & labels)}
+    people = sorted({*evaluation.embeddings.identities} - {""})
+    trained_on = trained_people.read(evaluation.model)
+    known = pc.is_in(pa.array(people, pa.string()), trained_on) if trained_on is not None else []
+    return {"people": len(people), "people_in_training": int(np.count_nonzero(known))}
 
 
 def find_people(embeddings: Embeddings, config: ValidateConfig) -> Identification | None:

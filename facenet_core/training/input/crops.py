@@ -27,12 +27,12 @@ class Crops(ABC):
 
     Attributes:
         content: names what the rows hold; equal content has equal rows.
-        identities: names, in order of appearance.
+        identities: strings, in order of appearance.
         identity_of_row: int32 [rows], index into `identities`.
     """
 
     content: str
-    identities: tuple[str, ...]
+    identities: pa.StringArray
     identity_of_row: np.ndarray
 
     # What to do where a crop cannot be decoded.
@@ -88,15 +88,15 @@ class Crops(ABC):
         return pixels
 
 
-def numbered(columns: Iterable[pa.Array]) -> tuple[tuple[str, ...], np.ndarray]:
+def numbered(columns: Iterable[pa.Array]) -> tuple[pa.StringArray, np.ndarray]:
     """The different names of columns in order of appearance, and int32 [rows]: each row's."""
-    number_of: dict[str, int] = {}
-    numbers = [np.empty(0, np.int32)]
-    for column in columns:
-        names = column.to_pylist()
-        identity_numbers = [number_of.setdefault(name, len(number_of)) for name in names]
-        numbers.append(np.array(identity_numbers, np.int32))
-    return tuple(number_of), np.concatenate(numbers)
+    chunks = [
+        chunk
+        for column in columns
+        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+    ]
+    encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
+    return encoded.dictionary, np.asarray(encoded.indices)
 
 
 def require_room(crop_size: tuple[int, int], image_size: int) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -113,10 +114,20 @@ def steps_per_epoch(epoch_size: int | None, batch_size: int, nrof_rows: int) -> 
     return epoch_size if epoch_size is not None else math.ceil(nrof_rows / batch_size)
 
 
-# A few passes, because a batch may end one and begin the next, and threads work side by side.
-@lru_cache(maxsize=8)
+# One thread makes the order of a pass, which may take long, and the others wait for it.
+_ordering = Lock()
+
+
 def _order(seed: int, number: int, length: int) -> np.ndarray:
-    return np.random.default_rng([seed, number]).permutation(length)
+    """Int32 [length], a pass's order of rows or classes."""
+    with _ordering:
+        return _drawn_order(seed, number, length)
+
+
+# Few, because only a pass that ends and the next are looked at, of rows and of classes.
+@lru_cache(maxsize=4)
+def _drawn_order(seed: int, number: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, number]).permutation(np.arange(length, dtype=np.int32))
 
 
 @dataclass(frozen=True, eq=False)

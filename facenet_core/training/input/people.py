@@ -7,12 +7,12 @@ davidsandberg/facenet's `calculate_filtering_metrics.py` and `filter_dataset`.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from facenet_core import storage
 from facenet_core.cache import cache_folder
@@ -33,19 +33,19 @@ class Selection:
     """The rows of a data set that training and validation use.
 
     Attributes:
-        identities: the people, sorted; a label is an index into this.
+        identities: the people, strings that are sorted; a label is an index into this.
         labels: int32 [rows of the data set]; −1 for images and people left out.
         training, validation: row numbers int64, growing.
     """
 
-    identities: tuple[str, ...]
+    identities: pa.StringArray
     labels: np.ndarray
     training: np.ndarray
     validation: np.ndarray
 
 
 def select(
-    identities: Sequence[str],
+    identities: pa.StringArray,
     identity_of_row: np.ndarray,
     config: TrainConfig,
     usable: np.ndarray | None = None,
@@ -69,8 +69,8 @@ def select(
         usable = np.ones(len(identity_of_row), bool)
     sizes = np.bincount(identity_of_row[usable], minlength=len(identities))
     least = max(config.filter_min_nrof_images_per_class, 1)
-    remaining = [i for i, n in enumerate(sizes) if n >= least]
-    remaining.sort(key=lambda i: identities[i])
+    remaining = np.flatnonzero(sizes >= least)
+    remaining = remaining[np.asarray(pc.sort_indices(identities.take(remaining)))]
     if len(remaining) < (1 if config.loss == "none" else 2):
         raise TrainingError(
             f"{len(remaining)} of {len(identities)} identities have {least} images or more "
@@ -82,7 +82,7 @@ def select(
     labels = np.where(usable, label_of[identity_of_row], -1).astype(np.int32)
     held_out = _held_out(labels, config)
     return Selection(
-        tuple(identities[i] for i in remaining),
+        identities.take(remaining),
         labels,
         np.flatnonzero((labels >= 0) & ~held_out),
         np.flatnonzero(held_out),
@@ -98,13 +98,12 @@ def _held_out(labels: np.ndarray, config: TrainConfig) -> np.ndarray:
     order = np.lexsort([np.random.default_rng(config.seed).random(len(labels)), labels])
     order = order[labels[order] >= 0]
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-        n = int(end - start)
-        if n < config.min_nrof_val_images_per_class:
-            continue
-        # Rounded first: 10 · 0.3 is a little more than 3.
-        count = min(n - 1, math.ceil(round(n * ratio, 9)))
-        result[order[start : start + count]] = True
+    sizes = np.diff([*starts, len(order)])
+    # Rounded first: 10 · 0.3 is a little more than 3.
+    counts = np.minimum(sizes - 1, np.ceil(np.round(sizes * ratio, 9)))
+    counts[sizes < config.min_nrof_val_images_per_class] = 0
+    turn = np.arange(len(order)) - np.repeat(starts, sizes)  # of an image among its person's
+    result[order[turn < np.repeat(counts, sizes)]] = True
     return result
 
 

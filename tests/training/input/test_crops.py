@@ -37,7 +37,7 @@ def test_rows_are_decoded_to_the_pixels_that_were_stored(crops):
     stored = {draw(p, s).tobytes(): name for p, name in enumerate(people) for s in range(8)}
     images = crops.decode_rows(range(len(crops)), (36, 36))
     results = [stored[image.tobytes()] for image in images]
-    assert results == [crops.identities[i] for i in crops.identity_of_row]
+    assert results == crops.identities.take(crops.identity_of_row).to_pylist()
 
 
 def test_is_copied_once_and_then_reused(crops_uri, crops):
