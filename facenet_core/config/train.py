@@ -334,6 +334,19 @@ class TrainConfig(Config):
     mixed_precision: Literal["off", "bfloat16", "float16"] = Field(
         "off", description="Half-precision format to compute in. Weights and losses stay float32."
     )
+    classifier_sample_rate: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the other people that the images of a step are told from (partial "
+        "FC), for very many people. 1 takes all.",
+    )
+    classifier_sharding: bool = Field(
+        False,
+        description="Divide the classifier and the centers between the devices of a training "
+        "instead of having them whole on each.",
+        json_schema_extra=WHERE,
+    )
     data_parallel: bool = Field(
         False,
         description="Split each batch between all GPUs of this host. Takes KERAS_BACKEND=jax.",
@@ -411,6 +424,8 @@ class TrainConfig(Config):
         if self.loss == "triplet" and self.batch_size % 3:
             raise ValueError(f"batch_size {self.batch_size}: triplets need a multiple of 3")
         if not self.classifies:
+            if self.classifier_sample_rate < 1:
+                raise ValueError(f"classifier_sample_rate: loss: {self.loss} has no classifier")
             if self.center_loss_factor:
                 raise ValueError(f"center_loss_factor: loss: {self.loss} knows no classes")
             if self.validation_set_split_ratio:
@@ -493,6 +508,8 @@ class TrainConfig(Config):
         unused = {"audit", "drop"} if self.audit is None else set()
         if self.teacher is None:
             unused |= {"teacher", "teacher_factor"}
+        if self.classifier_sample_rate == 1:
+            unused |= {"classifier_sample_rate"}
         if self.loss not in ("arcface", "cosface"):
             unused |= {"logit_scale", "logit_margin"}
         if self.loss != "triplet":

@@ -15,16 +15,15 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from facenet_core import storage
 
-if TYPE_CHECKING:
-    import keras
-
 logger = logging.getLogger(__name__)
+
+Shape = tuple[int, ...]
 
 ATTEMPTS = "attempts"
 _EXTRA = "extra-"
@@ -48,7 +47,7 @@ class Checkpoint:
 
     Attributes:
         step: steps done.
-        arrays: values of the variables, in the order in which they are always given.
+        arrays: values of the trainer's variables, in its order.
         record: what else there is to remember, as JSON values.
         extra: and as arrays, by name.
     """
@@ -83,17 +82,17 @@ def save(
             storage.remove(old)
 
 
-def newest(model_uri: str, variables: Sequence[keras.Variable]) -> Checkpoint | None:
-    """The newest whole checkpoint of any attempt that fits these variables, or None.
+def newest(model_uri: str, shapes: Sequence[Shape]) -> Checkpoint | None:
+    """The newest whole checkpoint of any attempt with arrays of these shapes, or None.
 
     Damaged ones, and those of another program version, are passed over with a warning.
     """
-    return _first_whole(uris(model_uri), variables)
+    return _first_whole(uris(model_uri), shapes)
 
 
-def of_step(model_uri: str, step: int, variables: Sequence[keras.Variable]) -> Checkpoint | None:
+def of_step(model_uri: str, step: int, shapes: Sequence[Shape]) -> Checkpoint | None:
     """A whole checkpoint of a step, of any attempt, or None."""
-    return _first_whole([uri for uri in uris(model_uri) if _step(uri) == step], variables)
+    return _first_whole([uri for uri in uris(model_uri) if _step(uri) == step], shapes)
 
 
 def uris(model_uri: str) -> list[str]:
@@ -110,29 +109,22 @@ def to_keep(files: Iterable[str], best: int | None) -> list[str]:
     return newest_first[:1] + [uri for uri in newest_first[1:] if _step(uri) == best][:1]
 
 
-def values(variables: Sequence[keras.Variable]) -> tuple[np.ndarray, ...]:
-    import keras  # here, as naming checkpoints does not take an engine
-
-    return tuple(keras.ops.convert_to_numpy(variable) for variable in variables)
-
-
-def _first_whole(uris: Sequence[str], variables: Sequence[keras.Variable]) -> Checkpoint | None:
+def _first_whole(uris: Sequence[str], shapes: Sequence[Shape]) -> Checkpoint | None:
     for uri in uris:
         try:
-            return _load(uri, variables)
+            return _load(uri, shapes)
         except _DAMAGE as error:
             logger.warning("%s: passed over, not a whole checkpoint (%s)", uri, error)
     return None
 
 
-def _load(uri: str, variables: Sequence[keras.Variable]) -> Checkpoint:
+def _load(uri: str, shapes: Sequence[Shape]) -> Checkpoint:
     with np.load(io.BytesIO(storage.read_bytes(uri, _LARGEST)), allow_pickle=False) as file:
         names = [name for name in file.files if name.startswith("arr_")]
         arrays = tuple(file[f"arr_{number}"] for number in range(len(names)))
         extra = {n.removeprefix(_EXTRA): file[n] for n in file.files if n.startswith(_EXTRA)}
         record = json.loads(file["record"].tobytes())
-    shapes = [array.shape for array in arrays]
-    if shapes != [tuple(variable.shape) for variable in variables]:
+    if [array.shape for array in arrays] != list(shapes):
         raise ValueError("it holds other variables")
     return Checkpoint(_step(uri), arrays, record, extra)
 

@@ -1,16 +1,16 @@
-"""Losses on prelogits [n, d] and logits [n, classes] in float32, classifiers, triplet selection."""
+"""Losses on prelogits [n, d] and logits [n, classes] in float32, and the selection of triplets."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 from keras import ops
 
 from facenet_core.config import TrainConfig
-from facenet_core.models.networks.layers import l2_decay, layer_seed
+from facenet_core.models.networks.layers import layer_seed
 from facenet_core.models.preprocessing import Tensor
 from facenet_core.training import optimizers
 
@@ -137,45 +137,6 @@ def _is_own(logits: Tensor, labels: Tensor) -> Tensor:
 
 # Radians and a cosine, the authors' choices.
 _MARGINS = {"arcface": 0.5, "cosface": 0.35}
-
-
-class CosineClassifier(keras.layers.Layer):
-    """A unit vector for each class: prelogits [n, d] -> cosines [n, classes]."""
-
-    def __init__(self, nrof_classes: int, **options: Any) -> None:
-        self._kernel_options = {
-            key: options.pop(key) for key in ("kernel_initializer", "kernel_regularizer")
-        }
-        super().__init__(**options)
-        self.nrof_classes = nrof_classes
-
-    def build(self, input_shape: tuple[int | None, int]) -> None:
-        self.kernel = self.add_weight(
-            shape=(input_shape[1], self.nrof_classes),
-            name="kernel",
-            initializer=self._kernel_options["kernel_initializer"],
-            regularizer=self._kernel_options["kernel_regularizer"],
-        )
-        self.built = True
-
-    def call(self, prelogits: Tensor) -> Tensor:
-        directions = unit_length(ops.transpose(self.kernel))
-        return ops.matmul(unit_length(prelogits), ops.transpose(directions))
-
-
-def build_classifier(nrof_classes: int, config: TrainConfig) -> keras.layers.Layer | None:
-    """The layer from prelogits [n, embedding_size] to logits or cosines; None without classes."""
-    if not config.classifies:
-        return None
-    options: dict[str, Any] = {
-        "kernel_initializer": keras.initializers.GlorotUniform(layer_seed(config.seed, "Logits")),
-        "kernel_regularizer": l2_decay(penalty(config)),
-        "name": "Logits",
-    }
-    kind = keras.layers.Dense if config.loss == "softmax" else CosineClassifier
-    layer = kind(nrof_classes, dtype="float32", **options)
-    layer.build((None, config.embedding_size))
-    return layer
 
 
 def build_projection(teacher_size: int | None, config: TrainConfig) -> keras.layers.Layer | None:

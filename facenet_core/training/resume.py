@@ -17,6 +17,7 @@ from facenet_core.storage import Artifact, Input, trained_people
 
 if TYPE_CHECKING:
     import keras
+    import pyarrow as pa
 
     from facenet_core.training.checkpoints import Checkpoint
 
@@ -166,7 +167,7 @@ def inputs_of(config: TrainConfig) -> dict[str, Input]:
 
 
 def checkpoint_of(
-    model_uri: str, variables: Sequence[keras.Variable], identities: Sequence[str]
+    model_uri: str, shapes: Sequence[tuple[int, ...]], identities: pa.StringArray
 ) -> Checkpoint:
     """The last checkpoint of a finished model.
 
@@ -182,11 +183,11 @@ def checkpoint_of(
             f"resume: {model_uri} was trained on other people ({_count(manifest)}, the crops have "
             f"{len(identities):,}); for new people use --from, which takes the weights alone"
         )
-    checkpoint = checkpoints.newest(model_uri, variables)
+    checkpoint = checkpoints.newest(model_uri, shapes)
     if checkpoint is None:
         raise TrainingError(
             f"resume: {model_uri} has no checkpoint that fits: network, embedding_size, loss, "
-            "optimizer and averages must be as they were, or use --from"
+            "classifier_sample_rate, optimizer and averages must be as they were, or use --from"
         )
     return checkpoint
 

@@ -248,7 +248,7 @@ def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
     from facenet_core.training import checkpoints
     from facenet_core.training.engine import distribution
 
-    checkpoint = checkpoints.newest(plan.uri, trainer.variables)
+    checkpoint = checkpoints.newest(plan.uri, trainer.shapes)
     step = distribution.agreed(None if checkpoint is None else checkpoint.step)
     if step != (None if checkpoint is None else checkpoint.step):
         raise TrainingError(
@@ -260,7 +260,7 @@ def _go_on(plan: Plan, config: TrainConfig, trainer: Trainer) -> None:
         trainer.restore(checkpoint)
     elif config.resume is not None:
         identities = trainer.data.selection.identities
-        trainer.inherit(resume.checkpoint_of(config.resume, trainer.variables, identities))
+        trainer.inherit(resume.checkpoint_of(config.resume, trainer.shapes, identities))
         if trainer.step >= trainer.steps:
             raise TrainingError(
                 f"resume: the learning rate schedule ends after {trainer.epochs} epochs, and so "
@@ -281,7 +281,7 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
 
     best = trainer.best_step
     if trainer.config.keep_best and best is not None and best != trainer.step:
-        checkpoint = checkpoints.of_step(plan.uri, best, trainer.variables)
+        checkpoint = checkpoints.of_step(plan.uri, best, trainer.shapes)
         if checkpoint is None:
             raise TrainingError(f"{plan.uri}: the checkpoint of the best step, {best}, is gone")
         trainer.take_back_to(checkpoint)

@@ -8,6 +8,7 @@ gradient of that, and has the optimizer (`optimizers.py`) apply it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -17,12 +18,15 @@ from keras import ops
 
 from facenet_core.config import TrainConfig
 from facenet_core.models.preprocessing import Tensor
-from facenet_core.training import augmentation, losses
+from facenet_core.training import augmentation, classifier, losses
 from facenet_core.training.augmentation import Augmentation
+from facenet_core.training.classifier import SampledClassifier
 from facenet_core.training.engine import distribution
+from facenet_core.training.engine.exchange import Exchange
 from facenet_core.training.engine.fused import training_copy
 from facenet_core.training.engine.jax_steps import JaxSteps
 from facenet_core.training.engine.moving_average import MovingAverage
+from facenet_core.training.input.classes import ClassSample
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Metrics:
 
     `loss` is the whole: cross-entropy or triplet loss + weight decay + λ · center loss + λ · the
     norm of prelogits + λ · the distance from the teacher. `accuracy` is the share of images that
-    are told right or, of triplets, whose positive is nearer than the negative. `embedding_norm` is
-    the length of prelogits.
+    are told right among the classes of the step or, of triplets, whose positive is nearer than the
+    negative. `embedding_norm` is the length of prelogits.
     """
 
     images: float = 0.0
@@ -83,8 +87,10 @@ Batch = dict[str, np.ndarray]
 class TrainStep(keras.Model):
     """Trained by `train_on_batch(batch, labels, return_dict=True)`, which returns nothing.
 
-    A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`, and
-    where there is a teacher {"teacher": float32 [n, d]}, its embeddings; labels int32 [n]. Metrics
+    A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; where
+    there is a teacher with {"teacher": float32 [n, d]}, its embeddings, and where a step takes a
+    sample of the classes with {"classes": int32 [places], "places": int32 [n]}, see
+    `input.classes`; labels int32 [n]. Metrics
     add up on the device until `pop_metrics`, so that steps do not wait for each other. Between
     steps variables are read by `value`, written by `write`, and anybody else's after
     `sync_to_variables`: under JAX they are empty until then.
@@ -104,11 +110,25 @@ class TrainStep(keras.Model):
         self.network = training_copy(network, config.mixed_precision)
         self.config = config
         self.augmentation = Augmentation.of(config)
-        self.classifier = losses.build_classifier(nrof_classes, config)
+        self.nrof_classes = nrof_classes
+        shards = distribution.class_shards()
+        self.class_sample = (
+            ClassSample(
+                nrof_classes,
+                config.classifier_sample_rate,
+                config.batch_size,
+                config.seed,
+                shards,
+            )
+            if config.classifier_sample_rate < 1
+            else None
+        )
+        places = None if self.class_sample is None else self.class_sample.places
+        self.classifier = classifier.build(nrof_classes, config, shards, places)
         self.projection = losses.build_projection(teacher_size, config)
         # Without a center loss, nobody pays for the centers.
         self.centers = (
-            self._zeros((nrof_classes, config.embedding_size), "centers")
+            self._zeros((classifier.padded(nrof_classes, shards), config.embedding_size), "centers")
             if config.center_loss_factor
             else None
         )
@@ -121,23 +141,65 @@ class TrainStep(keras.Model):
         count = len(Metrics().values()) - (config.teacher is None)
         self.sums = self._zeros((count,), "sums")
         self._steps: JaxSteps | None = None
+        self._exchange: Exchange | None = None
+        self._passing: set[int] = set()
         self.built = True  # else Keras would build it of a batch
+        # The bound method, as Keras would take the model itself for a part of this one.
+        self._prelogits = _Prelogits(self.network, self.augmentation).predict_on_batch
+
+    def sample_classes(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Where a step takes a sample of the classes, keep what the optimizer remembers of others.
+
+        Args:
+            optimizer: built.
+        """
+        if not isinstance(self.classifier, SampledClassifier):
+            return
+        whole, trained = list(self.classifier.whole), list(self.classifier.trained)
+        for all_rows, at_hand in zip(self.classifier.whole, self.classifier.trained, strict=True):
+            name = at_hand.path.replace("/", "_") + "_"  # as Keras names an optimizer's variables
+            for memory in optimizer.variables:
+                if memory.name.startswith(name):
+                    start = float(ops.ravel(memory)[0])
+                    trained.append(memory)
+                    whole.append(
+                        self.add_weight(
+                            shape=all_rows.shape,
+                            initializer=keras.initializers.Constant(start),
+                            dtype=memory.dtype,
+                            trainable=False,
+                            name=f"whole_{memory.name}",
+                        )
+                    )
+        self._exchange = Exchange(whole, trained, distribution.class_shards())
+        self._passing = set(map(id, trained))
+
+    def lasting(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
+        """Those that last longer than a step."""
+        return [variable for variable in variables if id(variable) not in self._passing]
 
     def call(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
         """Prelogits [n, embedding_size], and the classifier's outputs [n, classes] of them.
 
-        Where the loss needs no classifier, the prelogits twice.
+        Where the loss needs no classifier, the prelogits twice; where a batch has classes, outputs
+        [n, places] for these alone.
         """
         inputs = augmentation.prepare(batch["images"], batch["drawn"], self.augmentation)
         prelogits = ops.cast(self.network(inputs, training=training), "float32")
-        return prelogits, prelogits if self.classifier is None else self.classifier(prelogits)
+        if self.classifier is None:
+            return prelogits, prelogits
+        sample = {"classes": batch["classes"]} if "classes" in batch else {}
+        return prelogits, self.classifier(prelogits, **sample)
 
     def train_on_batch(
         self, x: Tensor, y: Tensor = None, sample_weight: Tensor = None, **options: Any
     ) -> Tensor:
-        if keras.backend.backend() != "jax":
+        if keras.backend.backend() == "jax":
+            self._steps = self._steps or JaxSteps(self)
+        if self._exchange is not None:
+            self._exchange.bring(x["classes"], self._steps)
+        if self._steps is None:
             return super().train_on_batch(x, y, sample_weight, **options)
-        self._steps = self._steps or JaxSteps(self)
         return self._steps.take((x, y, sample_weight))
 
     def test_on_batch(
@@ -145,10 +207,6 @@ class TrainStep(keras.Model):
     ) -> Tensor:
         self.sync_to_variables()
         return super().test_on_batch(x, y, sample_weight, **options)
-
-    def predict_on_batch(self, x: Tensor) -> Tensor:
-        self.sync_to_variables()
-        return super().predict_on_batch(x)
 
     def value(self, variable: keras.Variable) -> np.ndarray:
         """That of a variable of this model or its optimizer, between steps."""
@@ -163,6 +221,8 @@ class TrainStep(keras.Model):
 
     def sync_to_variables(self) -> None:
         """Let others read and write all variables, until the next step."""
+        if self._exchange is not None:
+            self._exchange.put_back(self._steps)
         if self._steps:
             self._steps.sync_to_variables()
 
@@ -181,14 +241,18 @@ class TrainStep(keras.Model):
         prelogits, outputs = y_pred
         weight = ops.ones_like(prelogits[:, 0]) if sample_weight is None else sample_weight
         images = ops.sum(weight)
-        terms = self._terms_of_people(prelogits, outputs, y, weight / images)
+        places = x.get("places", y)  # of the own classes among the outputs
+        terms = self._terms_of_people(prelogits, outputs, places, weight / images)
         loss = terms.get("cross_entropy", 0.0) + terms.get("triplet_loss", 0.0)
         if self.config.teacher is not None:
             projected = prelogits if self.projection is None else self.projection(prelogits)
             per_image = losses.teacher_loss(projected, x["teacher"])
             terms["teacher_loss"] = ops.sum(weight * per_image) / images
             loss = loss + self.config.teacher_factor * terms["teacher_loss"]
-        if decays := self.losses:
+        decays = list(self.losses)
+        if isinstance(self.classifier, SampledClassifier) and "classes" in x:
+            decays.append(self.classifier.penalty(x["classes"]))
+        if decays:
             terms["weight_decay"] = sum(decays)
             loss = loss + terms["weight_decay"]
         if training and self.centers is not None:
@@ -248,7 +312,9 @@ class TrainStep(keras.Model):
 
         Of the whole batch, of which each rank gives its own rows.
         """
-        own = ops.convert_to_numpy(self.predict_on_batch(batch)[0])
+        self.sync_to_variables()
+        images = {name: batch[name] for name in ("images", "drawn")}
+        own = ops.convert_to_numpy(self._prelogits(images))
         prelogits = distribution.everyones(own)
         return prelogits / np.maximum(np.linalg.norm(prelogits, axis=1, keepdims=True), 1e-5)
 
@@ -264,3 +330,17 @@ class TrainStep(keras.Model):
         return self.add_weight(
             shape=shape, initializer="zeros", dtype="float32", trainable=False, name=name
         )
+
+
+class _Prelogits(keras.Model):
+    """The network on images as they are trained on: a batch without labels -> prelogits [n, d]."""
+
+    def __init__(self, network: keras.Model, augmentation: Augmentation) -> None:
+        super().__init__(name="prelogits")
+        self._network, self._augmentation = network, augmentation
+        self.compile(jit_compile=keras.backend.backend() == "jax")
+        self.built = True
+
+    def call(self, batch: Batch, training: bool = False) -> Tensor:
+        inputs = augmentation.prepare(batch["images"], batch["drawn"], self._augmentation)
+        return ops.cast(self._network(inputs, training=training), "float32")

@@ -17,7 +17,6 @@ from facenet_core.models.networks import registry
 from facenet_core.prefetch import ahead
 from facenet_core.training import (
     augmentation,
-    checkpoints,
     losses,
     optimizers,
     resume,
@@ -75,7 +74,10 @@ class Trainer:
         self.optimizer.build(self.train_step.trainable_variables)
         # XLA under TensorFlow makes steps slower on a CPU and refuses some repeatable kernels.
         self.train_step.compile(self.optimizer, jit_compile=keras.backend.backend() == "jax")
-        self.variables = [*self.train_step.variables, *self.optimizer.variables]
+        self.train_step.sample_classes(self.optimizer)
+        self.variables = self.train_step.lasting(
+            [*self.train_step.variables, *self.optimizer.variables]
+        )
         self.feed = batches.build(data, config, self.train_step)
         self.monitor = Monitor(config, network) if config.lfw_dir is not None else None
         # Unless somebody uses it, its weights would only lie beside the train_step's until the end.
@@ -90,6 +92,12 @@ class Trainer:
         self._sums = Metrics()
         self._rate: float | None = None  # as the optimizer was told
         self._inherited = 0  # epochs of a model that this one goes on from
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of the variables, as checkpoints have them: whoever shares the training."""
+        nrof_classes = self.train_step.nrof_classes
+        return [distribution.whole_shape(variable, nrof_classes) for variable in self.variables]
 
     @property
     def epoch(self) -> int:
@@ -216,7 +224,9 @@ class Trainer:
             "inherited": self._inherited,
             "feed": feed,
         }
-        return Checkpoint(self.step, checkpoints.values(self.variables), record, extra)
+        nrof_classes = self.train_step.nrof_classes
+        arrays = tuple(distribution.whole(variable, nrof_classes) for variable in self.variables)
+        return Checkpoint(self.step, arrays, record, extra)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from here as if training had never stopped."""
@@ -288,7 +298,7 @@ class Trainer:
     def _assign(self, checkpoint: Checkpoint) -> None:
         self.train_step.sync_to_variables()
         for variable, value in zip(self.variables, checkpoint.arrays, strict=True):
-            variable.assign(value)
+            distribution.set_whole(variable, value)
 
     def _due(self, every: int) -> bool:
         return self.epoch % every == 0 or self.step == self.steps

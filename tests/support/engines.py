@@ -23,7 +23,7 @@ import sys
 
 import numpy as np
 from tests.support.small_crops import draw
-from training_runs import Killed, kill_at, run
+from tests.support.training_runs import Killed, kill_at, run
 
 from facenet_core.config import TrainConfig
 from facenet_core.models.face_model import FaceModel
@@ -51,7 +51,7 @@ assert np.linalg.norm(ann[0] - ann[1]) < np.linalg.norm(ann - bob, axis=1).min()
 """
 
 
-THREE_STEPS = """
+STEPS = """
 import sys
 
 import keras
@@ -80,28 +80,29 @@ from facenet_core.training import stage as loop
 
 root, crops_uri, options = sys.argv[1:]
 config = TrainConfig(
-    model_def="tests.support.small_crops:tiny", image_size=32, embedding_size=8, batch_size=6,
-    max_nrof_epochs=1, epoch_size=3, learning_rate=0.001, weight_decay=1e-3, **eval(options),
+    model_def="tests.support.small_crops:tiny", image_size=32, embedding_size=8,
+    max_nrof_epochs=1, learning_rate=0.001, weight_decay=1e-3, **eval(options),
 )
 loop.train(loop.plan_train(root, crops_uri, config), config, run_id="run")
 """
 
 
-def three_steps(engine, root, crops_uri, options):
-    """Values of all variables after three steps: network, classifier, centers, optimizer."""
-    run_program(THREE_STEPS, engine, root, crops_uri, repr(options))
-    (file,) = Path(root).rglob("step-000000003.npz")
+def after_steps(engine, root, crops_uri, options, steps=3, batch_size=6):
+    """Values of all variables after some steps: network, classifier, centers, optimizer."""
+    options = options | {"epoch_size": steps, "batch_size": batch_size}
+    run_program(STEPS, engine, root, crops_uri, repr(options))
+    (file,) = Path(root).rglob(f"step-{steps:09d}.npz")
     with np.load(file) as arrays:
         return {name: arrays[name] for name in arrays.files if name.startswith("arr_")}
 
 
-def assert_close(one, other):
+def assert_close(one, other, tolerance=1e-4):
     assert one.keys() == other.keys()
     assert any(array.ndim == 4 for array in one.values())
     for name in one:
         # Of the largest value where that is above 1, as in the optimizer's sums of gradients.
-        tolerance = 1e-4 * max(1, np.abs(other[name]).max())
-        np.testing.assert_allclose(one[name], other[name], atol=tolerance, err_msg=name)
+        atol = tolerance * max(1, np.abs(other[name]).max())
+        np.testing.assert_allclose(one[name], other[name], rtol=0, atol=atol, err_msg=name)
 
 
 def run_program(program, engine, *arguments):

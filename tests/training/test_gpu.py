@@ -9,10 +9,10 @@ import pytest
 from tests.support.engines import (
     TENSORFLOW,
     TRAIN_AND_RESUME,
+    after_steps,
     assert_close,
     jax_on_cpus,
     run_program,
-    three_steps,
 )
 
 ENGINE = {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow")}
@@ -51,8 +51,8 @@ def test_trains_and_resumes_bit_for_bit(root, crops_uri, precision):
 
 def test_two_processes_give_the_same_weights(root, crops_uri):
     options = {"optimizer": "adam", "center_loss_factor": 0.01}
-    one = three_steps(ENGINE, f"{root}/one", crops_uri, options)
-    two = three_steps(ENGINE, f"{root}/two", crops_uri, options)
+    one = after_steps(ENGINE, f"{root}/one", crops_uri, options)
+    two = after_steps(ENGINE, f"{root}/two", crops_uri, options)
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
@@ -65,8 +65,8 @@ def test_two_processes_give_the_same_weights(root, crops_uri):
 )
 def test_three_steps_give_the_weights_of_a_cpu(root, crops_uri, options):
     exactly = {**ENGINE, "NVIDIA_TF32_OVERRIDE": "0"}
-    on_gpu = three_steps(exactly, f"{root}/gpu", crops_uri, options)
-    assert_close(on_gpu, three_steps(ON_CPU, f"{root}/cpu", crops_uri, options))
+    on_gpu = after_steps(exactly, f"{root}/gpu", crops_uri, options)
+    assert_close(on_gpu, after_steps(ON_CPU, f"{root}/cpu", crops_uri, options))
 
 
 @pytest.mark.skipif(ENGINE["KERAS_BACKEND"] != "jax", reason="TensorFlow does not tell its limit")

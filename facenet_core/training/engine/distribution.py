@@ -3,6 +3,10 @@
 Every device holds all variables and computes its part of the batch. JAX's compiler makes of this
 one step on the whole batch: batch norm, losses and centers are those of all its images. All ranks
 run the same program, and only its results leave the first one. Alone, a process is the first rank.
+
+With `classifier_sharding` each device holds the rows of its own classes, of the classifier, of the
+centers, and of what the optimizer remembers of them. What travels for them is the batch's
+prelogits and their gradient, not the rows.
 """
 
 from __future__ import annotations
@@ -22,6 +26,18 @@ from facenet_core.training.ranks import Rank
 
 logger = logging.getLogger(__name__)
 
+_BATCH = "batch"
+# The axis along which variables are divided, by path; an optimizer's are divided as theirs.
+_OF_CLASSES = {
+    "Logits/kernel": (None, _BATCH),
+    "Logits/bias": (_BATCH,),
+    "Logits/trained_kernel": (_BATCH, None),
+    "Logits/trained_bias": (_BATCH,),
+    ".*whole_(.*_)?kernel(_.*)?": (_BATCH, None),
+    ".*whole_(.*_)?bias(_.*)?": (_BATCH,),
+    ".*centers": (_BATCH, None),
+}
+
 
 def join(rank: Rank) -> None:
     """Meet the other ranks, before the backend's first operation."""
@@ -39,6 +55,11 @@ def shared(config: TrainConfig, rank: Rank) -> Iterator[None]:
             cannot be shared evenly.
     """
     if rank.count == 1 and not config.data_parallel:
+        if config.classifier_sharding:
+            logger.warning(
+                "classifier_sharding: there is one device, nothing is divided; set data_parallel, "
+                "or cluster.train_workers"
+            )
         yield
         return
     require_jax("data_parallel" if rank.count == 1 else "train_workers")
@@ -59,8 +80,64 @@ def shared(config: TrainConfig, rank: Rank) -> Iterator[None]:
         logger.warning("data_parallel: %s is the only device, nothing is shared", devices[0])
         yield
         return
-    with keras.distribution.DataParallel(devices=devices).scope():
+    if config.classifier_sharding:
+        mesh = keras.distribution.DeviceMesh((len(devices),), [_BATCH], devices)
+        layouts = keras.distribution.LayoutMap(mesh)
+        for path, axes in _OF_CLASSES.items():
+            layouts[path] = axes
+        scope = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name=_BATCH)
+    else:
+        scope = keras.distribution.DataParallel(devices=devices)
+    with scope.scope():
         yield
+
+
+def class_shards() -> int:
+    """Among how many devices classes are divided here."""
+    scope = keras.distribution.distribution()
+    divides = isinstance(scope, keras.distribution.ModelParallel)
+    return scope.device_mesh.devices.size if divides else 1
+
+
+def whole_shape(variable: keras.Variable, nrof_classes: int) -> tuple[int, ...]:
+    """The shape of a variable without the rows that only let the devices divide it."""
+    shape = list(variable.shape)
+    if (axis := _class_axis(variable)) is not None:
+        shape[axis] = nrof_classes
+    return tuple(shape)
+
+
+def whole(variable: keras.Variable, nrof_classes: int) -> np.ndarray:
+    """A variable's value of `whole_shape`; every rank must ask."""
+    value = variable.value
+    if _ranks() > 1 and not value.is_fully_replicated:
+        from jax.experimental.multihost_utils import process_allgather
+
+        array = np.asarray(process_allgather(value, tiled=True))
+    else:
+        array = keras.ops.convert_to_numpy(variable)
+    axis = _class_axis(variable)
+    return array if axis is None else np.take(array, range(nrof_classes), axis)
+
+
+def set_whole(variable: keras.Variable, array: np.ndarray) -> None:
+    """Give a variable a value of `whole_shape`; every rank must do so."""
+    axis = _class_axis(variable)
+    if axis is not None and array.shape != tuple(variable.shape):
+        # Rows of nobody have no gradient: what they are now is what they were at first.
+        rest = np.take(
+            whole(variable, variable.shape[axis]),
+            range(array.shape[axis], variable.shape[axis]),
+            axis,
+        )
+        array = np.concatenate([array, rest], axis)
+    variable.assign(array)
+
+
+def _class_axis(variable: keras.Variable) -> int | None:
+    """The axis along which a variable is divided."""
+    axes = getattr(getattr(variable, "_layout", None), "axes", ())
+    return axes.index(_BATCH) if _BATCH in axes else None
 
 
 @contextmanager

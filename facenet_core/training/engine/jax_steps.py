@@ -50,10 +50,7 @@ class JaxSteps:
         self._values = tuple(map(list, values))
 
     def value(self, variable: keras.Variable) -> np.ndarray:
-        if self._values is None:
-            return keras.ops.convert_to_numpy(variable)
-        group, index = self._place[id(variable)]
-        return keras.ops.convert_to_numpy(self._values[group][index])
+        return keras.ops.convert_to_numpy(self.array(variable))
 
     def write(self, variable: keras.Variable, value: Any) -> None:
         if self._values is None:
@@ -67,6 +64,21 @@ class JaxSteps:
         self._values[group][index] = jax.make_array_from_callback(
             array.shape, self._values[group][index].sharding, array.__getitem__
         )
+
+    def array(self, variable: keras.Variable) -> Any:
+        """The value of a variable as it lies on the devices."""
+        if self._values is None:
+            return variable.value
+        group, index = self._place[id(variable)]
+        return self._values[group][index]
+
+    def set_array(self, variable: keras.Variable, array: Any) -> None:
+        """Let a variable have an array that lies on the devices as its value does."""
+        if self._values is None:
+            variable.assign(array)
+            return
+        group, index = self._place[id(variable)]
+        self._values[group][index] = array
 
     def sync_to_variables(self) -> None:
         """Give all variables their values, for others to read and write."""

@@ -15,6 +15,7 @@ from facenet_core.training import augmentation, losses
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.input import crops as inputs
 from facenet_core.training.input import order
+from facenet_core.training.input.classes import ClassSample
 from facenet_core.training.input.data import Data
 from facenet_core.training.input.order import Groups, Interleaving
 from facenet_core.training.input.stream import CropStream
@@ -43,8 +44,8 @@ class Feed(Protocol):
 class SeededFeed:
     """Batches for a classifier: functions of seed and step, so there is no state."""
 
-    def __init__(self, data: Data, config: TrainConfig) -> None:
-        self._data, self._config = data, config
+    def __init__(self, data: Data, config: TrainConfig, sample: ClassSample | None) -> None:
+        self._data, self._config, self._sample = data, config, sample
         self._augmentation = Augmentation.of(config)
 
     def batches(self, first: int, steps: int) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -65,14 +66,22 @@ class SeededFeed:
         rows = self._rows(step)
         seed, size = self._config.seed, self._config.batch_size
         drawn = augmentation.draw(self._augmentation, seed, step, size, self._data.crop_size)
-        return self._data.batch(rows, drawn)
+        batch, labels = self._data.batch(rows, drawn)
+        if self._sample is not None:
+            classes, places = self._sample.of_step(step, self._data.selection.labels[rows])
+            rank = self._data.rank
+            batch |= {
+                "classes": classes[rank.own(len(classes))],
+                "places": places[rank.own(size)],
+            }
+        return batch, labels
 
 
 class ClassFeed(SeededFeed):
     """From crops that can be read in any order."""
 
-    def __init__(self, data: Data, config: TrainConfig) -> None:
-        super().__init__(data, config)
+    def __init__(self, data: Data, config: TrainConfig, sample: ClassSample | None = None) -> None:
+        super().__init__(data, config, sample)
         self._groups = _groups(data)
 
     def _rows(self, step: int) -> np.ndarray:
@@ -86,8 +95,8 @@ class ClassFeed(SeededFeed):
 class StreamFeed(SeededFeed):
     """From crops that are not copied."""
 
-    def __init__(self, data: Data, config: TrainConfig) -> None:
-        super().__init__(data, config)
+    def __init__(self, data: Data, config: TrainConfig, sample: ClassSample | None = None) -> None:
+        super().__init__(data, config, sample)
         assert isinstance(data.crops, CropStream)
         self._crops = data.crops
         training, crops = data.selection.training, self._crops
@@ -202,8 +211,8 @@ def build(data: Data, config: TrainConfig, train_step: TrainStep) -> Feed:
     if config.loss == "triplet":
         return TripletFeed(data, config, train_step)
     if isinstance(data.crops, CropStream):
-        return StreamFeed(data, config)
-    return ClassFeed(data, config)
+        return StreamFeed(data, config, train_step.class_sample)
+    return ClassFeed(data, config, train_step.class_sample)
 
 
 def _groups(data: Data) -> Groups:

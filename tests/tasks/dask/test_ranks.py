@@ -165,6 +165,16 @@ def test_two_ranks_give_the_weights_of_one_process(one: Path, two: Path) -> None
     ("ranks", "options"),
     [
         (4, {}),
+        (3, {"classifier_sharding": True}),
+        (
+            2,
+            {
+                "loss": "arcface",
+                "logit_scale": 8.0,
+                "classifier_sharding": True,
+                "classifier_sample_rate": 0.4,
+            },
+        ),
         (2, {"loss": "arcface", "logit_scale": 8.0, "optimizer": "momentum"}),
         (
             2,
@@ -179,7 +189,7 @@ def test_two_ranks_give_the_weights_of_one_process(one: Path, two: Path) -> None
             },
         ),
     ],
-    ids=["four", "arcface", "triplet"],
+    ids=["four", "divided", "divided sample", "arcface", "triplet"],
 )
 def test_more_ranks_and_other_losses_do_so_too(
     tmp_path: Path, crops_uri: str, ranks: int, options: dict

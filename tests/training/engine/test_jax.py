@@ -7,10 +7,10 @@ import pytest
 from tests.support.engines import (
     TENSORFLOW,
     TRAIN_AND_RESUME,
+    after_steps,
     assert_close,
     jax_on_cpus,
     run_program,
-    three_steps,
 )
 
 pytestmark = pytest.mark.skipif(find_spec("jax") is None, reason="needs jax")
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.skipif(find_spec("jax") is None, reason="needs jax")
         {"optimizer": "adam", "loss": "triplet", "alpha": 1.9},
     ],
 )
-def test_three_steps_give_the_same_weights_under_tensorflow(root, crops_uri, options):
-    under_jax = three_steps(jax_on_cpus(), f"{root}/jax", crops_uri, options)
-    assert_close(under_jax, three_steps(TENSORFLOW, f"{root}/tensorflow", crops_uri, options))
+def test_after_steps_give_the_same_weights_under_tensorflow(root, crops_uri, options):
+    under_jax = after_steps(jax_on_cpus(), f"{root}/jax", crops_uri, options)
+    assert_close(under_jax, after_steps(TENSORFLOW, f"{root}/tensorflow", crops_uri, options))
 
 
 @pytest.mark.slow
@@ -39,9 +39,9 @@ def test_two_devices_give_the_weights_and_centers_of_one(root, crops_uri):
         "keep_probability": 0.8,
         "random_crop": True,
     }
-    one = three_steps(jax_on_cpus(), f"{root}/one", crops_uri, options)
+    one = after_steps(jax_on_cpus(), f"{root}/one", crops_uri, options)
     shared = options | {"data_parallel": True}
-    assert_close(one, three_steps(jax_on_cpus(2), f"{root}/two", crops_uri, shared))
+    assert_close(one, after_steps(jax_on_cpus(2), f"{root}/two", crops_uri, shared))
 
 
 def test_trains_resumes_bit_for_bit_and_embeds(root, crops_uri):

@@ -52,7 +52,7 @@ def test_a_pass_shows_every_training_image_once_with_its_label(many_parts):
     config = changed(STREAM, batch_size=8, keep_probability=1.0)
     opened = data.open_data(many_parts, config)
     steps = 160 // 8
-    feed = batches.build(opened, config, None)
+    feed = batches.StreamFeed(opened, config)
     visible = Counter()
     for batch, labels in feed.batches(0, steps):
         visible.update(
@@ -107,7 +107,7 @@ def test_trains_without_a_copy_and_resumes_bit_for_bit(root, many_parts):
 def test_streams_from_object_storage_what_it_streams_from_a_folder(bucket, crops_uri):
     people = {"Cy": 8, "Ann": 8, "Bob": 8, "Di": 2}
     here, there = (
-        batches.build(data.open_data(uri, STREAM), STREAM, None)
+        batches.StreamFeed(data.open_data(uri, STREAM), STREAM)
         for uri in (crops_uri, write_crops(bucket, people))
     )
     for (a, y), (b, z) in islice(zip(here.batches(0, 9), there.batches(0, 9), strict=True), 9):
