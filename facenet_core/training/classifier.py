@@ -20,6 +20,24 @@ from facenet_core.training.engine.weight_decay import half_squares
 _IMPOSSIBLE = -1e9
 
 
+class _Directions(keras.initializers.Initializer):
+    """Of `GlorotUniform`, [d, rows] or [rows, d]: the same for each class however many rows there
+    are, and zeros for those that belong to nobody."""
+
+    def __init__(self, nrof_classes: int, seed: int, rows_first: bool = False) -> None:
+        self._nrof_classes, self._seed, self._rows_first = nrof_classes, seed, rows_first
+
+    def by_row(self) -> _Directions:
+        return _Directions(self._nrof_classes, self._seed, rows_first=True)
+
+    def __call__(self, shape: tuple[int, int], dtype: Any = None) -> Tensor:
+        size, rows = shape[::-1] if self._rows_first else shape
+        drawn = keras.initializers.GlorotUniform(self._seed)((size, self._nrof_classes), dtype)
+        if rows > self._nrof_classes:
+            drawn = ops.pad(drawn, [[0, 0], [0, rows - self._nrof_classes]])
+        return ops.transpose(drawn) if self._rows_first else drawn
+
+
 class Classifier(keras.layers.Layer):
     """Prelogits [n, d] -> logits [n, rows] of the softmax loss, or cosines for margin losses."""
 
@@ -27,14 +45,14 @@ class Classifier(keras.layers.Layer):
         super().__init__(name="Logits", dtype="float32")
         self.nrof_classes, self.rows = nrof_classes, rows
         self.cosines = config.loss != "softmax"
-        self._start = keras.initializers.GlorotUniform(layer_seed(config.seed, "Logits"))
+        self._start = _Directions(nrof_classes, layer_seed(config.seed, "Logits"))
         self._decay = losses.penalty(config)
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
         self.kernel = self.add_weight(
             shape=(input_shape[1], self.rows),
             name="kernel",
-            initializer=self._drawn,
+            initializer=self._start,
             regularizer=l2_decay(self._decay),
         )
         if not self.cosines:
@@ -44,12 +62,6 @@ class Classifier(keras.layers.Layer):
     def call(self, prelogits: Tensor) -> Tensor:
         bias = None if self.cosines else self.bias
         return self._of_all(self._outputs(prelogits, self.kernel, bias))
-
-    def _drawn(self, shape: tuple[int, int], dtype: Any = None) -> Tensor:
-        """Directions [d, rows]: the same for each class, however many rows there are."""
-        drawn = self._start((shape[0], self.nrof_classes), dtype)
-        more = shape[1] - self.nrof_classes
-        return ops.pad(drawn, [[0, 0], [0, more]]) if more else drawn
 
     def _outputs(self, prelogits: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         if not self.cosines:
@@ -85,10 +97,12 @@ class SampledClassifier(Classifier):
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
         size = input_shape[1]
-        start = lambda shape, dtype=None: ops.transpose(self._drawn(shape[::-1], dtype))  # noqa: E731
         self.whole = [
             self.add_weight(
-                shape=(self.rows, size), name="whole_kernel", initializer=start, trainable=False
+                shape=(self.rows, size),
+                name="whole_kernel",
+                initializer=self._start.by_row(),
+                trainable=False,
             )
         ]
         self.trained = [

@@ -98,17 +98,16 @@ def center_loss(prelogits: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
 
 
 def moved_centers(prelogits: Tensor, labels: Tensor, centers: Tensor, alfa: float) -> Tensor:
-    """The centers [classes, d] after a batch: each image pulls its own by (1 − alfa) of the way.
+    """The centers [n, d] of a batch's images after it: each pulls its own (1 − alfa) of the way.
 
     Pulls of several images of one class add up. This rule alone moves the centers; in the original
     the optimizer moved them too, by the center loss's gradient (davidsandberg/facenet #1114).
     """
     own = ops.take(centers, labels, axis=0)
     pulls = (1 - alfa) * (ops.stop_gradient(prelogits) - own)
-    # Each row gets the sum of its class: repeated labels then write equal values, in any order.
+    # Each row gets the sum of its class: repeated labels then have equal values.
     same_class = ops.cast(ops.equal(labels[:, None], labels[None, :]), pulls.dtype)
-    moved = own + ops.matmul(same_class, pulls)
-    return ops.scatter_update(centers, ops.cast(labels, "int32")[:, None], moved)
+    return own + ops.matmul(same_class, pulls)
 
 
 def prelogits_norm(prelogits: Tensor, p: float) -> Tensor:

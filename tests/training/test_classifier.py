@@ -159,3 +159,29 @@ def test_a_sample_under_jax_is_that_under_tensorflow(root, crops_uri):
 @pytest.mark.parametrize("sample", [{}, SAMPLED], ids=["all", "sampled"])
 def test_a_divided_classifier_resumes_bit_for_bit_and_embeds(root, crops_uri, sample):
     run_program(TRAIN_AND_RESUME, jax_on_cpus(3), root, crops_uri, repr(DIVIDED | sample))
+
+
+# So large that Keras makes its values on the devices that hold them.
+LARGE = """
+from facenet_core.config import TrainConfig
+from facenet_core.training import classifier
+from facenet_core.training.engine import distribution
+from facenet_core.training.ranks import ALONE
+
+config = TrainConfig(
+    batch_size=8, embedding_size=64, data_parallel=True, classifier_sharding=True,
+    classifier_sample_rate=0.5,
+)
+with distribution.shared(config, ALONE):
+    for places in (None, 8_000):
+        layer = classifier.build(130_001, config, distribution.class_shards(), places)
+        for variable in layer.variables:
+            shards = variable.value.addressable_shards
+            assert len(shards) == 8
+            assert shards[0].data.size * 8 == variable.value.size
+"""
+
+
+@needs_jax
+def test_a_large_classifier_is_made_divided():
+    run_program(LARGE, jax_on_cpus(8))

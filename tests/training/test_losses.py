@@ -29,12 +29,7 @@ def test_every_image_pulls_its_center_and_pulls_of_one_class_add_up(alfa):
     for feature, label in zip(PRELOGITS, LABELS, strict=True):
         expected[label] -= (1 - alfa) * (CENTERS[label] - feature)
     values = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, alfa))
-    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_centers_of_absent_classes_stay():
-    values = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, 0.5))
-    assert np.array_equal(values[[2, 4]], CENTERS[[2, 4]])
+    np.testing.assert_allclose(values, expected[LABELS], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
@@ -133,5 +128,5 @@ def test_centers_follow_the_rule_over_several_batches_with_repeated_labels():
         before = expected.copy()
         for feature, label in zip(batch, labels, strict=True):
             expected[label] -= (1 - 0.9) * (before[label] - feature)
-        centers = np.asarray(losses.moved_centers(batch, labels, centers, 0.9))
+        centers[labels] = losses.moved_centers(batch, labels, centers, 0.9)
         np.testing.assert_allclose(centers, expected, rtol=1e-4, atol=1e-6)

@@ -8,9 +8,22 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from facenet_core.models.preprocessing import Tensor
 from facenet_core.training.engine.jax_steps import JaxSteps
+
+
+def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
+    """Write values [n, …] into rows int [n] of a variable, in its place; equal rows need equal
+    values."""
+    if keras.backend.backend() == "tensorflow":  # which would copy all rows for Keras
+        import tensorflow as tf
+
+        variable.value.scatter_update(tf.IndexedSlices(values, rows))
+        return
+    rows = ops.cast(rows, "int32")[:, None]
+    variable.assign(ops.scatter_update(variable, rows, values))
 
 
 class Exchange:
@@ -65,7 +78,7 @@ class Exchange:
             filled = tf.where(before < self._rows)[:, 0]
             back = tf.gather(before, filled)
             for whole, trained in zip(self._whole, self._trained, strict=True):
-                whole.value.scatter_update(tf.IndexedSlices(tf.gather(trained.value, filled), back))
+                write_rows(whole, back, tf.gather(trained.value, filled))
                 trained.value.assign(tf.gather(whole.value, tf.minimum(rows, self._rows - 1)))
 
         return bring

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from facenet_core.training.engine.exchange import Exchange
+from facenet_core.training.engine.exchange import Exchange, write_rows
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="under JAX, `test_sharing.py` does this"
@@ -46,3 +46,9 @@ def test_values_that_others_give_are_not_overwritten(variables):
     exchange.bring(np.array([0, 1, 5], np.int32))
     exchange.put_back()
     np.testing.assert_array_equal(whole[1], np.full(6, 9.0))
+
+
+def test_rows_that_are_named_twice_are_written_and_the_others_stay():
+    variable = keras.Variable(np.zeros((4, 2)))
+    write_rows(variable, np.array([1, 3, 1]), np.array([[5.0, 6], [7, 8], [5, 6]], np.float32))
+    np.testing.assert_array_equal(variable, [[0, 0], [5, 6], [0, 0], [7, 8]])
