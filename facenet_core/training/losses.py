@@ -82,32 +82,29 @@ def unit_length(x: Tensor) -> Tensor:
     return x * ops.rsqrt(ops.maximum(squared, 1e-10))
 
 
-def center_loss(prelogits: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Mean of squared differences to the centers of their classes, over batch and dimensions.
+def center_loss(prelogits: Tensor, centers: Tensor) -> Tensor:
+    """Mean of squared differences to the images' own centers, over batch and dimensions.
 
     Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", 2016, as
     davidsandberg/facenet scales it. Differences are to the centers before `moved_centers`.
 
     Args:
         prelogits: float32 [n, d].
-        labels: int [n].
-        centers: float32 [classes, d].
+        centers: float32 [n, d], of each image's class.
     """
-    own = ops.stop_gradient(ops.take(centers, labels, axis=0))
-    return ops.mean(ops.square(prelogits - own))
+    return ops.mean(ops.square(prelogits - ops.stop_gradient(centers)))
 
 
 def moved_centers(prelogits: Tensor, labels: Tensor, centers: Tensor, alfa: float) -> Tensor:
-    """The centers [n, d] of a batch's images after it: each pulls its own (1 − alfa) of the way.
+    """The images' own centers [n, d] after a batch: each pulls its own (1 − alfa) of the way.
 
     Pulls of several images of one class add up. This rule alone moves the centers; in the original
     the optimizer moved them too, by the center loss's gradient (davidsandberg/facenet #1114).
     """
-    own = ops.take(centers, labels, axis=0)
-    pulls = (1 - alfa) * (ops.stop_gradient(prelogits) - own)
+    pulls = (1 - alfa) * (ops.stop_gradient(prelogits) - centers)
     # Each row gets the sum of its class: repeated labels then have equal values.
     same_class = ops.cast(ops.equal(labels[:, None], labels[None, :]), pulls.dtype)
-    return own + ops.matmul(same_class, pulls)
+    return centers + ops.matmul(same_class, pulls)
 
 
 def prelogits_norm(prelogits: Tensor, p: float) -> Tensor:

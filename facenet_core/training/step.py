@@ -22,7 +22,7 @@ from facenet_core.training import augmentation, classifier, losses
 from facenet_core.training.augmentation import Augmentation
 from facenet_core.training.classifier import SampledClassifier
 from facenet_core.training.engine import distribution
-from facenet_core.training.engine.exchange import Exchange, write_rows
+from facenet_core.training.engine.exchange import Exchange, read_rows, write_rows
 from facenet_core.training.engine.fused import training_copy
 from facenet_core.training.engine.jax_steps import JaxSteps
 from facenet_core.training.engine.moving_average import MovingAverage
@@ -256,10 +256,11 @@ class TrainStep(keras.Model):
             terms["weight_decay"] = sum(decays)
             loss = loss + terms["weight_decay"]
         if training and self.centers is not None:
-            terms["center_loss"] = losses.center_loss(prelogits, y, self.centers)
+            own = read_rows(self.centers, y)
+            terms["center_loss"] = losses.center_loss(prelogits, own)
             loss = loss + self.config.center_loss_factor * terms["center_loss"]
             alfa = self.config.center_loss_alfa
-            write_rows(self.centers, y, losses.moved_centers(prelogits, y, self.centers, alfa))
+            write_rows(self.centers, y, losses.moved_centers(prelogits, y, own, alfa))
         if training and self.config.prelogits_norm_loss_factor:
             norm = losses.prelogits_norm(prelogits, self.config.prelogits_norm_p)
             terms["prelogits_norm_loss"] = norm

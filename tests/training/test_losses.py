@@ -19,7 +19,7 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_label():
 
 def test_center_loss_is_the_mean_over_batch_and_dimensions():
     expected = np.mean((PRELOGITS - CENTERS[LABELS]) ** 2)
-    values = losses.center_loss(PRELOGITS, LABELS, CENTERS)
+    values = losses.center_loss(PRELOGITS, CENTERS[LABELS])
     assert float(values) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -28,7 +28,7 @@ def test_every_image_pulls_its_center_and_pulls_of_one_class_add_up(alfa):
     expected = CENTERS.copy()
     for feature, label in zip(PRELOGITS, LABELS, strict=True):
         expected[label] -= (1 - alfa) * (CENTERS[label] - feature)
-    values = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS, alfa))
+    values = np.asarray(losses.moved_centers(PRELOGITS, LABELS, CENTERS[LABELS], alfa))
     np.testing.assert_allclose(values, expected[LABELS], rtol=1e-5, atol=1e-6)
 
 
@@ -90,7 +90,7 @@ def mean_cross_entropy(logits):
     ("loss", "at"),
     [
         (mean_cross_entropy, COSINES),
-        (lambda x: losses.center_loss(x, LABELS, CENTERS), PRELOGITS),
+        (lambda x: losses.center_loss(x, CENTERS[LABELS]), PRELOGITS),
         (lambda x: losses.prelogits_norm(x, 2.0), PRELOGITS),
         (lambda x: mean_cross_entropy(losses.arcface_logits(x, LABELS, 8.0, 0.5)), COSINES),
         (lambda x: mean_cross_entropy(losses.cosface_logits(x, LABELS, 8.0, 0.35)), COSINES),
@@ -122,11 +122,11 @@ def test_centers_follow_the_rule_over_several_batches_with_repeated_labels():
         batch = np.random.default_rng(number).normal(size=(6, 4)).astype(np.float32)
         labels = np.random.default_rng([number, 1]).integers(0, 3, 6).astype(np.int32)
         expected_loss = np.mean((batch - expected[labels]) ** 2)
-        assert float(losses.center_loss(batch, labels, centers)) == pytest.approx(
+        assert float(losses.center_loss(batch, centers[labels])) == pytest.approx(
             expected_loss, rel=1e-5
         )
         before = expected.copy()
         for feature, label in zip(batch, labels, strict=True):
             expected[label] -= (1 - 0.9) * (before[label] - feature)
-        centers[labels] = losses.moved_centers(batch, labels, centers, 0.9)
+        centers[labels] = losses.moved_centers(batch, labels, centers[labels], 0.9)
         np.testing.assert_allclose(centers, expected, rtol=1e-4, atol=1e-6)

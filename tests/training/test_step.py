@@ -172,7 +172,7 @@ def test_the_warning_is_true(alfa, grows):
     labels = np.array([0, 1] * 45, np.int32)
     centers = np.zeros((2, 4), np.float32)
     for _ in range(20):
-        centers[labels] = losses.moved_centers(features, labels, centers, alfa)
+        centers[labels] = losses.moved_centers(features, labels, centers[labels], alfa)
     assert (np.abs(centers).max() > 1e6) == grows
 
 

@@ -14,10 +14,19 @@ from facenet_core.models.preprocessing import Tensor
 from facenet_core.training.engine.jax_steps import JaxSteps
 
 
+def read_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
+    """Rows int [n] of a variable, [n, …]."""
+    if keras.backend.backend() == "tensorflow":  # which would copy all rows for Keras
+        import tensorflow as tf
+
+        return tf.gather(variable.value, rows)
+    return ops.take(variable, rows, axis=0)
+
+
 def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
     """Write values [n, …] into rows int [n] of a variable, in its place; equal rows need equal
-    values."""
-    if keras.backend.backend() == "tensorflow":  # which would copy all rows for Keras
+    values. Read it by `read_rows` alone in the same program."""
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         variable.value.scatter_update(tf.IndexedSlices(values, rows))
@@ -79,7 +88,7 @@ class Exchange:
             back = tf.gather(before, filled)
             for whole, trained in zip(self._whole, self._trained, strict=True):
                 write_rows(whole, back, tf.gather(trained.value, filled))
-                trained.value.assign(tf.gather(whole.value, tf.minimum(rows, self._rows - 1)))
+                trained.assign(read_rows(whole, tf.minimum(rows, self._rows - 1)))
 
         return bring
 
