@@ -60,8 +60,10 @@ def whole(train_step):
     return {v.path: np.array(v) for v in train_step.variables if "whole" in v.path}
 
 
-@pytest.mark.parametrize("optimizer", optimizers.OPTIMIZERS)
-@pytest.mark.parametrize("loss", ["softmax", "cosface"])
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [*(("softmax", name) for name in optimizers.OPTIMIZERS), ("cosface", "adam")],
+)
 def test_rows_of_classes_that_take_no_part_stay_and_so_do_their_moments(loss, optimizer):
     train_step = build(config(loss=loss), optimizer=optimizer)
     train_step.train_on_batch(batch_of(train_step, 0), LABELS)  # gives rows a momentum
