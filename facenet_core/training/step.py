@@ -90,10 +90,9 @@ class TrainStep(keras.Model):
     A batch is {"images": uint8 [n, h, w, 3], "drawn": float32 [n, 8]}, see `augmentation`; where
     there is a teacher with {"teacher": float32 [n, d]}, its embeddings, and where a step takes a
     sample of the classes with {"classes": int32 [places], "places": int32 [n]}, see
-    `input.classes`; labels int32 [n]. Metrics
-    add up on the device until `pop_metrics`, so that steps do not wait for each other. Between
-    steps variables are read by `value`, written by `write`, and anybody else's after
-    `sync_to_variables`: under JAX they are empty until then.
+    `input.classes`; labels int32 [n]. Metrics add up on the device until `pop_metrics`, so that
+    steps do not wait for each other. Between steps variables are read by `value`, written by
+    `write`, and anybody else's after `sync_to_variables`: under JAX they are empty until then.
 
     Built within `distribution.shared`, it trains on the devices of all ranks; each of them gives
     its own rows of a batch, of which the loss is that of the whole.
@@ -114,11 +113,7 @@ class TrainStep(keras.Model):
         shards = distribution.class_shards()
         self.class_sample = (
             ClassSample(
-                nrof_classes,
-                config.classifier_sample_rate,
-                config.batch_size,
-                config.seed,
-                shards,
+                nrof_classes, config.classifier_sample_rate, config.batch_size, config.seed, shards
             )
             if config.classifier_sample_rate < 1
             else None
