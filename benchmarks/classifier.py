@@ -37,7 +37,6 @@ CONTESTANTS = {
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """In a process of its own: prints seconds of each step, and bytes."""
-    import keras
     import numpy as np
 
     sys.path.insert(0, str(Path(__file__).parent))
@@ -98,7 +97,6 @@ def measure(name: str, options: argparse.Namespace) -> None:
         "seconds": seconds[WARM_UP:],
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "weights": 4 * float(sum(of_classes)),
-        "backend": keras.backend.backend(),
     }
     print(json.dumps(figures))
 

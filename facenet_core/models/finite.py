@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from facenet_core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -16,8 +18,7 @@ def not_finite(variables: Iterable[keras.Variable]) -> list[str]:
     """Paths of the variables with a value that is infinite or not a number."""
     from keras import ops
 
-    # On the devices: the value may be divided between those of several processes.
-    return [v.path for v in variables if not bool(ops.all(ops.isfinite(v)))]
+    return [v.path for v in variables if not np.isfinite(ops.convert_to_numpy(v)).all()]
 
 
 def require_finite(network: keras.Model, origin: str) -> None:

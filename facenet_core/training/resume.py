@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
     import pyarrow as pa
 
-    from facenet_core.training.checkpoints import Checkpoint
+    from facenet_core.training.checkpoints import Checkpoint, Shape
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ def inputs_of(config: TrainConfig) -> dict[str, Input]:
 
 
 def checkpoint_of(
-    model_uri: str, shapes: Sequence[tuple[int, ...]], identities: pa.StringArray
+    model_uri: str, shapes: Sequence[Shape], identities: pa.StringArray
 ) -> Checkpoint:
     """The last checkpoint of a finished model.
 

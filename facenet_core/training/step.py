@@ -179,8 +179,7 @@ class TrainStep(keras.Model):
         Where the loss needs no classifier, the prelogits twice; where a batch has classes, outputs
         [n, places] for these alone.
         """
-        inputs = augmentation.prepare(batch["images"], batch["drawn"], self.augmentation)
-        prelogits = ops.cast(self.network(inputs, training=training), "float32")
+        prelogits = _prelogits(self.network, batch, self.augmentation, training)
         if self.classifier is None:
             return prelogits, prelogits
         sample = {"classes": batch["classes"]} if "classes" in batch else {}
@@ -338,5 +337,10 @@ class _Prelogits(keras.Model):
         self.built = True
 
     def call(self, batch: Batch, training: bool = False) -> Tensor:
-        inputs = augmentation.prepare(batch["images"], batch["drawn"], self._augmentation)
-        return ops.cast(self._network(inputs, training=training), "float32")
+        return _prelogits(self._network, batch, self._augmentation, training)
+
+
+def _prelogits(network: keras.Model, batch: Batch, shape: Augmentation, training: bool) -> Tensor:
+    """Prelogits float32 [n, d] of a batch's images, altered as was drawn for them."""
+    inputs = augmentation.prepare(batch["images"], batch["drawn"], shape)
+    return ops.cast(network(inputs, training=training), "float32")

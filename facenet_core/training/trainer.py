@@ -12,7 +12,6 @@ import numpy as np
 
 from facenet_core.config import TrainConfig
 from facenet_core.errors import TrainingError
-from facenet_core.models.finite import not_finite
 from facenet_core.models.networks import registry
 from facenet_core.prefetch import ahead
 from facenet_core.training import (
@@ -21,7 +20,7 @@ from facenet_core.training import (
     optimizers,
     resume,
 )
-from facenet_core.training.checkpoints import Checkpoint
+from facenet_core.training.checkpoints import Checkpoint, Shape
 from facenet_core.training.diagnostics import advice
 from facenet_core.training.engine import devices, distribution
 from facenet_core.training.input import batches, crops, order
@@ -94,7 +93,7 @@ class Trainer:
         self._inherited = 0  # epochs of a model that this one goes on from
 
     @property
-    def shapes(self) -> list[tuple[int, ...]]:
+    def shapes(self) -> list[Shape]:
         """Of the variables, as checkpoints have them: whoever shares the training."""
         nrof_classes = self.train_step.nrof_classes
         return [distribution.whole_shape(variable, nrof_classes) for variable in self.variables]
@@ -169,7 +168,7 @@ class Trainer:
     def _require_finite(self) -> None:
         """See that the last update left numbers: its loss was taken before it."""
         self.train_step.sync_to_variables()
-        self._stop_where_broken("weights are", not_finite(self.train_step.variables))
+        self._stop_where_broken("weights are", distribution.not_finite(self.train_step.variables))
         embeddings = self.train_step.embed(self._some_batch())
         # Prelogits too large for their length to be a number give embeddings of zeros.
         if not (np.isfinite(embeddings).all() and embeddings.any(axis=1).all()):

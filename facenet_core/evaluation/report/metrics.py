@@ -125,8 +125,11 @@ def count_people(evaluation: Evaluation) -> dict[str, int]:
     """How many people were embedded, and how many of them are among the model's labels."""
     people = sorted({*evaluation.embeddings.identities} - {""})
     trained_on = trained_people.read(evaluation.model)
-    known = pc.is_in(pa.array(people, pa.string()), trained_on) if trained_on is not None else []
-    return {"people": len(people), "people_in_training": int(np.count_nonzero(known))}
+    in_training = 0
+    if trained_on is not None:
+        is_among_them = pc.is_in(pa.array(people, pa.string()), trained_on)
+        in_training = int(np.count_nonzero(is_among_them))
+    return {"people": len(people), "people_in_training": in_training}
 
 
 def find_people(embeddings: Embeddings, config: ValidateConfig) -> Identification | None:

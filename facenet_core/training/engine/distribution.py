@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from facenet_core.config import TrainConfig
 from facenet_core.errors import ConfigError
+from facenet_core.models import finite
 from facenet_core.training.ranks import Rank
 
 logger = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ def whole(variable: keras.Variable, nrof_classes: int) -> np.ndarray:
     else:
         array = keras.ops.convert_to_numpy(variable)
     axis = _class_axis(variable)
-    return array if axis is None else np.take(array, range(nrof_classes), axis)
+    return array if axis is None else array[_rows(axis, 0, nrof_classes)]
 
 
 def set_whole(variable: keras.Variable, array: np.ndarray) -> None:
@@ -125,13 +127,23 @@ def set_whole(variable: keras.Variable, array: np.ndarray) -> None:
     axis = _class_axis(variable)
     if axis is not None and array.shape != tuple(variable.shape):
         # Rows of nobody have no gradient: what they are now is what they were at first.
-        rest = np.take(
-            whole(variable, variable.shape[axis]),
-            range(array.shape[axis], variable.shape[axis]),
-            axis,
-        )
+        every = variable.shape[axis]
+        rest = whole(variable, every)[_rows(axis, array.shape[axis], every)]
         array = np.concatenate([array, rest], axis)
     variable.assign(array)
+
+
+def not_finite(variables: Sequence[keras.Variable]) -> list[str]:
+    """As `finite.not_finite`; every rank must ask."""
+    divided = [v for v in variables if _class_axis(v) is not None]
+    undivided = [v for v in variables if _class_axis(v) is None]
+    # On the devices, as no host has all of these values. JAX compiles that for each shape.
+    broken = [v.path for v in divided if not bool(ops.all(ops.isfinite(v)))]
+    return finite.not_finite(undivided) + broken
+
+
+def _rows(axis: int, start: int, end: int) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, slice(start, end))
 
 
 def _class_axis(variable: keras.Variable) -> int | None:
