@@ -134,10 +134,10 @@ def _places(drawn: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Pixels [n, s, s, 3] at rows and columns int32 [n, s, s], in the images' dtype."""
-    height, width = images.shape[1:3]
-    first = ops.arange(ops.shape(images)[0], dtype="int32") * (height * width)
-    places = first[:, None, None] + rows * width + columns
-    return ops.take(ops.reshape(images, (-1, 3)), places, axis=0)
+    pixels = ops.reshape(images, (ops.shape(images)[0], -1, 3))
+    places = rows * images.shape[2] + columns
+    # Image by image: of the whole batch, every device would receive the images of all others.
+    return ops.vectorized_map(lambda image: ops.take(*image, axis=0), (pixels, places))
 
 
 def _rotated(images: Tensor, rows: Tensor, columns: Tensor, angles: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import cv2
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from facenet_core.training.augmentation import (
     draw,
     prepare,
 )
+from tests.support.engines import jax_on_cpus, run_program
 
 EVERYTHING = Augmentation(
     8,
@@ -134,3 +137,30 @@ def test_cutout_blanks_a_square_of_the_standardised_image():
     assert max(sizes) == (4, 4)  # and smaller ones where it reaches over the edge
     assert min(sizes) >= (2, 2)
     assert all(b.sum() == b.any(axis=1).sum() * b.any(axis=0).sum() for b in blank)
+
+
+COMPILE_FOR_FOUR_DEVICES = """
+import jax
+import numpy as np
+
+from facenet_core.training.augmentation import Augmentation, central, prepare
+
+changes = Augmentation(8, random_rotate=True, random_crop=True, random_brightness=0.2)
+images = np.zeros((8, 12, 10, 3), np.uint8)
+drawn = central(changes, len(images), images.shape[1:3])
+by_rows = jax.sharding.NamedSharding(
+    jax.make_mesh((4,), ("batch",)), jax.sharding.PartitionSpec("batch")
+)
+compiled = jax.jit(
+    lambda images, drawn: prepare(images, drawn, changes), in_shardings=by_rows
+).lower(images, drawn).compile()
+print(compiled.as_text())
+"""
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="needs jax")
+def test_devices_that_share_a_batch_exchange_no_images():
+    program = run_program(COMPILE_FOR_FOUR_DEVICES, jax_on_cpus(4))
+    assert "num_partitions=4" in program
+    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert collective not in program
