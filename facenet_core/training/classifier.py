@@ -16,6 +16,7 @@ from facenet_core.models.networks.layers import l2_decay, layer_seed
 from facenet_core.models.preprocessing import Tensor
 from facenet_core.training import losses
 from facenet_core.training.engine.weight_decay import half_squares
+from facenet_core.training.input.classes import rows_of_shard
 
 _IMPOSSIBLE = -1e9
 
@@ -151,15 +152,10 @@ def build(
     """
     if not config.classifies:
         return None
-    rows = padded(nrof_classes, shards)
+    rows = shards * rows_of_shard(nrof_classes, shards)
     if places is None:
         layer = Classifier(nrof_classes, rows, config)
     else:
         layer = SampledClassifier(nrof_classes, rows, config, places, shards)
     layer.build((None, config.embedding_size))
     return layer
-
-
-def padded(nrof_classes: int, shards: int) -> int:
-    """The least number of rows for so many classes that shards can divide."""
-    return -(-nrof_classes // shards) * shards

@@ -26,7 +26,7 @@ from facenet_core.training.engine.exchange import Exchange, read_rows, write_row
 from facenet_core.training.engine.fused import training_copy
 from facenet_core.training.engine.jax_steps import JaxSteps
 from facenet_core.training.engine.moving_average import MovingAverage
-from facenet_core.training.input.classes import ClassSample
+from facenet_core.training.input.classes import ClassSample, rows_of_shard
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,9 @@ class TrainStep(keras.Model):
         self.projection = losses.build_projection(teacher_size, config)
         # Without a center loss, nobody pays for the centers.
         self.centers = (
-            self._zeros((classifier.padded(nrof_classes, shards), config.embedding_size), "centers")
+            self._zeros(
+                (shards * rows_of_shard(nrof_classes, shards), config.embedding_size), "centers"
+            )
             if config.center_loss_factor
             else None
         )

@@ -16,6 +16,11 @@ _CLASSES = 7
 _ROOM = 8
 
 
+def rows_of_shard(nrof_classes: int, shards: int) -> int:
+    """How many classes each shard has room for: all shards for equally many."""
+    return -(-nrof_classes // shards)
+
+
 @dataclass(frozen=True)
 class ClassSample:
     """The classes of the images of a batch, and each other one with probability `rate`.
@@ -34,7 +39,7 @@ class ClassSample:
 
     @property
     def rows_of_shard(self) -> int:
-        return -(-self.nrof_classes // self.shards)
+        return rows_of_shard(self.nrof_classes, self.shards)
 
     @property
     def places_of_shard(self) -> int:
