@@ -15,7 +15,8 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,13 +48,14 @@ class Checkpoint:
 
     Attributes:
         step: steps done.
-        arrays: values of the trainer's variables, in its order.
+        arrays: values of the trainer's variables, in its order. While training goes on, each is
+            fetched as it is asked for, once.
         record: what else there is to remember, as JSON values.
         extra: and as arrays, by name.
     """
 
     step: int
-    arrays: tuple[np.ndarray, ...]
+    arrays: Iterable[np.ndarray]
     record: Mapping[str, Any]
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -75,11 +77,20 @@ def save(
     record = np.frombuffer(json.dumps(checkpoint.record).encode(), np.uint8)
     uri = storage.join(folder, f"step-{checkpoint.step:09d}.npz")
     with storage.new_file(uri) as path, path.open("wb") as file:
+        numbered = ((f"arr_{number}", array) for number, array in enumerate(checkpoint.arrays))
         extra = {_EXTRA + name: array for name, array in checkpoint.extra.items()}
-        np.savez(file, *checkpoint.arrays, allow_pickle=False, record=record, **extra)
+        _write_arrays(file, chain(numbered, [("record", record)], extra.items()))
     for old in _by_age(storage.list_files(folder))[kept:]:
         if _step(old) != best:
             storage.remove(old)
+
+
+def _write_arrays(file: IO[bytes], arrays: Iterable[tuple[str, np.ndarray]]) -> None:
+    """As `np.savez`, which wants all arrays at once: those of a million people take gigabytes."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def newest(model_uri: str, shapes: Sequence[Shape]) -> Checkpoint | None:

@@ -224,6 +224,9 @@ def _run(
                     plan.uri, run_id, checkpoint, kept=config.checkpoints_kept, best=best
                 )
                 events.upload()
+            else:
+                for _ in checkpoint.arrays:  # what ranks divide takes all of them to read
+                    pass
             trainer.speed.pause()
 
         for batch, labels in batches:

@@ -214,6 +214,7 @@ class Trainer:
         return row
 
     def checkpoint(self) -> Checkpoint:
+        """Of now: its arrays are to be read before the next step, by every rank."""
         self.train_step.sync_to_variables()
         feed, extra = self.feed.state()
         record = {
@@ -224,7 +225,7 @@ class Trainer:
             "feed": feed,
         }
         nrof_classes = self.train_step.nrof_classes
-        arrays = tuple(distribution.whole(variable, nrof_classes) for variable in self.variables)
+        arrays = (distribution.whole(variable, nrof_classes) for variable in self.variables)
         return Checkpoint(self.step, arrays, record, extra)
 
     def restore(self, checkpoint: Checkpoint) -> None:
