@@ -1,14 +1,15 @@
 """A training step and embeddings beside facenet-pytorch: Inception-ResNet-v1, 64 × 160 pixels.
 
-    python benchmarks/train.py CROPS --peer .peers/bin/python
+    python benchmarks/train.py CROPS --peer .peers/bin/python [.newest/bin/python] [--compile]
 
 Ours is the training loop as `facenet train` runs it: crops read and decoded from the local copy,
 cropped and mirrored at random, softmax and center loss with weight decay, Adam, figures. Our
 embeddings are those of the engine that validation takes, from crops in bytes to unit vectors.
 facenet-pytorch gets ready-made batches in memory, softmax and Adam, channels-last, and bfloat16 by
-autocast. Both may use all cores, and take turns; starting and compiling are not timed. CROPS is any
-crops artifact of 160 pixels or more. The peer lives in an environment of its own
-(`requirements-peers.txt`). Prints medians with their range and peak memory; the last line is JSON.
+autocast; with `--compile` also by `torch.compile`. All may use all cores, and take turns; starting
+and compiling are not timed. CROPS is any crops artifact of 160 pixels or more. Each peer lives in
+an environment of its own (`requirements-peers.txt`). Prints medians with their range and peak
+memory; the last line is JSON.
 
 Where there is a GPU both use it, and its load is printed; turns should take some seconds there:
 
@@ -24,6 +25,7 @@ import math
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +40,7 @@ SIZE, DIMENSIONS = 160, 512
 PRECISIONS = ("float32", "bfloat16")
 TASKS = ("train", "embed")
 NETWORK = "inception_resnet_v1"
+PEER, COMPILED = "facenet-pytorch", ", compiled"
 
 Turn = Callable[[], None]
 
@@ -140,7 +143,7 @@ def embed_ours(work: Work, answers: TextIO) -> None:
         next_turn()
 
 
-def facenet_pytorch(work: Work, answers: TextIO) -> None:
+def facenet_pytorch(work: Work, answers: TextIO, compiled: bool) -> None:
     import torch
     from facenet_pytorch import InceptionResnetV1
 
@@ -152,20 +155,21 @@ def facenet_pytorch(work: Work, answers: TextIO) -> None:
     network = network.to(device, memory_format=torch.channels_last).train(training)
     images = torch.randn(work.batch, 3, SIZE, SIZE).to(device, memory_format=torch.channels_last)
     labels = torch.randint(0, 150, (work.batch,), device=device)
+    run = torch.compile(network) if compiled else network
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=5e-4)
     autocast = torch.autocast(device, torch.bfloat16, enabled=work.precision == "bfloat16")
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with autocast:
-            logits = network(images)
+            logits = run(images)
         torch.nn.functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
     @torch.inference_mode()
     def embed() -> None:
         with autocast:
-            network(images)
+            run(images)
 
     def some(count: int) -> None:
         for _ in range(count):
@@ -182,8 +186,8 @@ def facenet_pytorch(work: Work, answers: TextIO) -> None:
 
 def contend(contestant: str, work: Work) -> None:
     answers = turns.answers()
-    if contestant == "facenet-pytorch":
-        facenet_pytorch(work, answers)
+    if contestant.startswith(PEER):
+        facenet_pytorch(work, answers, compiled=contestant.endswith(COMPILED))
     elif work.task == "train":
         train_ours(work, answers)
     else:
@@ -195,8 +199,10 @@ def compare(
 ) -> dict[str, dict[str, float]]:
     """Images a second, peak MB and the GPU's load of each contestant, taking turns."""
     interpreters = {"ours": sys.executable}
-    if options.peer:
-        interpreters["facenet-pytorch"] = options.peer
+    for python in options.peer:
+        version = subprocess.check_output([python, "-c", "import torch; print(torch.__version__)"])
+        name = f"{PEER}, torch {version.decode().strip()}"
+        interpreters |= {name + how: python for how in ("", *[COMPILED] * options.compile)}
     work = Work(options.crops, task, precision, options.batch, options.steps)
     text = json.dumps(asdict(work))
     children = turns.start(
@@ -221,7 +227,7 @@ def compare(
             figures[name]["gpu_percent"] = round(percent)
         ratio = statistics.median(rates["ours"]) / rate
         print(
-            f"{task:5} {precision:8} {name:16} {rate:6.1f} images/s "
+            f"{task:5} {precision:8} {name:45} {rate:6.1f} images/s "
             f"({min(rates[name]):.1f} to {max(rates[name]):.1f}), {peak:5.0f} MB{gpu}; "
             f"ours is {ratio:.2f}x",
             flush=True,
@@ -235,7 +241,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (%(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="of a turn (%(default)s)")
     parser.add_argument("--batch", type=int, default=64, help="images of a step (%(default)s)")
-    parser.add_argument("--peer", help="Python of the environment with facenet-pytorch")
+    parser.add_argument(
+        "--peer", nargs="+", default=[], help="Python of each environment with facenet-pytorch"
+    )
+    parser.add_argument("--compile", action="store_true", help="peers also by torch.compile")
     parser.add_argument("--only", nargs=2, metavar=("TASK", "PRECISION"), help="of the four")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
