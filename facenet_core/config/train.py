@@ -20,6 +20,7 @@ from facenet_core.config.base import (
     Seed,
 )
 
+_OF_TEACHERS = ("teacher_factor", "teacher_relation_factor", "teacher_mixes")
 _OF_TRIPLETS = ("alpha", "people_per_batch", "images_per_person", "triplet_selection")
 
 
@@ -98,6 +99,20 @@ class TrainConfig(Config):
         le=LARGEST_FACTOR,
         description="Weight of the mean cosine distance between the network's embeddings and the "
         "teacher's.",
+    )
+    teacher_relation_factor: float = Field(
+        0.0,
+        ge=0,
+        le=LARGEST_FACTOR,
+        description="Weight of the difference between how network and teacher relate each image to "
+        "the others of its batch.",
+    )
+    teacher_mixes: int = Field(
+        0,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="With loss none: number of images mixed of two photographs each that the "
+        "network is trained on, too. The teacher embeds them as training begins.",
     )
     logit_scale: float = Field(
         64.0,
@@ -433,15 +448,22 @@ class TrainConfig(Config):
                     f"validation_set_split_ratio: loss: {self.loss} has no classifier to "
                     "validate; measure on other people with lfw_dir"
                 )
-        taught = self.resume is not None or (self.teacher is not None and self.teacher_factor)
+        factors = self.teacher_factor or self.teacher_relation_factor
+        taught = self.resume is not None or (self.teacher is not None and factors)
         if self.loss == "none" and not taught:
             raise ValueError(
                 "loss: none leaves nothing to learn from; set teacher, and a teacher_factor above 0"
             )
-        if self.read_crops == "stream" and self.picks_people:
-            what = "the triplet loss" if self.loss == "triplet" else "sampler: balanced"
+        if self.teacher_mixes and self.loss != "none":
             raise ValueError(
-                f"read_crops: {what} picks images of people all over the data, which takes a local "
+                f"teacher_mixes: a mixed image shows nobody whom loss: {self.loss} could tell; set "
+                "loss: none"
+            )
+        if self.read_crops == "stream" and self.reads_at_random:
+            what = "the triplet loss" if self.loss == "triplet" else "sampler: balanced"
+            what = "teacher_mixes" if self.teacher_mixes else what
+            raise ValueError(
+                f"read_crops: {what} picks images all over the data, which takes a local "
                 "copy: set read_crops: cache, with crop_cache_gib and a disk (XDG_CACHE_HOME) "
                 "that are large enough"
             )
@@ -462,9 +484,14 @@ class TrainConfig(Config):
         return self.loss not in ("triplet", "none")
 
     @property
-    def picks_people(self) -> bool:
-        """Whether batches are made of chosen people's images, wherever those are."""
-        return self.sampler == "balanced" or self.loss == "triplet"
+    def reads_at_random(self) -> bool:
+        """Whether batches are made of chosen images, wherever those are."""
+        return self.sampler == "balanced" or self.loss == "triplet" or self.teacher_mixes > 0
+
+    @property
+    def has_relations(self) -> bool:
+        """Whether the teacher's relations between images are learnt, too."""
+        return self.teacher is not None and self.teacher_relation_factor > 0
 
     @property
     def watches(self) -> bool:
@@ -488,7 +515,7 @@ class TrainConfig(Config):
         if self.learning_rate_decay_factor == 1:
             names["learning_rate_decay_epochs"] = "learning_rate_decay_factor is 1"
         if self.teacher is None:
-            names["teacher_factor"] = "teacher is missing"
+            names |= dict.fromkeys(_OF_TEACHERS, "teacher is missing")
         if self.audit is None:
             names["drop"] = "audit is missing"
         if self.filter_percentile == 100:
@@ -508,6 +535,10 @@ class TrainConfig(Config):
         unused = {"audit", "drop"} if self.audit is None else set()
         if self.teacher is None:
             unused |= {"teacher", "teacher_factor"}
+        if not self.has_relations:
+            unused |= {"teacher_relation_factor"}
+        if self.teacher is None or not self.teacher_mixes:
+            unused |= {"teacher_mixes"}
         if self.classifier_sample_rate == 1:
             unused |= {"classifier_sample_rate"}
         if self.loss not in ("arcface", "cosface"):

@@ -34,6 +34,7 @@ HISTORY = pa.schema(
         "accuracy": pa.float64(),
         "embedding_norm": pa.float64(),
         "teacher_loss": pa.float64(),
+        "teacher_relation_loss": pa.float64(),
         "validation_loss": pa.float64(),
         "validation_accuracy": pa.float64(),
         "lfw_accuracy": pa.float64(),

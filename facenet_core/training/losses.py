@@ -126,6 +126,32 @@ def teacher_loss(prelogits: Tensor, teacher: Tensor) -> Tensor:
     return 1 - ops.sum(unit_length(prelogits) * teacher, axis=1)
 
 
+# Of cosines to the teacher's embeddings, of the teacher and of its student.
+_RELATION_TEMPERATURE = 0.1
+
+
+def relation_loss(prelogits: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+    """How differently student and teacher relate each image to all of the batch, [n].
+
+    The cross-entropy between the softmax of the teacher's cosines to its embeddings of the batch
+    and that of the student's cosines to the same ones: Fang et al., "SEED: Self-supervised
+    Distillation for Visual Representation", https://arxiv.org/abs/2101.04731, with the batch for
+    their queue of earlier images.
+
+    Args:
+        prelogits: float32 [n, d].
+        teacher: float32 [n, d] of unit length.
+        weight: float32 [n]; images of weight 0 take no part.
+    """
+
+    def log_shares(embeddings: Tensor) -> Tensor:
+        cosines = ops.matmul(embeddings, ops.transpose(teacher))
+        return ops.log_softmax(ops.where(weight > 0, cosines, -1e9) / _RELATION_TEMPERATURE)
+
+    wanted = ops.exp(log_shares(teacher))
+    return -ops.sum(wanted * log_shares(unit_length(prelogits)), axis=1)
+
+
 def _is_own(logits: Tensor, labels: Tensor) -> Tensor:
     """Bool [n, classes]: true at each row's label."""
     return ops.equal(ops.arange(logits.shape[1]), ops.cast(labels, "int32")[:, None])

@@ -312,11 +312,13 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
     ]
     counts = {
         "identities": len(selection.identities),
-        "training_images": len(selection.training),
+        "training_images": len(selection.training) - config.teacher_mixes,
         "validation_images": len(selection.validation),
         "epochs": trainer.history[-1]["epoch"],
         "steps": trainer.step,
     }
+    if config.teacher_mixes:
+        counts["mixed_images"] = config.teacher_mixes
     if config.audit is not None:
         counts["dropped_images"] = trainer.data.dropped
     row = trainer.own_history[-1]

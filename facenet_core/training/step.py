@@ -34,9 +34,9 @@ class Metrics:
     """Sums over images.
 
     `loss` is the whole: cross-entropy or triplet loss + weight decay + λ · center loss + λ · the
-    norm of prelogits + λ · the distance from the teacher. `accuracy` is the share of images that
-    are told right among the classes of the step or, of triplets, whose positive is nearer than the
-    negative. `embedding_norm` is the length of prelogits.
+    norm of prelogits + λ · the distance from the teacher + λ · that from its relations. `accuracy`
+    is the share of images that are told right among the classes of the step or, of triplets, whose
+    positive is nearer than the negative. `embedding_norm` is the length of prelogits.
     """
 
     images: float = 0.0
@@ -49,6 +49,7 @@ class Metrics:
     accuracy: float = 0.0
     embedding_norm: float = 0.0
     teacher_loss: float = 0.0
+    teacher_relation_loss: float = 0.0
 
     def __add__(self, other: Metrics) -> Metrics:
         return Metrics(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
@@ -78,6 +79,8 @@ def reported_means(means: dict[str, float], config: TrainConfig) -> dict[str, fl
     absent = _ABSENT.get(config.loss, {"triplet_loss"})
     if config.teacher is None:
         absent = absent | {"teacher_loss"}
+    if not config.has_relations:
+        absent = absent | {"teacher_relation_loss"}
     return {name: None if name in absent else value for name, value in means.items()}
 
 
@@ -134,8 +137,8 @@ class TrainStep(keras.Model):
             if config.moving_average_decay
             else None
         )
-        # Without a teacher, checkpoints are those of the time before there were any.
-        count = len(Metrics().values()) - (config.teacher is None)
+        # Checkpoints hold no figures of what a training does not have.
+        count = len(Metrics().values()) - (config.teacher is None) - (not config.has_relations)
         self.sums = self._zeros((count,), "sums")
         self._steps: JaxSteps | None = None
         self._exchange: Exchange | None = None
@@ -245,6 +248,10 @@ class TrainStep(keras.Model):
             per_image = losses.teacher_loss(projected, x["teacher"])
             terms["teacher_loss"] = ops.sum(weight * per_image) / images
             loss = loss + self.config.teacher_factor * terms["teacher_loss"]
+            if self.config.has_relations:
+                per_image = losses.relation_loss(projected, x["teacher"], weight)
+                terms["teacher_relation_loss"] = ops.sum(weight * per_image) / images
+                loss = loss + (self.config.teacher_relation_factor * terms["teacher_relation_loss"])
         decays = list(self.losses)
         if isinstance(self.classifier, SampledClassifier) and "classes" in x:
             decays.append(self.classifier.penalty(x["classes"]))

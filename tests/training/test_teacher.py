@@ -73,15 +73,25 @@ def test_one_folder_of_faces_is_a_training_set(root, teacher_uri, config):
 
 @pytest.mark.parametrize("loss", ["softmax", "arcface", "triplet"])
 def test_beside_other_losses_its_distance_is_a_part_of_the_whole(root, crops_uri, config, loss):
-    uri = run(root, crops_uri, changed(config, loss=loss, teacher_factor=3.0))
+    factors = {"teacher_factor": 3.0, "teacher_relation_factor": 2.0}
+    uri = run(root, crops_uri, changed(config, loss=loss, **factors))
     for row in history(uri):
         parts = [row["cross_entropy"], row["triplet_loss"], 3 * row["teacher_loss"]]
+        parts.append(2 * row["teacher_relation_loss"])
         assert row["loss"] == pytest.approx(sum(part for part in parts if part), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [DIMENSIONS, 5])
-def test_an_interrupted_training_goes_on_to_the_same_bits(root, crops_uri, config, size):
+def test_its_relations_alone_can_be_learnt(root, crops_uri, config):
+    factors = {"teacher_factor": 0.0, "teacher_relation_factor": 1.0}
+    first, *_, last = history(run(root, crops_uri, changed(config, loss="none", **factors)))
+    assert last["teacher_relation_loss"] < first["teacher_relation_loss"]
+    assert last["teacher_loss"] < first["teacher_loss"]  # which follows
+
+
+@pytest.mark.parametrize(("size", "relations"), [(DIMENSIONS, 0.0), (5, 1.0)])
+def test_an_interrupted_training_goes_on_to_the_same_bits(root, crops_uri, config, size, relations):
     config = changed(config, embedding_size=size, checkpoint_every=3, max_nrof_epochs=1)
+    config = changed(config, teacher_relation_factor=relations)
     through = run(storage.join(root, "through"), crops_uri, config)
     with pytest.raises(Killed):
         run(root, crops_uri, config, progress=kill_at(8))
@@ -143,6 +153,32 @@ def test_images_without_an_embedding_are_left_out_and_counted(root, config, capl
         teacher.read(storage.open_artifact(strangers, "align"), config.teacher, True)
 
 
+def test_the_teacher_is_shown_the_mixes_that_its_student_learns_from(root, teacher_uri, config):
+    """Of its own crops of the photographs, in whatever order they lie."""
+    other = write_crops(root, PEOPLE, parts=3)
+    data = open_data(other, changed(config, loss="none", teacher_mixes=7))
+    last = len(data.crops) + 6
+    drawn = np.zeros((2, augmentation.COLUMNS), np.float32)
+    drawn[1, augmentation.MIRRORED] = 1
+    batch, _ = data.batch(np.array([last, last]), drawn)
+    image = batch["images"][:1]
+    expected = FaceModel.load(teacher_uri).embed(np.concatenate([image, image[:, :, ::-1]]))
+    np.testing.assert_allclose(batch["teacher"], expected, atol=2e-3)  # in half precision or not
+    assert set(data.selection.training[-7:]) == set(range(len(data.crops), last + 1))
+
+
+def test_mixes_are_trained_on_and_counted_and_resumed_to_the_same_bits(root, crops_uri, config):
+    config = changed(config, loss="none", teacher_mixes=10, checkpoint_every=3, max_nrof_epochs=1)
+    through = run(storage.join(root, "through"), crops_uri, config)
+    counts = storage.open_artifact(through, "train").counts
+    assert (counts["training_images"], counts["mixed_images"]) == (26, 10)
+    with pytest.raises(Killed):
+        run(root, crops_uri, config, progress=kill_at(8))
+    resumed = run(root, crops_uri, config, "second")
+    for one, other in zip(weights(resumed), weights(through), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_embeddings_that_lack_mirrored_images_are_refused_for_random_flips(
     root, crops_uri, teacher_uri, config
 ):
@@ -159,6 +195,7 @@ def test_embeddings_that_lack_mirrored_images_are_refused_for_random_flips(
         ({"loss": "none", "teacher": "t", "teacher_factor": 0}, "teacher_factor above 0"),
         ({"loss": "none", "teacher": "t", "center_loss_factor": 0.1}, "none knows no classes"),
         ({"loss": "none", "teacher": "t", "validation_set_split_ratio": 0.1}, "measure on other"),
+        ({"teacher": "t", "teacher_mixes": 9}, "shows nobody whom loss: softmax could tell"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(fields, message):
@@ -168,7 +205,8 @@ def test_settings_that_contradict_one_another_are_refused(fields, message):
 
 def test_without_a_teacher_fingerprints_are_as_before(root, crops_uri):
     plan = stage.plan_train(root, crops_uri, training_runs.SMALL)
-    assert not {"teacher", "teacher_factor"} & plan.config.keys()
+    assert not {"teacher", "teacher_factor", "teacher_relation_factor"} & plan.config.keys()
+    assert "teacher_mixes" not in plan.config
 
 
 def test_the_loss_is_one_less_the_cosine():
@@ -176,3 +214,27 @@ def test_the_loss_is_one_less_the_cosine():
     vectors = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     result = keras.ops.convert_to_numpy(losses.teacher_loss(prelogits, vectors))
     np.testing.assert_allclose(result, [0, 1, 2], atol=1e-6)
+
+
+def test_relations_differ_least_where_embeddings_are_the_teacher_s():
+    random = np.random.default_rng(0)
+    teachers = np.array(losses.unit_length(random.normal(size=(6, 4)).astype(np.float32)))
+    ones = np.ones(6, np.float32)
+    least, of_others = (
+        keras.ops.convert_to_numpy(losses.relation_loss(prelogits, teachers, ones))
+        for prelogits in (3 * teachers, np.roll(teachers, 1, axis=0))
+    )
+    shares = np.exp(10 * teachers @ teachers.T)
+    shares /= shares.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(least, -(shares * np.log(shares)).sum(axis=1), rtol=1e-4)
+    assert (least < of_others).all()
+
+
+def test_images_that_fill_a_batch_are_nobody_s_relations():
+    random = np.random.default_rng(0)
+    both = losses.unit_length(random.normal(size=(10, 4)).astype(np.float32))
+    students, teachers = np.split(np.array(both), 2)
+    weight = np.array([1, 1, 1, 0, 0], np.float32)
+    filled = losses.relation_loss(students, teachers, weight)
+    alone = losses.relation_loss(students[:3], teachers[:3], weight[:3])
+    np.testing.assert_allclose(np.array(filled)[:3], np.array(alone), rtol=1e-6)

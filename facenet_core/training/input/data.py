@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from facenet_core.storage import Artifact
 from facenet_core.training import diagnostics
 from facenet_core.training.input import audits, cache, people, stream, teacher
 from facenet_core.training.input.crops import Crops, decoding_threads, require_room
+from facenet_core.training.input.mixes import Mixes
 from facenet_core.training.input.people import Selection
 from facenet_core.training.ranks import ALONE, Rank
 
@@ -32,6 +33,7 @@ class Data:
         dropped: images that are left out for what an audit says of them.
         teacher: float32 [rows, 1 or 2, d], the teacher's embeddings of each image and, where
             images are mirrored, of the mirrored one; None without a teacher.
+        mixes: images behind the crops, if there are any.
         rank: whose part of each batch is decoded here.
     """
 
@@ -41,6 +43,7 @@ class Data:
     dropped: int = 0
     rank: Rank = ALONE
     teacher: np.ndarray | None = None
+    mixes: Mixes | None = None
 
     @property
     def teacher_size(self) -> int | None:
@@ -54,7 +57,11 @@ class Data:
         """
         own = self.rank.own(len(rows))
         rows, drawn = rows[own], drawn[own]
-        batch = {"images": self.crops.decode_rows(rows, self.crop_size), "drawn": drawn}
+        if self.mixes is None:
+            images = self.crops.decode_rows(rows, self.crop_size)
+        else:
+            images = self.mixes.decode_rows(self.crops, rows, self.crop_size)
+        batch = {"images": images, "drawn": drawn}
         if self.teacher is not None:
             from facenet_core.training.augmentation import MIRRORED  # and, with it, Keras
 
@@ -68,7 +75,7 @@ def how_to_read(crops: Artifact, config: TrainConfig) -> str:
     if config.read_crops != "auto":
         return config.read_crops
     path, needed = cache.path_of(crops), cache.needed(crops)
-    if config.picks_people or path.exists():
+    if config.reads_at_random or path.exists():
         return "cache"
     limit = cache.limit(config.crop_cache_gib)
     if needed <= (room := cache.capacity(path.parent, limit)):
@@ -106,7 +113,9 @@ def open_data(crops_uri: str, config: TrainConfig, rank: Rank = ALONE) -> Data:
     dropped = int((~usable).sum())
     embeddings = None
     if config.teacher is not None:
-        embeddings, taught = teacher.read(artifact, config.teacher, config.random_flip)
+        embeddings, taught = teacher.read(
+            artifact, config.teacher, config.random_flip, config.teacher_mixes
+        )
         usable &= taught
     if config.filter_model is not None and config.filter_percentile < 100:
         threads = decoding_threads(config.nrof_preprocess_threads)
@@ -125,7 +134,17 @@ def open_data(crops_uri: str, config: TrainConfig, rank: Rank = ALONE) -> Data:
             "larger, or train with a smaller image_size",
             config.image_size,
         )
-    return Data(crops, selection, (height, width), dropped, rank, embeddings)
+    mixes = None
+    if config.teacher is not None and config.teacher_mixes:
+        assert embeddings is not None
+        mixes = Mixes.draw(selection.training, config.teacher_mixes, config.seed)
+        teacher.ask(config.teacher, artifact, mixes, embeddings[len(crops) :], config)
+        selection = replace(
+            selection,
+            labels=np.concatenate([selection.labels, selection.labels[mixes.rows[:, 0]]]),
+            training=np.concatenate([selection.training, len(crops) + np.arange(len(mixes))]),
+        )
+    return Data(crops, selection, (height, width), dropped, rank, embeddings, mixes)
 
 
 def _require_held_out(selection: Selection, config: TrainConfig) -> None:

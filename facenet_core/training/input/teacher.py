@@ -11,25 +11,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from facenet_core import storage
+from facenet_core.config import TrainConfig
 from facenet_core.embedding import artifact
 from facenet_core.errors import TrainingError
+from facenet_core.prefetch import ahead
 from facenet_core.storage import Artifact, parquet
+from facenet_core.training.input import cache
+from facenet_core.training.input.crops import decoding_threads
+from facenet_core.training.input.mixes import Mixes
 from facenet_core.training.input.stream import first_face_ids
 
 logger = logging.getLogger(__name__)
+_BATCH = 64
 
 
-def read(crops: Artifact, embeddings_uri: str, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    crops: Artifact, embeddings_uri: str, mirrored: bool, room: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's embeddings of the first faces of crops, by row number.
 
     They may be of other crops of the same photographs; images go by their ids.
 
     Args:
         mirrored: with those of the mirrored images.
+        room: for so many more images.
 
     Returns:
-        Float32 [rows, 1 or 2, d] of unit length, on disk, and bool [rows], whether the teacher
-        has any of the image.
+        Float32 [rows + room, 1 or 2, d] of unit length, on disk, and bool [rows], whether the
+        teacher has any of the image.
 
     Raises:
         ArtifactError: the embeddings are not finished, or a part is missing or damaged.
@@ -57,7 +66,8 @@ def read(crops: Artifact, embeddings_uri: str, mirrored: bool) -> tuple[np.ndarr
             "teacher: %d of %d images have no embedding in %s and are left out",
             *(missing, len(taught), embeddings_uri),
         )
-    vectors = storage.scratch((len(own), len(columns), embeddings.details["embedding_size"]))
+    size = embeddings.details["embedding_size"]
+    vectors = storage.scratch((len(own) + room, len(columns), size))
     end = 0
     for uri in parts:
         for group in parquet.read_row_groups(uri, [*columns, "face_index"]):
@@ -68,6 +78,49 @@ def read(crops: Artifact, embeddings_uri: str, mirrored: bool) -> tuple[np.ndarr
                 block = artifact.vectors(uri, group[column])
                 vectors[row_of[start:end][wanted], number] = block[wanted]
     return vectors, taught
+
+
+def ask(
+    embeddings_uri: str, crops: Artifact, mixes: Mixes, vectors: np.ndarray, config: TrainConfig
+) -> None:
+    """Have the teacher embed mixes of crops.
+
+    It is shown the same mixes of the crops that it has embedded, and computes in the number format
+    that the processor is fastest in.
+
+    Args:
+        vectors: float32 [n, 1 or 2, d], to be filled with embeddings of unit length.
+
+    Raises:
+        ArtifactError: the crops that it has embedded, or the teacher, are gone.
+        TrainingError: as `cache.open_copy`.
+    """
+    from facenet_core.models.face_model import FaceModel  # imports Keras
+    from facenet_core.models.runtimes import open_runtime
+
+    embeddings = storage.open_artifact(embeddings_uri, "embed")
+    model = storage.open_artifact(artifact.model_of(embeddings).uri, "train")
+    shown_crops = artifact.open_crops(embeddings)
+    copy = cache.open_copy(shown_crops, cache.limit(config.crop_cache_gib))
+    ids, shown_ids = (_all_ids(each.part_uris("crops")) for each in (crops, shown_crops))
+    row_of = pc.fill_null(pc.index_in(ids, value_set=shown_ids), -1)
+    shown = mixes.of_others(np.asarray(row_of, np.int64))
+    size = copy.decode(0).shape[:2]
+
+    def load(start: int) -> np.ndarray:
+        numbers = np.arange(start, min(start + _BATCH, len(mixes)))
+        return shown.decode_rows(copy, len(copy) + numbers, size)
+
+    runtime = open_runtime(FaceModel.from_artifact(model))
+    logger.info("the teacher, %s, embeds %d mixed images", model.name, len(mixes))
+    starts = range(0, len(mixes), _BATCH)
+    batches = ahead(load, starts, decoding_threads(config.nrof_preprocess_threads))
+    for start, images in zip(starts, batches, strict=True):
+        embed = runtime.embed_with_mirrored if config.random_flip else runtime
+        asked = embed(images).reshape(len(images), *vectors.shape[1:])
+        # In bfloat16 their length is 1 to three digits.
+        asked /= np.linalg.norm(asked, axis=2, keepdims=True)
+        vectors[start : start + len(asked)] = asked
 
 
 def _all_ids(part_uris: Sequence[str]) -> pa.Array:

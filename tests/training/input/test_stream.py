@@ -127,14 +127,18 @@ def test_the_copy_is_used_where_it_fits_and_the_way_of_reading_is_part_of_the_pl
     assert small.config["read_crops"] == "stream"
     assert f"fit into {cache_folder() / 'crops'}, so they are read from storage" in caplog.text
     assert small.fingerprint == plan(read_crops="stream").fingerprint != plan().fingerprint
-    # These pick images of people all over the data.
+    # This picks images of people all over the data.
     assert plan(crop_cache_gib=1e-6, sampler="balanced").config["read_crops"] == "cache"
 
 
 @pytest.mark.parametrize(
     ("fields", "what"),
-    [({"sampler": "balanced"}, "sampler: balanced"), ({"loss": "triplet"}, "the triplet loss")],
+    [
+        ({"sampler": "balanced"}, "sampler: balanced"),
+        ({"loss": "triplet"}, "the triplet loss"),
+        ({"loss": "none", "teacher": "t", "teacher_mixes": 5}, "teacher_mixes"),
+    ],
 )
-def test_what_picks_people_is_refused_with_the_remedy(fields, what):
-    with pytest.raises(ValueError, match=f"{what} picks images of people .* set read_crops: cache"):
+def test_what_picks_images_is_refused_with_the_remedy(fields, what):
+    with pytest.raises(ValueError, match=f"{what} picks images all over .* set read_crops: cache"):
         changed(SMALL, read_crops="stream", **fields)
