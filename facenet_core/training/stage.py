@@ -310,15 +310,16 @@ def _write_model(plan: Plan, trainer: Trainer) -> Outcome | None:
         storage.describe_file(plan.uri, HISTORY_FILE, rows=len(trainer.history)),
         *(storage.describe_file(plan.uri, name) for name in [*networks, *names, *people]),
     ]
+    mixes = trainer.data.mixes
     counts = {
         "identities": len(selection.identities),
-        "training_images": len(selection.training) - config.teacher_mixes,
+        "training_images": len(selection.training) - (0 if mixes is None else len(mixes)),
         "validation_images": len(selection.validation),
         "epochs": trainer.history[-1]["epoch"],
         "steps": trainer.step,
     }
-    if config.teacher_mixes:
-        counts["mixed_images"] = config.teacher_mixes
+    if mixes is not None:
+        counts["mixed_images"] = len(mixes)
     if config.audit is not None:
         counts["dropped_images"] = trainer.data.dropped
     row = trainer.own_history[-1]
