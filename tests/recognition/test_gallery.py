@@ -127,7 +127,7 @@ def test_a_photograph_is_found_among_the_faces_of_a_folder(
     [face] = json.loads(capsys.readouterr().out)["faces"]
     nearest = face["matches"][0]
     assert files[4].endswith(nearest["image_id"])
-    assert nearest["distance"] < 1e-3
+    assert nearest["distance"] < 1e-2  # half precision rounds otherwise in a batch of another size
     assert nearest["same"] is True
     assert len(face["matches"]) == 5
     with Image.open(picture) as image:

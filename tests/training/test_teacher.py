@@ -163,7 +163,7 @@ def test_the_teacher_is_shown_the_mixes_that_its_student_learns_from(root, teach
     batch, _ = data.batch(np.array([last, last]), drawn)
     image = batch["images"][:1]
     expected = FaceModel.load(teacher_uri).embed(np.concatenate([image, image[:, :, ::-1]]))
-    np.testing.assert_allclose(batch["teacher"], expected, atol=2e-3)  # in half precision or not
+    np.testing.assert_allclose(batch["teacher"], expected, atol=1e-2)  # in half precision or not
     assert set(data.selection.training[-7:]) == set(range(len(data.crops), last + 1))
 
 
