@@ -534,11 +534,10 @@ class TrainConfig(Config):
         """Without what this loss does not use, and what only tells how training goes."""
         unused = {"audit", "drop"} if self.audit is None else set()
         if self.teacher is None:
-            unused |= {"teacher", "teacher_factor"}
-        if not self.has_relations:
-            unused |= {"teacher_relation_factor"}
-        if self.teacher is None or not self.teacher_mixes:
-            unused |= {"teacher_mixes"}
+            unused |= {"teacher", *_OF_TEACHERS}
+        unused |= {
+            name for name in ("teacher_relation_factor", "teacher_mixes") if not getattr(self, name)
+        }
         if self.classifier_sample_rate == 1:
             unused |= {"classifier_sample_rate"}
         if self.loss not in ("arcface", "cosface"):

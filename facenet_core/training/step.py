@@ -251,7 +251,7 @@ class TrainStep(keras.Model):
             if self.config.has_relations:
                 per_image = losses.relation_loss(projected, x["teacher"], weight)
                 terms["teacher_relation_loss"] = ops.sum(weight * per_image) / images
-                loss = loss + (self.config.teacher_relation_factor * terms["teacher_relation_loss"])
+                loss = loss + self.config.teacher_relation_factor * terms["teacher_relation_loss"]
         decays = list(self.losses)
         if isinstance(self.classifier, SampledClassifier) and "classes" in x:
             decays.append(self.classifier.penalty(x["classes"]))

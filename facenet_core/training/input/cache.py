@@ -99,6 +99,10 @@ class CropFile(Crops):
         self._starts = np.cumsum([0, *map(len, batches)])
         self.identities, self.identity_of_row = numbered(batch["identity"] for batch in batches)
 
+    def image_ids(self) -> pa.StringArray:
+        """Those of all rows."""
+        return pa.concat_arrays(self._ids)
+
     def image_id(self, row: int) -> str:
         batch, index = self._locate(row)
         return self._ids[batch][index].as_py()

@@ -137,8 +137,9 @@ def open_data(crops_uri: str, config: TrainConfig, rank: Rank = ALONE) -> Data:
     mixes = None
     if config.teacher is not None and config.teacher_mixes:
         assert embeddings is not None
+        assert isinstance(crops, cache.CropFile)  # as these are read at random
         mixes = Mixes.draw(selection.training, config.teacher_mixes, config.seed)
-        teacher.ask(config.teacher, artifact, mixes, embeddings[len(crops) :], config)
+        teacher.ask(config.teacher, crops, mixes, embeddings[len(crops) :], config)
         selection = replace(
             selection,
             labels=np.concatenate([selection.labels, selection.labels[mixes.rows[:, 0]]]),

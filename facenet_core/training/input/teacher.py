@@ -16,7 +16,7 @@ from facenet_core.embedding import artifact
 from facenet_core.errors import TrainingError
 from facenet_core.prefetch import ahead
 from facenet_core.storage import Artifact, parquet
-from facenet_core.training.input import cache
+from facenet_core.training.input.cache import CropFile, limit, open_copy
 from facenet_core.training.input.crops import decoding_threads
 from facenet_core.training.input.mixes import Mixes
 from facenet_core.training.input.stream import first_face_ids
@@ -81,46 +81,45 @@ def read(
 
 
 def ask(
-    embeddings_uri: str, crops: Artifact, mixes: Mixes, vectors: np.ndarray, config: TrainConfig
+    embeddings_uri: str, crops: CropFile, mixes: Mixes, vectors: np.ndarray, config: TrainConfig
 ) -> None:
     """Have the teacher embed mixes of crops.
 
-    It is shown the same mixes of the crops that it has embedded, and computes in the number format
-    that the processor is fastest in.
+    It is shown the same mixes of its own crops, which it has embedded, and computes in the number
+    format that the processor is fastest in.
 
     Args:
         vectors: float32 [n, 1 or 2, d], to be filled with embeddings of unit length.
 
     Raises:
         ArtifactError: the crops that it has embedded, or the teacher, are gone.
-        TrainingError: as `cache.open_copy`.
+        TrainingError: as `open_copy`.
     """
     from facenet_core.models.face_model import FaceModel  # imports Keras
     from facenet_core.models.runtimes import open_runtime
 
     embeddings = storage.open_artifact(embeddings_uri, "embed")
     model = storage.open_artifact(artifact.model_of(embeddings).uri, "train")
-    shown_crops = artifact.open_crops(embeddings)
-    copy = cache.open_copy(shown_crops, cache.limit(config.crop_cache_gib))
-    ids, shown_ids = (_all_ids(each.part_uris("crops")) for each in (crops, shown_crops))
-    row_of = pc.fill_null(pc.index_in(ids, value_set=shown_ids), -1)
-    shown = mixes.of_others(np.asarray(row_of, np.int64))
-    size = copy.decode(0).shape[:2]
+    own_crops = open_copy(artifact.open_crops(embeddings), limit(config.crop_cache_gib))
+    row_of = pc.index_in(crops.image_ids(), value_set=own_crops.image_ids())
+    own_mixes = mixes.of_others(np.asarray(pc.fill_null(row_of, -1), np.int64))
+    crop_size = own_crops.decode(0).shape[:2]
 
     def load(start: int) -> np.ndarray:
         numbers = np.arange(start, min(start + _BATCH, len(mixes)))
-        return shown.decode_rows(copy, len(copy) + numbers, size)
+        return own_mixes.decode_rows(own_crops, len(own_crops) + numbers, crop_size)
 
     runtime = open_runtime(FaceModel.from_artifact(model))
     logger.info("the teacher, %s, embeds %d mixed images", model.name, len(mixes))
     starts = range(0, len(mixes), _BATCH)
-    batches = ahead(load, starts, decoding_threads(config.nrof_preprocess_threads))
-    for start, images in zip(starts, batches, strict=True):
-        embed = runtime.embed_with_mirrored if config.random_flip else runtime
-        asked = embed(images).reshape(len(images), *vectors.shape[1:])
-        # In bfloat16 their length is 1 to three digits.
-        asked /= np.linalg.norm(asked, axis=2, keepdims=True)
-        vectors[start : start + len(asked)] = asked
+    embed = runtime.embed_with_mirrored if config.random_flip else runtime
+    threads = decoding_threads(config.nrof_preprocess_threads)
+    with closing(ahead(load, starts, threads)) as batches:
+        for start, images in zip(starts, batches, strict=True):
+            asked = embed(images).reshape(len(images), *vectors.shape[1:])
+            # In bfloat16 their length is 1 to three digits.
+            asked /= np.linalg.norm(asked, axis=2, keepdims=True)
+            vectors[start : start + len(asked)] = asked
 
 
 def _all_ids(part_uris: Sequence[str]) -> pa.Array:
