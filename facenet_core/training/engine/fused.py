@@ -1,4 +1,4 @@
-"""The copy of a network that is trained: faster batch norm, and half precision where asked for.
+"""The copy of a network that is trained: faster layers, and half precision where asked for.
 
 On a CPU, in float32, it keeps less for the backward pass, see `recomputation`.
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import keras
 
-from facenet_core.training.engine import devices
+from facenet_core.training.engine import convolution, devices
 from facenet_core.training.engine.batch_norm import FusedBatchNormalization
+from facenet_core.training.engine.convolution import ScaledConv2D
 from facenet_core.training.engine.recomputation import frugal_class
 from facenet_core.training.engine.weight_decay import FusedL2, LateL2
 
@@ -24,13 +25,17 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
             float32.
     """
     tensorflow = keras.backend.backend() == "tensorflow"
+    on_cpu = tensorflow and not devices.has_gpu()
     # Half precision takes half of the memory by itself.
-    frugal = tensorflow and mixed_precision == "off" and not devices.has_gpu()
+    frugal = on_cpu and mixed_precision == "off"
+    factors = convolution.factors(network) if on_cpu else {}
     # A layer that is called twice would take its penalty's gradient twice, and so would those of an
     # inner model that is; these are not among the network's own.
     called_once = {id(layer) for layer in network.layers if len(layer._inbound_nodes) == 1}
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer.name in factors and type(layer) is keras.layers.Rescaling:
+            return keras.layers.Identity(name=layer.name, autocast=False)
         config = layer.get_config()
         if mixed_precision != "off":
             config["dtype"] = f"mixed_{mixed_precision}"
@@ -44,7 +49,12 @@ def training_copy(network: keras.Model, mixed_precision: str) -> keras.Model:
         )
         if not (tensorflow and plain_norm):  # other engines' compilers fuse by themselves
             kind = frugal_class(layer) if frugal else type(layer)
-            return kind.from_config(config)
+            if on_cpu and kind is keras.layers.Conv2D:
+                kind = ScaledConv2D
+            cloned = kind.from_config(config)
+            if isinstance(cloned, ScaledConv2D):
+                cloned.factor = factors.get(layer.name, 1.0)
+            return cloned
         # Without autocasting, inputs stay in half precision and variables do not come in it.
         norm = FusedBatchNormalization.from_config(config | {"autocast": False})
         norm.frugal = frugal

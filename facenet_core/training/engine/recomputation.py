@@ -21,6 +21,7 @@ from typing import Any
 import keras
 
 from facenet_core.models.preprocessing import Tensor
+from facenet_core.training.engine.convolution import ScaledConv2D
 from facenet_core.training.engine.weight_decay import LateL2
 
 _KEPT = "_facenet_kept"
@@ -51,8 +52,8 @@ class Relu(keras.layers.Activation):
         return _with_recipe(relu(inputs), _late(lambda: tf.nn.relu(inputs)))
 
 
-class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` that keeps no input that can be made again."""
+class Conv2D(ScaledConv2D):
+    """`ScaledConv2D` that keeps no input that can be made again."""
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         if isinstance(self.kernel_regularizer, LateL2):
