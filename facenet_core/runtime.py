@@ -86,8 +86,8 @@ def keep_freed_memory() -> None:
     By default malloc returns large arrays to the system at once, which hands them out again page by
     page, zeroed at the first access. glibc raises its thresholds over time, up to the limits set
     here, but not where MALLOC_TRIM_THRESHOLD_ is set, as Dask does for its workers: there the
-    detector took 8.1 ms for an image without this setting, 2.5 of them in page faults. Elsewhere it
-    saves 3 %.
+    detector took 8.1 ms for an image without this setting, 2.5 of them in page faults, and a
+    synthetic face is drawn in 12 ms instead of 19. Elsewhere it saves 3 %.
     """
     with suppress(AttributeError):  # other C libraries have no such function
         mallopt = ctypes.CDLL(None).mallopt

@@ -41,6 +41,7 @@ from facenet_core.imaging.formats import EXTENSIONS
 from facenet_core.privacy import deny_list
 from facenet_core.privacy.deny_list import REDACTED
 from facenet_core.progress import Progress, silent
+from facenet_core.runtime import keep_freed_memory
 from facenet_core.storage import Input, Manifest, Outcome, Part, Plan, parquet, schemas
 
 _log = logging.getLogger(__name__)
@@ -175,6 +176,7 @@ def draw_shard(plan: Plan, number: int) -> Part:
     name = f"images/{parquet.part_name(number)}"
     uri = storage.join(plan.uri, name)
     if not parquet.part_is_current(uri, plan.fingerprint):
+        keep_freed_memory()
         config = plan.config
         images = config["identities"] * config["images_per_identity"]
         faces = generate.members(
