@@ -13,7 +13,8 @@ help: ## list these lines
 
 $(BIN)/facenet: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRA),test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$(EXTRA),test]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # pip would do it on one core
 	@touch $@
 
 install: $(BIN)/facenet ## install into .venv (EXTRA=gpu for NVIDIA GPUs)

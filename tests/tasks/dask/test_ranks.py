@@ -274,7 +274,7 @@ def test_what_training_refuses_is_the_error_of_all_ranks(tmp_path: Path, crops_u
 
 
 def test_too_few_workers_are_an_error_in_time() -> None:
-    config = ClusterConfig(workers=1, worker_timeout=20)
+    config = ClusterConfig(workers=1, worker_timeout=5)
     with (
         closing(DaskCluster(config)) as cluster,
         pytest.raises(UnfitWorker, match="train_workers is 2, and fewer workers came"),
