@@ -17,9 +17,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 SIZE = 24
-# What makes the gradients of a convolution: the second of each that of 1×1 kernels.
-OF_KERNEL = ("Conv2DBackpropFilter", "MatMul")
-OF_INPUTS = ("Conv2DBackpropInput", "MatMul")
+# What makes the gradient of a kernel, 1×1 ones last, and with it that of the inputs.
+GRADIENTS = {"Conv2DBackpropFilter": "Conv2DBackpropInput", "MatMul": "MatMul"}
 
 
 def branched() -> keras.Model:
@@ -126,7 +125,7 @@ def backward() -> list[Any]:
 
 
 def test_no_gradient_of_a_kernel_takes_what_the_forward_pass_made(backward: Any) -> None:
-    taken = [made_by_more_than_a_shape(found(g, *OF_KERNEL).inputs[0]) for g in backward]
+    taken = [made_by_more_than_a_shape(found(g, *GRADIENTS).inputs[0]) for g in backward]
     assert {source.type for source in taken} == {"Relu", "ConcatV2", "MaxPool"}
     assert all(waits(source) for source in taken)
     pooled = [source for source in taken if source.type == "MaxPool"]
@@ -143,8 +142,11 @@ def test_the_gradient_of_a_penalty_waits_for_that_of_the_kernel(backward: Any) -
 
 def test_a_kernel_has_its_gradient_when_nothing_reads_it_any_more(backward: Any) -> None:
     for gradient in backward:
+        of_kernel = found(gradient, *GRADIENTS)
         (awaited,) = gradient.inputs[0].op.control_inputs
-        assert made_by_more_than_a_shape(awaited.outputs[0]).type in OF_INPUTS
+        of_inputs = made_by_more_than_a_shape(awaited.outputs[0])
+        assert of_inputs.type == GRADIENTS[of_kernel.type]
+        assert of_inputs is not of_kernel
 
 
 def waits(op: Any) -> list[Any]:
